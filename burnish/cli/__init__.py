@@ -1,0 +1,1 @@
+"""The command line: parse, call lifecycle, print. No numerics, no rules."""

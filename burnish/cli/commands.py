@@ -1,0 +1,190 @@
+"""What each command does: call lifecycle, print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from burnish.cli.progress import TerminalProgress
+from burnish.cli.show import show_check, show_run, show_runs, show_verdict
+from burnish.errors import GoalNotReachedError, UsageError
+from burnish.settings import settings
+
+
+def demo(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.demo import demo_recipe
+    from burnish.lifecycle.train import train
+
+    run = train(
+        demo_recipe(),
+        overrides=options.set,
+        seed=options.seed,
+        output=options.output,
+        progress=TerminalProgress(),
+    )
+    return _finish(run, options)
+
+
+def init(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.init import write_recipe
+
+    seen = write_recipe(Path(options.data), Path(options.output))
+    if options.json:
+        _print_json(seen)
+    else:
+        print(seen["recipe"])
+        for line in seen["notes"]:
+            print(f"  {line}", file=sys.stderr)
+        print(f"  train with: burnish train {options.output}", file=sys.stderr)
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.check import check_data
+
+    findings = check_data(
+        options.source, test=options.test, task=options.task, overrides=options.set, progress=TerminalProgress()
+    )
+    if options.json:
+        _print_json(findings)
+    else:
+        print(show_check(findings))
+    return 1 if findings["problems"] else 0
+
+
+def train(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.train import train as train_
+
+    if options.resume and options.output is None:
+        raise UsageError(
+            "cli/resume-needs-output", "--resume goes on in a folder", where="--resume", hint="name it with --output DIR"
+        )
+    run = train_(
+        options.source,
+        test=options.test,
+        overrides=options.set,
+        seed=options.seed,
+        output=options.output,
+        resume=options.resume,
+        progress=TerminalProgress(),
+    )
+    return _finish(run, options)
+
+
+def resume(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.train import resume_run
+    from burnish.registry.runs import find_run
+
+    run = resume_run(find_run(options.run, settings().runs), progress=TerminalProgress())
+    return _finish(run, options)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.judge import evaluate_run
+    from burnish.registry.runs import find_run
+
+    folder = find_run(options.run, settings().runs)
+    evaluation = evaluate_run(folder, data=options.data, runs=settings().runs, progress=TerminalProgress())
+    if options.json:
+        _print_json(evaluation)
+    else:
+        print(show_verdict(evaluation))
+    return _require(evaluation, options)
+
+
+def predict(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.runs import predict_texts, texts_of
+
+    if options.text:
+        texts = list(options.text)
+    elif options.data:
+        texts = texts_of(options.run, Path(options.data))
+    else:
+        texts = [line.rstrip("\n") for line in sys.stdin]
+    predictions = predict_texts(options.run, texts, progress=TerminalProgress())
+    if options.json:
+        _print_json({"predictions": [{"text": t, **p} for t, p in zip(texts, predictions, strict=True)]})
+        return 0
+    for text, prediction in zip(texts, predictions, strict=True):
+        print(f"{prediction['label']}\t{prediction['probability']:.3f}\t{' '.join(text.split())}")
+    return 0
+
+
+def runs(options: argparse.Namespace) -> int:
+    from burnish.registry.runs import find_run, list_runs
+
+    if options.run:
+        folder = find_run(options.run, settings().runs)
+        if options.json:
+            evaluation = json.loads(folder.evaluation.read_text("utf-8")) if folder.evaluation.exists() else None
+            _print_json({"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation})
+        else:
+            print(show_run(folder))
+        return 0
+    found = list_runs(settings().runs)
+    if options.json:
+        _print_json({"runs": [summary.as_dict() for summary in found]})
+    else:
+        print(show_runs(found, settings().runs))
+    return 0
+
+
+def _finish(run: Any, options: argparse.Namespace) -> int:
+    """Prints verdict, id and folder of a finished run."""
+    evaluation = run.evaluation
+    if options.json:
+        shown = {
+            "id": run.id,
+            "folder": str(run.path),
+            "status": run.status,
+            "report": str(run.report),
+            "final": str(run.folder.final),
+            "verdict": evaluation["verdict"],
+            "models": evaluation["models"],
+            "goals": evaluation.get("goals", []),
+        }
+        _print_json(shown)
+    else:
+        print(show_verdict(evaluation))
+        print(f"\nrun     {run.id}\nfolder  {run.path}\nreport  {run.report}\nmodel   {run.folder.final}")
+    return _require(evaluation, options)
+
+
+def _require(evaluation: dict[str, Any], options: argparse.Namespace) -> int:
+    """Turns a missed --require into exit code 1."""
+    wanted = options.require
+    answer = evaluation["verdict"]["answer"]
+    if wanted == "better" and answer != "better":
+        raise GoalNotReachedError("verdict/not-better", f'the verdict is "{answer}"', where="--require better")
+    goals = evaluation.get("goals", [])
+    missed = [goal["goal"] for goal in goals if not goal["reached"]]
+    if wanted == "goals" and not goals:
+        raise UsageError(
+            "verdict/no-goals",
+            "the recipe states no goals",
+            where="--require goals",
+            hint='evaluation: {goals: ["macro-f1 >= 0.90"]}',
+        )
+    if wanted == "goals" and missed:
+        raise GoalNotReachedError("verdict/goals-missed", f"not reached: {', '.join(missed)}", where="--require goals")
+    return 0
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "demo": demo,
+    "init": init,
+    "check": check,
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "predict": predict,
+    "runs": runs,
+}

@@ -1,0 +1,148 @@
+"""The commands, their arguments and their exit codes. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from burnish import __version__
+from burnish.errors import BurnishError
+
+DESCRIPTION = """\
+Fine-tune a pretrained model on your own rows, and get a verdict: is it better than what
+you could have had without fine-tuning, by how much, and how sure is that?"""
+EPILOG = """\
+start here:  burnish demo              then:  burnish train your.csv
+exit codes:  0 ok, 1 the answer is no, 2 usage or unreadable input, 3 diverged, 4 out of memory,
+             5 disk full, 6 damaged store, 130/143 stopped by a signal (checkpoint saved)"""
+
+
+def entry() -> NoReturn:
+    """Console script: runs a command and ends the process with its exit code."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command; gives its exit code."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    try:
+        from burnish.cli import commands
+
+        return int(commands.COMMANDS[options.command](options))
+    except BurnishError as error:
+        _show_error(error, options)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away; that is its right
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        traceback.print_exc()
+        print(
+            f"\nThis is a bug in burnish {__version__} ({type(error).__name__}), not in what you did."
+            " Please report it with the lines above.",
+            file=sys.stderr,
+        )
+        return 70
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="burnish",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"burnish {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    def command(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=help_,
+            description=f"{help_[0].upper()}{help_[1:]}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        sub.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
+        return sub
+
+    demo = command("demo", "the first run: shipped data, CPU, offline, ends in a verdict", "burnish demo")
+    _output(demo)
+    _training(demo)
+    init = command("init", "look at the data and write a commented recipe", "burnish init tickets.csv")
+    init.add_argument("data", metavar="DATA", help="CSV, TSV or JSONL file")
+    init.add_argument("--output", metavar="FILE", default="recipe.yaml", help="recipe to write (default: recipe.yaml)")
+    check = command("check", "look for problems in the data, with file and line", "burnish check tickets.csv")
+    check.add_argument("source", metavar="DATA|RECIPE", help="data file or recipe")
+    check.add_argument("--test", metavar="FILE", help="test rows, checked for leaks against the others")
+    check.add_argument("--task", metavar="T", help="what is to be learned (default: inferred)")
+    _set(check)
+    train = command("train", "train on a data file or a recipe, and judge the result", "burnish train tickets.csv")
+    train.add_argument("source", metavar="RECIPE|DATA", help="recipe (.yaml) or data file (CSV, TSV, JSONL)")
+    train.add_argument("--test", metavar="FILE", help="test rows; 10 %% of the training rows then validate")
+    train.add_argument("--resume", action="store_true", help="go on in --output, or start when there is nothing")
+    _output(train)
+    _training(train)
+    resume = command("resume", "go on with a run that was stopped", "burnish resume runs/tickets-20260101-120000-ab12")
+    resume.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    _require(resume)
+    evaluate = command("evaluate", "judge a run again, or on other rows", "burnish evaluate RUN --data new.csv")
+    evaluate.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    evaluate.add_argument("--data", metavar="F", help="labelled rows to judge on instead of the run's own test rows")
+    _require(evaluate)
+    predict = command("predict", "use a model on rows or text", 'burnish predict RUN --text "where is my card?"')
+    predict.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    group = predict.add_mutually_exclusive_group()
+    group.add_argument("--text", metavar="TEXT", action="append", help="a text; may be given several times")
+    group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
+    runs = command("runs", "list the runs, or show one", "burnish runs")
+    runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
+    return parser
+
+
+def _output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", metavar="DIR", help="the run's folder (default: a new one under ./runs)")
+
+
+def _set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", metavar="a.b=c", action="append", default=[], help="change any field of the recipe; may be repeated"
+    )
+
+
+def _training(parser: argparse.ArgumentParser) -> None:
+    _set(parser)
+    parser.add_argument("--seed", metavar="N", type=int, help="of every random choice (default: the recipe's, 13)")
+    _require(parser)
+
+
+def _require(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--require",
+        choices=("better", "goals"),
+        help="exit with 1 unless the verdict is better, or every goal of the recipe is reached",
+    )
+
+
+def _show_error(error: BurnishError, options: argparse.Namespace) -> None:
+    if options.traceback:
+        traceback.print_exc()
+    if options.json:
+        shown: dict[str, Any] = {"error": error.as_dict(), "exit_code": error.exit_code}
+        print(json.dumps(shown, ensure_ascii=False))
+    print(str(error), file=sys.stderr)

@@ -1,0 +1,114 @@
+"""Results as text for a terminal: readable without colour, in 80 to 110 columns."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from burnish.registry.runs import RunSummary
+from burnish.storage.run_folder import RunFolder
+
+COLOURS = {"better": "32", "same": "33", "too little data": "33", "worse": "31"}
+
+
+def show_verdict(evaluation: Mapping[str, Any]) -> str:
+    """The verdict first, then every arm with its interval, goals, and what to do."""
+    verdict = evaluation["verdict"]
+    metric = str(verdict["metric"])
+    answer = str(verdict["answer"])
+    difference = f"{100 * verdict['difference']:+.1f} points [{100 * verdict['low']:+.1f}, {100 * verdict['high']:+.1f}]"
+    p_value = verdict.get("p_value")
+    chance = "" if p_value is None else f", McNemar p = {p_value:.2g}"
+    lines = [
+        "",
+        f"VERDICT  {_coloured(answer.upper(), COLOURS.get(answer, '0'))}: "
+        f"{metric} {difference} against {verdict['against']}, n = {verdict['n']:,}{chance}",
+        "",
+        f"  {'on the sealed test':<22}{'accuracy':>9}   {'95 % interval':<15}{'macro-F1':>9}   95 % interval",
+    ]
+    models: Mapping[str, Mapping[str, Any]] = evaluation["models"]
+    for name, metrics in sorted(models.items(), key=lambda item: _value(item[1], metric)):
+        mark = "→" if name == "tuned" else " "
+        shown = "   ".join(_cell(metrics.get(key)) for key in ("accuracy", "macro-f1"))
+        lines.append(f"{mark} {name:<22}{shown}".rstrip())
+    lines.append("")
+    for goal in evaluation.get("goals", []):
+        word = "reached" if goal["reached"] else "MISSED"
+        sure = "" if goal.get("certain", True) else ", not certain"
+        lines.append(f"  goal {goal['goal']}: {word} ({goal['value']:.3f}{sure})")
+    lines += textwrap.wrap(str(verdict["advice"]), 96, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def show_check(findings: Mapping[str, Any]) -> str:
+    """What the data holds and what is wrong with it, one line per kind with its first places."""
+    lines = [f"{findings['rows']:,} rows read from {', '.join(findings['files'])}"]
+    lines += [f"  {note}" for note in findings["notes"]]
+    lines += [f"  warning: {warning}" for warning in findings["warnings"]]
+    if not findings["problems"]:
+        return "\n".join([*lines, "no problems found"])
+    for problem in findings["problems"]:
+        places = ", ".join(problem["places"][:3]) + (" …" if problem["count"] > 3 else "")
+        lines.append(f"  {problem['count']:>6,}  {problem['code']:<24} {problem['reason']}")
+        lines.append(f"          {places}")
+    return "\n".join(lines)
+
+
+def show_runs(runs: Sequence[RunSummary], folder: Path) -> str:
+    if not runs:
+        return f"no runs in {folder} yet; start with `burnish demo` or `burnish train DATA`"
+    rows = [("id", "status", "method", "base", "verdict", "created")]
+    for run in runs:
+        value = f" ({run.metric} {run.value:.3f})" if run.value is not None else ""
+        rows.append((run.id, run.status, run.method, Path(run.base).name, f"{run.answer or '-'}{value}", run.created))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def show_run(folder: RunFolder) -> str:
+    """One run in a few lines."""
+    manifest = folder.manifest()
+    data, training = manifest.get("data", {}), manifest.get("training", {})
+    splits = ", ".join(f"{n:,} {name}" for name, n in data.get("splits", {}).items())
+    lines = [
+        f"run      {manifest.get('id')}",
+        f"status   {manifest.get('status')}",
+        f"folder   {folder.path}",
+        f"task     {manifest.get('task')}, method {manifest.get('method')}, base {manifest.get('base', {}).get('name')}",
+        f"rows     {splits}",
+    ]
+    if training:
+        lines.append(
+            f"training {training.get('steps')} steps, best at step {training.get('best_step')}, "
+            f"{training.get('stopped')}, {training.get('trainable_parameters', 0):,} weights learned"
+        )
+    error = manifest.get("error")
+    if error and manifest.get("status") != "finished":
+        lines.append(f"error    {error['message'].splitlines()[0]}")
+    verdict = manifest.get("verdict")
+    if verdict:
+        lines.append(f"verdict  {verdict['answer']}: {verdict['metric']} {verdict['tuned']:.3f}")
+        lines.append(f"report   {folder.report}")
+    return "\n".join(lines)
+
+
+def _value(metrics: Mapping[str, Any], metric: str) -> float:
+    return float((metrics.get(metric) or {}).get("value", 0.0))
+
+
+def _cell(value: Mapping[str, Any] | None) -> str:
+    if not value:
+        return f"{'-':>9}   {'':<15}"
+    low, high = value.get("low"), value.get("high")
+    interval = "" if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * value['value']:>8.1f}%   {interval:<15}"
+
+
+def _coloured(text: str, colour: str) -> str:
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        return f"\x1b[1;{colour}m{text}\x1b[0m"
+    return text

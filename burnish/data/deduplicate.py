@@ -1,0 +1,91 @@
+"""Rows that say the same thing: repeated, contradicting, or in two parts of the data at once."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from burnish.data.clean import LABEL
+from burnish.types import Example, Problem, Row
+
+
+def normal_form(row: Row) -> str:
+    """What a row says without its label: NFC, each run of whitespace one space.
+
+    Two rows are exact duplicates when their normal forms are equal. Case counts.
+    """
+    values = [row[column] for column in sorted(row) if column != LABEL]
+    texts = [value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in values]
+    return "\0".join(map(_collapsed, texts))
+
+
+def _collapsed(text: str) -> str:
+    normal = unicodedata.normalize("NFC", text)
+    before, after = " " * normal[:1].isspace(), " " * normal[-1:].isspace()
+    return f"{before}{' '.join(normal.split())}{after}"
+
+
+def loose_form(row: Row) -> str:
+    """The normal form, blind to case and outer whitespace too: rows equal under it stay in one part of the data."""
+    return normal_form(row).strip().casefold()
+
+
+def deduplicate(examples: Sequence[Example]) -> tuple[list[Example], list[Problem]]:
+    """The rows with each text once, in order, and a Problem for each row left out.
+
+    Of rows with the same text and label the first is kept. Of a text with several labels the first row of the label
+    that more than half of its rows have is kept; without such a majority none is.
+    """
+    groups: defaultdict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        groups[normal_form(example.row)].append(example)
+    dropped: dict[int, Problem] = {}  # by identity of the example
+    for group in groups.values():
+        if len(group) > 1:
+            _judge(group, dropped)
+    kept = [example for example in examples if id(example) not in dropped]
+    return kept, [dropped[id(example)] for example in examples if id(example) in dropped]
+
+
+def leakage(examples: Iterable[Example], judged_on: Iterable[Example]) -> tuple[list[Example], list[Problem]]:
+    """The rows that do not also appear in `judged_on`, and a Problem for each that does (case aside)."""
+    judged: dict[str, Example] = {}
+    for example in judged_on:
+        judged.setdefault(loose_form(example.row), example)
+    kept, problems = [], []
+    for example in examples:
+        twin = judged.get(loose_form(example.row))
+        if twin is None:
+            kept.append(example)
+        else:
+            reason = f"the same text is in {twin.origin}, which the model is judged on"
+            problems.append(Problem("data/leakage", reason, example.origin))
+    return kept, problems
+
+
+def _judge(group: Sequence[Example], dropped: dict[int, Problem]) -> None:
+    """Marks all rows of one text but the one to keep."""
+    labels = Counter(example.row.get(LABEL) for example in group)
+    majority, count = labels.most_common(1)[0]
+    first_of_majority = next(example for example in group if example.row.get(LABEL) == majority)
+    keeper = first_of_majority if 2 * count > len(group) else None
+    for example in group:
+        if example is keeper:
+            continue
+        if keeper is not None and example.row.get(LABEL) == majority:
+            problem = Problem("data/duplicate", f"the same text and label as {keeper.origin}", example.origin)
+        else:
+            problem = _conflict(group, labels, example, keeper)
+        dropped[id(example)] = problem
+
+
+def _conflict(
+    group: Sequence[Example], labels: Counter[str | None], example: Example, keeper: Example | None
+) -> Problem:
+    shares = ", ".join(f'"{label}" {count}' for label, count in labels.most_common())
+    other = next(twin for twin in group if twin.row.get(LABEL) != example.row.get(LABEL))
+    decision = f"{keeper.origin} is kept" if keeper else "no label has a majority, so none is kept"
+    reason = f"the same text as {other.origin} with another label ({shares}); {decision}"
+    return Problem("data/conflicting-label", reason, example.origin, column=LABEL)

@@ -1,0 +1,116 @@
+"""One JSON object per line, read strictly: what standard JSON does not allow is refused, row by row."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+from burnish.data.lines import Line, TextFile
+from burnish.errors import excerpt
+from burnish.types import Problem
+
+MAX_DEPTH = 64
+_MAX_DIGITS = 4300  # where Python itself refuses to convert: the time grows with the square
+# A string (an unclosed one runs to the end, so that the scan stays linear) or one bracket.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+class _RefusedError(ValueError):
+    """A line that is not the JSON we take: a code and a reason for people."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def objects(lines: Iterable[Line], file: TextFile) -> Iterator[tuple[int, dict[str, object]] | Problem]:
+    """Line number and object per line; blank lines are passed over, other lines are a Problem each."""
+    for number, text in lines:
+        if text is None:
+            yield file.too_long(number)
+            continue
+        if not text or text.isspace():
+            continue
+        try:
+            yield number, parse_object(text)
+        except _RefusedError as refused:
+            yield Problem(refused.code, refused.reason, file.origin(number), excerpt=excerpt(text))
+
+
+def parse_object(text: str) -> dict[str, object]:
+    """The JSON object a line holds.
+
+    Raises:
+        ValueError: not JSON, not an object, a key twice, NaN or infinity, a number of over 4,300 digits, half of a
+            surrogate pair, nesting deeper than 64.
+    """
+    if "\0" in text:
+        raise _RefusedError("data/nul-byte", "the row holds a NUL byte")
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise _RefusedError("data/too-deep", f"the JSON is nested deeper than {MAX_DEPTH}")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_bounded_integer,
+        )
+    except json.JSONDecodeError as error:
+        raise _RefusedError("data/bad-json", f"not JSON: {error.msg} at character {error.pos + 1}") from None
+    if not isinstance(value, dict):
+        raise _RefusedError("data/not-an-object", "the line is JSON but not an object with columns as keys")
+    if "\\u" in text and _has_lone_surrogate(value):
+        raise _RefusedError("data/bad-json", "a \\u escape is half of a surrogate pair: not a character")
+    return value
+
+
+def _depth(text: str) -> int:
+    """Deepest nesting of brackets outside strings."""
+    depth = deepest = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        mark = match[0]
+        if mark in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif mark in "]}":
+            depth -= 1
+    return deepest
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise _RefusedError("data/duplicate-key", f'the key "{excerpt(repeated)}" is there twice')
+    return values
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _RefusedError("data/bad-number", f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise _RefusedError("data/bad-number", f"{excerpt(digits, 20)} is too large for a number")
+    return value
+
+
+def _bounded_integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise _RefusedError("data/bad-number", f"a number of {len(digits):,} digits is too large")
+    return int(digits)
+
+
+def _has_lone_surrogate(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False

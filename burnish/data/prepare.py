@@ -1,0 +1,247 @@
+"""The whole way of the data: files in, three clean parts out, with everything that was decided and dropped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypedDict
+
+from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label_variants, to_examples
+from burnish.data.columns import check_columns, infer_columns
+from burnish.data.deduplicate import deduplicate, leakage
+from burnish.data.options import DataOptions
+from burnish.data.source import inspect_source, read_source
+from burnish.data.split import split
+from burnish.errors import DataProblemError, excerpt, nearest
+from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
+from burnish.types import Example, Problem, Split
+
+_SHOWN = 10  # places listed in an error
+_REPEATED = {
+    "data/duplicate": "repeated rows",
+    "data/conflicting-label": "rows whose text has contradicting labels",
+    "data/leakage": "rows with a text the model is judged on",
+}
+
+
+class FileFacts(TypedDict):
+    """What a run records about a data file it read."""
+
+    sha256: str
+    bytes: int
+    rows: int  # refused ones included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedData:
+    """Data ready to train on, and how it came to be.
+
+    Attributes:
+        splits: the rows of each part, in file order.
+        problems: rows that were refused or dropped, or kept although suspicious (`action`).
+        columns: canonical column -> column of the files.
+        labels: all labels, sorted; empty for a task without labels.
+        label_counts: rows per label in each part.
+        notes: what was recognised and decided, one sentence each.
+        warnings: what somebody should look at, one sentence each.
+        files: file as the recipe names it -> sha256, size in bytes, rows.
+        split_fingerprint: sha256 over the sorted canonical rows of each part.
+    """
+
+    splits: Mapping[Split, list[Example]]
+    problems: list[Problem]
+    columns: Mapping[str, str]
+    labels: tuple[str, ...]
+    label_counts: Mapping[Split, Mapping[str, int]]
+    notes: list[str]
+    warnings: list[str]
+    files: Mapping[str, FileFacts]
+    split_fingerprint: str
+
+    @property
+    def sizes(self) -> dict[Split, int]:
+        return {part: len(examples) for part, examples in self.splits.items()}
+
+
+def prepare(options: DataOptions, wanted: Mapping[str, type], *, base_folder: Path, seed: int) -> PreparedData:
+    """Reads, maps, cleans, deduplicates and splits the data of a recipe.
+
+    Args:
+        options: the recipe's `data` section.
+        wanted: canonical columns of the task and their types, e.g. {"text": str, "label": str}.
+        base_folder: the folder relative paths start at: the recipe's.
+        seed: of the split.
+
+    Raises:
+        DataReadError: a file is missing or cannot be read, columns are unknown or unclear.
+        DataProblemError: [data/too-many-bad-rows], [data/label-variants], [data/one-class], [data/unknown-label],
+            [data/too-few-rows], [data/same-file].
+    """
+    intake = _Intake(options, wanted, base_folder)
+    for part, names in _files(options).items():
+        for name in names:
+            intake.read(part, name)
+    check_bad_rows(intake.problems, sum(facts["rows"] for facts in intake.files.values()), options.max_bad_ratio)
+    if LABEL in wanted:
+        intake.settle_labels()
+    intake.drop_repeated_rows()
+    warnings = check_labels(intake.examples[Split.TRAIN]) if LABEL in wanted else []
+    splits = _split(intake.examples, options, seed)
+    _check_sizes(splits)
+    if LABEL in wanted:
+        _check_known_labels(splits)
+    counts = {part: Counter(str(e.row[LABEL]) for e in rows if LABEL in wanted) for part, rows in splits.items()}
+    sizes = ", ".join(f"{len(rows):,} {part}" for part, rows in splits.items())
+    intake.notes.append(f"parts (seed {seed}): {sizes}")
+    return PreparedData(
+        splits=splits,
+        problems=intake.problems,
+        columns=intake.columns,
+        labels=tuple(sorted(set().union(*counts.values()))),
+        label_counts={part: dict(sorted(count.items())) for part, count in counts.items()},
+        notes=intake.notes,
+        warnings=warnings,
+        files=intake.files,
+        split_fingerprint=_split_fingerprint(splits),
+    )
+
+
+def _files(options: DataOptions) -> dict[Split, tuple[str, ...]]:
+    """The files of each part that has its own, training files first."""
+    files = {Split.TRAIN: options.train_files}
+    if options.validation is not None:
+        files[Split.VALIDATION] = (options.validation,)
+    if options.test is not None:
+        files[Split.TEST] = (options.test,)
+    return files
+
+
+@dataclass(slots=True)
+class _Intake:
+    """What has been read so far."""
+
+    options: DataOptions
+    wanted: Mapping[str, type]
+    base_folder: Path
+    examples: dict[Split, list[Example]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    files: dict[str, FileFacts] = field(default_factory=dict)
+
+    def read(self, part: Split, name: str) -> None:
+        """Takes in one file. The first file settles the columns, the others must have them."""
+        path = self.base_folder / name
+        shape = inspect_source(path, self.options, name=name)
+        self.notes.append(shape.describe())
+        if self.columns:
+            check_columns(shape, self.columns)
+        else:
+            self.columns = infer_columns(shape, self.options, self.wanted)
+            self.notes.append(
+                "columns: " + ", ".join(f'{key} is "{excerpt(name)}"' for key, name in self.columns.items())
+            )
+        facts = self._facts(path, name)
+        examples = self.examples.setdefault(part, [])
+        for item in to_examples(read_source(path, shape, self.options), self.columns, self.wanted, self.options):
+            facts["rows"] += 1
+            if isinstance(item, Problem):
+                self.problems.append(item)
+            else:
+                examples.append(item)
+        self.files[name] = facts
+
+    def settle_labels(self) -> None:
+        """Gives each family of label spellings one spelling, in all parts alike."""
+        everything = [example for examples in self.examples.values() for example in examples]
+        mapping, notes = settle_label_variants(everything, merge=self.options.merge_label_variants)
+        self.notes += notes
+        if mapping:
+            for part, examples in self.examples.items():
+                self.examples[part] = [
+                    replace(e, row={**e.row, LABEL: mapping.get(e.row[LABEL], e.row[LABEL])}) for e in examples
+                ]
+
+    def drop_repeated_rows(self) -> None:
+        """Rows said twice in train, and rows of an earlier part that a later one judges on.
+
+        Rows of validation and test files that are said twice are listed and kept: the numbers stay comparable with
+        those others measured on the same files.
+        """
+        if self.options.deduplicate:
+            for part, examples in self.examples.items():
+                kept, problems = deduplicate(examples)
+                if part == Split.TRAIN:
+                    self.examples[part] = kept
+                else:
+                    problems = [replace(problem, action="kept") for problem in problems]
+                self._report(problems, part)
+        for part, later in (
+            (Split.TRAIN, (Split.VALIDATION, Split.TEST)),
+            (Split.VALIDATION, (Split.TEST,)),
+        ):
+            judged_on = [example for other in later for example in self.examples.get(other, [])]
+            if judged_on and part in self.examples:
+                self.examples[part], problems = leakage(self.examples[part], judged_on)
+                self._report(problems, part)
+
+    def _report(self, problems: Sequence[Problem], part: Split) -> None:
+        self.problems += problems
+        for code, count in Counter(problem.code for problem in problems).items():
+            self.notes.append(f"{part}: {count:,} {_REPEATED[code]} {problems[0].action}")
+
+    def _facts(self, path: Path, name: str) -> FileFacts:
+        sha256 = file_sha256(path)
+        twin = next((other for other, facts in self.files.items() if facts["sha256"] == sha256), None)
+        if twin is not None:
+            raise DataProblemError(
+                "data/same-file",
+                f'holds the same bytes as "{twin}"',
+                where=name,
+                hint="name each file once; without a test file, test rows are split off the training rows",
+            )
+        return FileFacts(sha256=sha256, bytes=path.stat().st_size, rows=0)
+
+
+def _split(examples: Mapping[Split, list[Example]], options: DataOptions, seed: int) -> dict[Split, list[Example]]:
+    """The three parts: those with a file of their own as they are, the others split off train."""
+    validation_ratio = 0.0 if Split.VALIDATION in examples else options.resolved_validation_ratio
+    test_ratio = 0.0 if Split.TEST in examples else options.test_ratio
+    parts = split(examples[Split.TRAIN], validation_ratio, test_ratio, seed)
+    return {part: parts[part] if part == Split.TRAIN else examples.get(part, parts[part]) for part in Split}
+
+
+def _check_sizes(splits: Mapping[Split, Sequence[Example]]) -> None:
+    if all(splits.values()):
+        return
+    sizes = ", ".join(f"{len(rows)} {part}" for part, rows in splits.items())
+    raise DataProblemError(
+        "data/too-few-rows",
+        f"every part needs rows, there are {sizes}",
+        hint="add rows: at least two per label, and a dozen in all, so that some can validate and some can judge",
+    )
+
+
+def _check_known_labels(splits: Mapping[Split, Sequence[Example]]) -> None:
+    """Refuses labels in validation or test that the model never sees in train."""
+    known = sorted({example.row[LABEL] for example in splits[Split.TRAIN]})
+    strangers = [e for part in (Split.VALIDATION, Split.TEST) for e in splits[part] if e.row[LABEL] not in set(known)]
+    if not strangers:
+        return
+    label = strangers[0].row[LABEL]
+    close = nearest(label, known)
+    target = close or "A_KNOWN_LABEL"
+    raise DataProblemError(
+        "data/unknown-label",
+        f'"{excerpt(label)}" is not one of the {len(known)} labels of the training rows',
+        where=str(strangers[0].origin),
+        known=[excerpt(name) for name in known],
+        details=[f'{example.origin}: "{excerpt(example.row[LABEL])}"' for example in strangers[:_SHOWN]],
+        hint=f"add training rows with this label, or map it: `data: {{label_map: {{{excerpt(label)}: {target}}}}}`",
+    )
+
+
+def _split_fingerprint(splits: Mapping[Split, Sequence[Example]]) -> str:
+    return canonical_sha256({part: sorted(canonical_json(e.row) for e in rows) for part, rows in splits.items()})

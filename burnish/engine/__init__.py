@@ -1,0 +1,1 @@
+"""The training loop and what it needs: order, layout, dropout, optimizer, checkpoints, stopping, prediction."""

@@ -1,0 +1,140 @@
+"""Everything a run needs to go on, in safetensors and JSON; complete or absent."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.storage.durable import damage_of, published_folder, remove_leftovers, write_json
+from burnish.storage.tensors import load_tensors, save_tensors
+
+STATE = "state.json"
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+RANDOM = "random.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One state of a run, as read from disk.
+
+    Attributes:
+        step: optimizer steps done.
+        weights: the weights that learn, by name; "average." prefixes their running average.
+        optimizer: AdamW's moments, "<weight>.<moment>".
+        state: sampler position, early stopping, offset of the metrics file in bytes, seeds.
+    """
+
+    step: int
+    folder: Path
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    *,
+    weights: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+) -> Path:
+    """Publishes `folder`/step-N; whoever looks sees all of it or nothing."""
+    target = folder / f"step-{step}"
+    with published_folder(target) as temporary:
+        save_tensors(temporary / WEIGHTS, weights)
+        save_tensors(temporary / OPTIMIZER, optimizer)
+        tensors, plain = _random_state()
+        save_tensors(temporary / RANDOM, tensors)
+        write_json(temporary / STATE, {**state, "step": step, "random": plain})
+    return target
+
+
+def newest_checkpoint(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest complete checkpoint; damaged ones are passed over by name. None when there is none."""
+    remove_leftovers(folder)
+    for path in sorted(folder.glob("step-*"), key=_step_of, reverse=True):
+        damage = damage_of(path)
+        if damage is None:
+            return read_checkpoint(path)
+        warn(f"checkpoint {path.name} is damaged ({damage}); looking for an older one")
+    return None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    return Checkpoint(
+        step=int(state["step"]),
+        folder=path,
+        weights=load_tensors(path / WEIGHTS),
+        optimizer=load_tensors(path / OPTIMIZER),
+        state=state,
+    )
+
+
+def prune_checkpoints(folder: Path, *, keep: int, best_step: int) -> None:
+    """Deletes all but the newest `keep` and the best; called only after a newer one was published and verified."""
+    newest = sorted(folder.glob("step-*"), key=_step_of, reverse=True)
+    for path in newest[keep:]:
+        if _step_of(path) != best_step:
+            shutil.rmtree(path)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
+    """AdamW's state as named tensors; `names` maps id(weight) to the weight's name."""
+    return {
+        f"{names[id(weight)]}.{moment}": value
+        for weight, moments in optimizer.state.items()
+        for moment, value in moments.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], names: Mapping[int, str]
+) -> None:
+    """Puts saved moments back, on the device of their weight (the step counter stays where AdamW wants it)."""
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            name = names[id(weight)]
+            moments = {key.rsplit(".", 1)[1]: value for key, value in tensors.items() if key.rsplit(".", 1)[0] == name}
+            optimizer.state[weight] = {moment: value.to(weight.device) for moment, value in moments.items()}
+
+
+def _step_of(path: Path) -> int:
+    tail = path.name.removeprefix("step-")
+    return int(tail) if tail.isdigit() else -1
+
+
+def _random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Every generator: torch's as a tensor, Python's and numpy's as JSON."""
+    version, numbers, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    tensors = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["cuda"] = torch.cuda.get_rng_state()
+    plain = {
+        "python": [version, list(numbers), gauss],
+        "numpy": [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
+    }
+    return tensors, plain
+
+
+def restore_random_state(checkpoint: Checkpoint) -> None:
+    tensors = load_tensors(checkpoint.folder / RANDOM)
+    torch.set_rng_state(tensors["torch"])
+    if "cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["cuda"])
+    version, numbers, gauss = checkpoint.state["random"]["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    kind, keys, position, has_gauss, cached = checkpoint.state["random"]["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))

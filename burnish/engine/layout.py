@@ -1,0 +1,262 @@
+"""How rows lie in memory: one after the other without padding, or padded for models that know no other way.
+
+Concatenated, a batch of rows is one long sequence of shape (1, T). Token-wise layers see T tokens and no padding;
+attention runs inside each segment through a function registered in transformers' attention interface. Tasks see
+neither layout: `hidden` always gives the real tokens as (T, D).
+
+Shapes: T real tokens, B rows, G segments, S longest segment, H heads, D width, R read positions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn import functional as F
+
+from burnish.engine.dropout import drawn
+from burnish.types import Encoded
+
+ATTENTION = "burnish_segments"
+OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text", "longformer")
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Where each token of a concatenated batch belongs."""
+
+    places: Tensor  # (T,) index of each token in a (G * S) grid
+    count: int  # G
+    longest: int  # S
+    mask: Tensor | None  # (G, 1, 1, S) True where a token is real; None when all segments are equally long
+
+
+_segments: ContextVar[Segments | None] = ContextVar("segments", default=None)
+
+
+def segment_attention(
+    module: Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of each token over its own segment; signature of transformers' attention interface.
+
+    Tokens are spread over a (G, S) grid for the product only: projections and feed-forward layers, where the time
+    goes, never see padding. Attention probabilities are not dropped out (docs/decisions/0004-dropout.md).
+
+    Args:
+        query, key, value: (1, H, T, d); key and value may have fewer heads than query.
+
+    Returns:
+        (1, T, H, d) and no attention weights.
+    """
+    segments = _segments.get()
+    if segments is None:
+        raise RuntimeError("segment attention outside of a concatenated batch")
+    grid = (segments.count * segments.longest,)
+
+    def spread(states: Tensor) -> Tensor:
+        flat = states.new_zeros(grid + (states.shape[1], states.shape[3]))
+        flat = flat.index_copy(0, segments.places, states[0].transpose(0, 1))
+        return flat.view(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
+
+    causal = bool(getattr(module, "is_causal", False))
+    output = F.scaled_dot_product_attention(
+        spread(query),
+        spread(key),
+        spread(value),
+        attn_mask=None if causal else segments.mask,  # right of a token there is only padding: causal hides it
+        is_causal=causal,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    flat = output.transpose(1, 2).reshape(grid + (output.shape[1], output.shape[3]))
+    return flat.index_select(0, segments.places).unsqueeze(0), None
+
+
+def register() -> None:
+    """Makes the attention known to transformers; the mask it would build is not needed."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(ATTENTION, segment_attention)
+    AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
+
+
+class LaidOut:
+    """Rows of one micro-batch on the model's device; satisfies `types.Batch`.
+
+    Args:
+        rows: encoded rows.
+        row_ids: stable number of each row in its split; keys its dropout.
+        padded: lay out as (G, S) with an attention mask instead of (1, T).
+        draw: first keyed dropout row of each row of the batch, (B,) int64; None: no dropout.
+        position_offset: number of the first position of a segment (2 in the RoBERTa family).
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Encoded],
+        row_ids: Sequence[int],
+        *,
+        padded: bool,
+        device: torch.device,
+        draw: np.ndarray[Any, Any] | None = None,
+        position_offset: int = 0,
+    ) -> None:
+        self.row_ids = tuple(row_ids)
+        self.row_count = len(rows)
+        self.padded = padded
+        self.device = device
+        lengths = np.array([length for row in rows for length in row.segment_lengths])
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        segment_T = np.repeat(np.arange(len(lengths)), lengths)
+        position_T = np.arange(lengths.sum()) - starts[segment_T]
+        longest = int(lengths.max())
+        self.segment_count = len(lengths)
+        self.longest = longest
+        self._ids = torch.from_numpy(np.concatenate([row.token_ids for row in rows]).astype(np.int64)).to(device)
+        self._segment = torch.from_numpy(segment_T).to(device)
+        self._position = torch.from_numpy(position_T + position_offset).to(device)
+        self._places = torch.from_numpy(segment_T * longest + position_T).to(device)
+        self._lengths = torch.from_numpy(lengths).to(device)
+        self._starts = torch.from_numpy(starts).to(device)
+        self._uniform = bool((lengths == longest).all())
+        self._targets = rows[0].targets.ndim, [row.targets for row in rows]
+        self._reads = _read_positions(rows)
+        self._draw: Tensor | None = None
+        if draw is not None:
+            row_of_token = np.repeat(np.arange(len(rows)), [row.length for row in rows])
+            within_row = np.concatenate([np.arange(row.length) for row in rows])
+            self._draw = torch.from_numpy(draw[row_of_token] + within_row).to(device)
+
+    @property
+    def targets(self) -> Tensor:
+        values = self._targets[1]
+        stacked = np.concatenate(values) if self._reads is not None else np.stack(values)
+        return torch.from_numpy(stacked).to(self.device)
+
+    def hidden(self, encoder: Module) -> Tensor:
+        """Last hidden states of the real tokens, (T, D)."""
+        return self._hidden_padded(encoder) if self.padded else self._hidden_concatenated(encoder)
+
+    def _hidden_concatenated(self, encoder: Module) -> Tensor:
+        mask = None
+        if not self._uniform:
+            mask = (torch.arange(self.longest, device=self.device) < self._lengths[:, None])[:, None, None, :]
+        token = _segments.set(Segments(self._places, self.segment_count, self.longest, mask))
+        try:
+            with drawn(None if self._draw is None else self._draw[None]):
+                output = encoder(input_ids=self._ids[None], position_ids=self._position[None])
+        finally:
+            _segments.reset(token)
+        hidden_TD: Tensor = output.last_hidden_state[0]
+        return hidden_TD
+
+    def _hidden_padded(self, encoder: Module) -> Tensor:
+        def spread(values_T: Tensor) -> Tensor:
+            grid = values_T.new_zeros(self.segment_count * self.longest).index_copy(0, self._places, values_T)
+            return grid.view(self.segment_count, self.longest)
+
+        mask = spread(torch.ones_like(self._ids))
+        with drawn(None if self._draw is None else spread(self._draw)):
+            output = encoder(input_ids=spread(self._ids), attention_mask=mask)
+        flat = output.last_hidden_state.flatten(0, 1)
+        hidden_TD: Tensor = flat.index_select(0, self._places)
+        return hidden_TD
+
+    def mean(self, hidden_TD: Tensor) -> Tensor:
+        sums_GD = hidden_TD.new_zeros(self.segment_count, hidden_TD.shape[1]).index_add(0, self._segment, hidden_TD)
+        return sums_GD / self._lengths[:, None]
+
+    def first(self, hidden_TD: Tensor) -> Tensor:
+        return hidden_TD.index_select(0, self._starts)
+
+    def last(self, hidden_TD: Tensor) -> Tensor:
+        return hidden_TD.index_select(0, self._starts + self._lengths - 1)
+
+    def read(self, hidden_TD: Tensor) -> Tensor:
+        if self._reads is None:
+            raise ValueError("these rows name no read positions")
+        return hidden_TD.index_select(0, torch.from_numpy(self._reads).to(self.device))
+
+
+def _read_positions(rows: Sequence[Encoded]) -> np.ndarray[Any, Any] | None:
+    """(R,) positions of the whole batch that the loss reads."""
+    if any(row.read_positions is None for row in rows):
+        return None
+    start, positions = 0, []
+    for row in rows:
+        assert row.read_positions is not None
+        positions.append(row.read_positions + start)
+        start += row.length
+    return np.concatenate(positions)
+
+
+def position_offset(config: Any) -> int:
+    """Number of the first position: the RoBERTa family counts from the padding index on."""
+    if getattr(config, "model_type", "") in OFFSET_FAMILIES:
+        return int(getattr(config, "pad_token_id", 1) or 0) + 1
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutChoice:
+    """How this model's batches are laid out, and why."""
+
+    padded: bool
+    position_offset: int
+    reason: str  # for the run's record
+
+
+def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.device) -> LayoutChoice:
+    """Concatenated when the model allows it and gives the same numbers as padded on real rows; else padded.
+
+    The comparison runs in evaluation mode and float32 on up to four rows of different length. A model that does not
+    route attention through the interface lets segments see each other, which shows here.
+    """
+    offset = position_offset(getattr(encoder, "config", None))
+    padded = LayoutChoice(True, offset, "")
+    setter = getattr(encoder, "set_attn_implementation", None)
+    accepted = inspect.signature(getattr(encoder, "base_model", encoder).forward).parameters
+    if setter is None or "position_ids" not in accepted:
+        return LayoutChoice(True, offset, "padded: the model takes no position ids")
+    probe = _probe_rows(rows)
+    before = getattr(encoder.config, "_attn_implementation", "sdpa")
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            plain = LaidOut(probe, range(len(probe)), padded=padded.padded, device=device).hidden(encoder)
+            register()
+            setter(ATTENTION)
+            fast = LaidOut(
+                probe, range(len(probe)), padded=False, device=device, position_offset=offset
+            ).hidden(encoder)
+        difference = float((plain - fast).abs().max())
+        if difference <= 1e-3 * max(1.0, float(plain.abs().max())):
+            return LayoutChoice(False, offset, f"concatenated: largest difference to padded {difference:.1e}")
+        reason = f"padded: concatenated differs by {difference:.1e}"
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        reason = f"padded: the model refused the attention function ({type(error).__name__})"
+    finally:
+        encoder.train(training)
+    setter(before)
+    return LayoutChoice(True, offset, reason)
+
+
+def _probe_rows(rows: Sequence[Encoded]) -> list[Encoded]:
+    by_length = sorted(rows[:256], key=lambda row: row.length)
+    picks = {0, len(by_length) // 3, 2 * len(by_length) // 3, len(by_length) - 1}
+    return [by_length[i] for i in sorted(picks)]

@@ -1,0 +1,87 @@
+"""AdamW with decay groups and layer-wise learning rates, and the running average of the weights."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from burnish.engine.options import TrainingOptions
+
+LAYER = re.compile(r"\.(?:layers?|h|blocks?|block)\.(\d+)\.")
+
+
+def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) over the weights that learn.
+
+    Matrices decay, vectors (biases, norms) and embeddings do not. Each layer's rate is `layer_decay` times that of
+    the layer above it, the head's is the full rate (ULMFiT, arXiv:1801.06146).
+    """
+    assert options.learning_rate is not None
+    depth = 1 + max((_layer(name) for name in trainable if _layer(name) >= 0), default=-1)
+    embeddings = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
+    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    for name, weight in trainable.items():
+        decays = weight.ndim >= 2 and id(weight) not in embeddings
+        groups.setdefault((_steps_below_head(name, depth), decays), []).append(weight)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": weights,
+                "lr": options.learning_rate * options.layer_decay**below,
+                "peak": options.learning_rate * options.layer_decay**below,
+                "weight_decay": options.weight_decay if decays else 0.0,
+            }
+            for (below, decays), weights in groups.items()
+        ],
+        lr=options.learning_rate,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        fused=True,
+    )
+
+
+def _layer(name: str) -> int:
+    match = LAYER.search(name)
+    return int(match.group(1)) if match else -1
+
+
+def _steps_below_head(name: str, depth: int) -> int:
+    """0 for the head, 1 for the top layer, depth + 1 for the embeddings."""
+    if name.startswith("head."):
+        return 0
+    layer = _layer(name)
+    if layer >= 0:
+        return depth - layer
+    return depth + 1 if "embed" in name else (1 if depth else 0)
+
+
+def learning_rate_factor(step: int, *, total_steps: int, options: TrainingOptions) -> float:
+    """Share of the peak learning rate for 0-based `step`: linear warm-up, then cosine, linear or constant, in 0..1."""
+    warmup = round(total_steps * options.warmup_ratio)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, total_steps - warmup)
+    if options.schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+    return 1.0 - progress if options.schedule == "linear" else 1.0
+
+
+class WeightAverage:
+    """Exponential running average of the weights that learn; usually better than the last weights.
+
+    The decay grows with the steps, min(decay, (1 + step) / (10 + step)), so that a short run is not held back by its
+    start. Source: Polyak & Juditsky 1992; the warm-up is that of TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, trainable: Mapping[str, Tensor], decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: weight.detach().clone() for name, weight in trainable.items()}
+
+    @torch.no_grad()
+    def update(self, trainable: Mapping[str, Tensor], step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.weights.values()), [trainable[name] for name in self.weights], 1.0 - decay)

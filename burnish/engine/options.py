@@ -1,0 +1,48 @@
+"""Options of training and of checkpoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from burnish.settings import Options
+
+
+class TrainingOptions(Options):
+    """How the weights are changed. A field left at null is filled in from base, method and data, and written down."""
+
+    epochs: int | None = Field(default=None, ge=1, le=1000, description="passes over the training rows")
+    max_steps: int | None = Field(default=None, ge=1, description="optimizer steps at most; null: epochs decide")
+    learning_rate: float | None = Field(default=None, gt=0, le=1, description="peak, after warm-up")
+    global_batch_size: int = Field(default=32, ge=1, description="rows per optimizer step")
+    micro_batch_tokens: int = Field(
+        default=16_384, ge=16, description="tokens computed at once; changes memory, not the result"
+    )
+    seed: int = Field(default=13, ge=0, lt=2**31, description="of every random choice of the run")
+    schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="after warm-up")
+    warmup_ratio: float = Field(default=0.06, ge=0, lt=1, description="share of the steps")
+    weight_decay: float = Field(default=0.01, ge=0, description="of matrices; biases, norms and embeddings get none")
+    layer_decay: float = Field(
+        default=0.9, gt=0, le=1, description="learning rate of each layer against the one above it"
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this length")
+    average_decay: float = Field(
+        default=0.998, ge=0, lt=1, description="of the running average of the weights, which is what is kept; 0: none"
+    )
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="of hidden states; null: the base's own")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="probability spread over the other labels")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="of the computation; weights stay fp32. auto: bf16 where the hardware has it"
+    )
+    patience: int = Field(default=3, ge=1, description="evaluations without a better one before training stops")
+    evaluate_every_steps: int | None = Field(default=None, ge=1, description="null: after each epoch")
+    log_every_steps: int = Field(default=10, ge=1)
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; part of the result's last bits")
+
+
+class CheckpointOptions(Options):
+    """When the state is saved, and how many states are kept beside the best one."""
+
+    every_steps: int | None = Field(default=None, ge=1, description="null: after each evaluation")
+    keep: int = Field(default=2, ge=1, description="newest checkpoints kept, beside the best one")

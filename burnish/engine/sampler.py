@@ -1,0 +1,45 @@
+"""The order of rows: a pure function of seed and epoch, so that a resumed run needs to remember one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+WINDOW = 8  # batches that are sorted by length together; coarser windows make batches alike and cost accuracy
+
+
+def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """All rows of one epoch as batches of rows of similar length, in shuffled order.
+
+    Args:
+        lengths: tokens of each row.
+        batch_size: rows per optimizer step; the last batch may be smaller.
+        seed, epoch: decide the order completely.
+
+    Returns:
+        Batches of row indices; each row occurs once.
+    """
+    random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    order = random.permutation(len(lengths))
+    sizes = np.asarray(lengths)
+    batches: list[list[int]] = []
+    span = WINDOW * batch_size
+    for start in range(0, len(order), span):
+        window = order[start : start + span]
+        window = window[np.argsort(sizes[window], kind="stable")]
+        batches += [window[i : i + batch_size].tolist() for i in range(0, len(window), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def micro_batches(rows: Sequence[int], lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+    """Cuts the rows of a step into pieces of at most `max_tokens` tokens, at least one row each."""
+    pieces: list[list[int]] = [[]]
+    tokens = 0
+    for row in rows:
+        if pieces[-1] and tokens + lengths[row] > max_tokens:
+            pieces.append([])
+            tokens = 0
+        pieces[-1].append(row)
+        tokens += lengths[row]
+    return pieces

@@ -1,0 +1,89 @@
+"""`burnish init`: looks at the data and writes a recipe a person can read and change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from burnish.data.prepare import prepare
+from burnish.errors import UsageError
+from burnish.lifecycle.resolve import decide_metric, default_epochs
+from burnish.lifecycle.train import recipe_of, task_class
+from burnish.storage.durable import write_text
+from burnish.types import Split
+
+TEMPLATE = """\
+# Recipe for burnish: only `data` is needed, everything else shows what would be chosen anyway.
+# Check the data:  burnish check {name}
+# Train and judge: burnish train {name}
+task: text-classification            # one label for each text
+
+model:
+  base: minilm                       # alias, hub id (owner/name), local folder, or an earlier run
+
+data:
+  train: {train}
+  # test: test.csv                   # without it: 70 % learn, 15 % choose and stop, 15 % judge once
+  columns: {{text: {text}, label: {label}}}
+  # {labels} labels in {rows} rows; {smallest} to {largest} rows each
+
+method: {method:<29}# head (seconds), lora (few rows, large bases) or full
+
+training:
+  epochs: {epochs:<27}# at most; training stops when validation stops improving
+  seed: 13
+
+evaluation:
+  metric: {metric:<27}# decides early stopping and the verdict
+  # goals: ["{metric} >= 0.90"]    # what success means, stated before training
+  minimum_effect: 0.01               # smallest gain over the best arm without fine-tuning that is worth having
+"""
+
+
+def write_recipe(data: Path, output: Path) -> dict[str, Any]:
+    """Writes a commented recipe for a data file; never over an existing file.
+
+    Returns:
+        {"recipe": path, "columns", "labels", "rows", "notes"}.
+
+    Raises:
+        UsageError: [cli/file-exists].
+    """
+    if output.exists():
+        raise UsageError(
+            "cli/file-exists", "this file exists already", where=str(output), hint="name another with --output FILE"
+        )
+    recipe, _ = recipe_of(data, test=None, overrides=(), seed=None)
+    prepared = prepare(recipe.data, task_class(recipe).columns, base_folder=Path(), seed=recipe.training.seed)
+    counts = prepared.label_counts[Split.TRAIN]
+    rows = len(prepared.splits[Split.TRAIN])
+    decided, _ = decide_metric(recipe, counts)
+    text = TEMPLATE.format(
+        name=output.name,
+        train=json.dumps(_relative(data, output.parent)),
+        text=json.dumps(prepared.columns["text"]),
+        label=json.dumps(prepared.columns["label"]),
+        labels=len(prepared.labels),
+        rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
+        smallest=f"{min(counts.values()):,}",
+        largest=f"{max(counts.values()):,}",
+        method="lora" if rows < 1_000 else "full",
+        epochs=default_epochs(rows, len(prepared.labels)),
+        metric=decided.evaluation.metric,
+    )
+    write_text(output, text)
+    return {
+        "recipe": str(output),
+        "columns": dict(prepared.columns),
+        "labels": list(prepared.labels),
+        "rows": rows,
+        "notes": list(prepared.notes) + list(prepared.warnings),
+    }
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """`path` as seen from the recipe's folder, when it lies below it."""
+    absolute = path.resolve()
+    base = folder.resolve()
+    return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else str(absolute)

@@ -1,0 +1,87 @@
+"""A finished or unfinished run as Python sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.errors import RunError
+from burnish.storage.run_folder import RunFolder
+from burnish.types import Row
+
+if TYPE_CHECKING:
+    from burnish.serving.package import HeadBuilder
+    from burnish.serving.predict import Predictor
+
+
+@dataclass(slots=True)
+class Run:
+    """One run folder; everything is read from disk.
+
+    >>> run = burnish.train("tickets.csv")          # doctest: +SKIP
+    >>> run.verdict["answer"], run.predict(["where is my card"])[0]["label"]   # doctest: +SKIP
+    ('better', 'card_arrival')
+    """
+
+    folder: RunFolder
+    runs: Path
+    head: HeadBuilder | None = None
+    _predictor: Predictor | None = field(default=None, repr=False)
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def status(self) -> str:
+        return str(self.folder.manifest().get("status", "unknown"))
+
+    @property
+    def report(self) -> Path:
+        """The self-contained HTML page of this run."""
+        return self.folder.report
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """evaluation.json: every arm with its metrics and intervals.
+
+        Raises:
+            RunError: [run/not-judged] when the run has not come to its verdict.
+        """
+        if not self.folder.evaluation.is_file():
+            raise RunError(
+                "run/not-judged",
+                f'this run is "{self.status}" and has no verdict yet',
+                where=str(self.path),
+                hint=f"go on with: burnish resume {self.path}",
+            )
+        content: dict[str, Any] = json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """answer, metric, against, difference, low, high, p_value, advice."""
+        verdict: dict[str, Any] = self.evaluation["verdict"]
+        return verdict
+
+    def predict(self, texts: Sequence[str]) -> list[Row]:
+        """{"label", "probability", "margin"} for each text, in order."""
+        from burnish.serving.predict import Predictor
+
+        if not self.folder.final.is_dir():
+            raise RunError(
+                "run/not-finished",
+                f'this run is "{self.status}" and has no model yet',
+                where=str(self.path),
+                hint=f"go on with: burnish resume {self.path}",
+            )
+        if self._predictor is None:
+            self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.head)
+        return self._predictor.predict(texts)

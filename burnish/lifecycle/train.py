@@ -1,0 +1,323 @@
+"""`burnish train`: from rows to a tuned model with a verdict, one stage after the other, each leaving its files.
+
+    prepare data -> open the base -> encode -> features of the frozen base -> train -> final/ -> verdict -> report
+
+Every stage can run again on the same folder and gives the same files, so resuming is running: only the training
+itself starts from its newest checkpoint.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.data.options import DataOptions
+from burnish.data.prepare import PreparedData, prepare
+from burnish.errors import RecipeError, RunError, UsageError, nearest
+from burnish.lifecycle.environment import default_threads, describe_environment, peak_memory_bytes
+from burnish.lifecycle.own import Own
+from burnish.lifecycle.resolve import decide_method, decide_metric, decide_training
+from burnish.lifecycle.run import Run
+from burnish.model.load import Base, find_base
+from burnish.recipe.read import build_recipe, read_recipe, recipe_text
+from burnish.recipe.schema import Recipe
+from burnish.settings import settings
+from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
+from burnish.storage.lock import exclusive
+from burnish.storage.run_folder import RunFolder
+from burnish.types import Encoded, Example, Metric, Problem, Progress, Refusal, Silent, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from burnish.engine.layout import LayoutChoice
+    from burnish.engine.loop import Trained
+    from burnish.engine.precision import Precision
+    from burnish.model.pooled import PooledClassifier
+    from burnish.serving.package import HeadBuilder
+    from burnish.task.text_classification import Loss, TextClassification
+
+RECIPE_SUFFIXES = (".yaml", ".yml")
+
+
+def train(
+    source: str | Path | Recipe,
+    *,
+    test: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    output: str | Path | None = None,
+    resume: bool = False,
+    task: type[TextClassification] | None = None,
+    metric: type[Metric] | None = None,
+    loss: Loss | None = None,
+    head: HeadBuilder | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Trains on a data file or a recipe and judges the result.
+
+    Args:
+        source: data file (CSV, TSV, JSONL), recipe file (.yaml) or a Recipe.
+        test: file of the test rows; 10 % of the training rows then validate.
+        overrides: "section.field=value", as after --set.
+        seed: of every random choice; the recipe's when None.
+        output: the run's folder; a new one under the runs folder when None.
+        resume: go on in `output`, or start when there is nothing.
+        task, metric, loss, head: your own instead of ours, see docs/guides/own-parts.md.
+        progress: told what happens.
+
+    Returns:
+        The run; `run.verdict["answer"]` is better, same, worse or too little data.
+
+    Raises:
+        BurnishError: with a stable code for every mistake in recipe, data or base.
+    """
+    runs = settings().runs
+    own = Own(task, metric, loss, head)
+    folder = RunFolder(Path(output) if output is not None else runs / _new_id(source))
+    earlier = folder.manifest()
+    if earlier and not resume:
+        raise RunError(
+            "run/exists",
+            f'this folder already holds the run "{folder.id}"',
+            where=str(folder.path),
+            hint="go on with --resume, or name another --output",
+        )
+    if earlier:
+        return resume_run(folder, own=own, progress=progress)
+    recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
+    make_folder(folder.path)
+    with exclusive(folder.path):
+        recipe = _with_absolute_paths(recipe, recipe_folder)
+        folder.update_manifest(
+            id=folder.path.name,
+            status="preparing",
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            parts_of_the_caller=own.names(),
+        )
+        try:
+            _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent())
+        except BaseException as error:
+            _record_failure(folder, error)
+            raise
+    return Run(folder, runs, head)
+
+
+def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress | None = None) -> Run:
+    """Goes on with a run from its newest complete checkpoint; a finished run is left as it is.
+
+    Raises:
+        RunError: [run/locked] when another process works on it; [run/data-changed] when a data file is not the one
+            the run started with.
+    """
+    runs = settings().runs
+    chosen = own or Own()
+    progress = progress or Silent()
+    manifest = folder.manifest()
+    if manifest.get("status") == "finished":
+        progress.note(f"run {folder.id} is already finished")
+        return Run(folder, runs, chosen.head)
+    missing = sorted(set(manifest.get("parts_of_the_caller", {})) - set(chosen.names()))
+    if missing:
+        raise RunError(
+            "run/own-parts",
+            f"this run was started with your own {', '.join(missing)}; they are needed to go on",
+            where=str(folder.path),
+            hint="resume it in Python: burnish.train(..., output=folder, resume=True, task=...)",
+        )
+    with exclusive(folder.path):
+        remove_leftovers(folder.path)
+        if not folder.recipe.is_file():
+            raise RunError(
+                "run/no-recipe",
+                "this run stopped before its recipe was settled; there is nothing to go on from",
+                where=str(folder.path),
+                hint="start it again with `burnish train` and another --output, or delete the folder",
+            )
+        recipe = read_recipe(folder.recipe)
+        try:
+            _run_stages(folder, recipe, own=chosen, runs=runs, progress=progress)
+        except BaseException as error:
+            _record_failure(folder, error)
+            raise
+    return Run(folder, runs, chosen.head)
+
+
+def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress) -> None:
+    """All stages of a run; see the module's first lines."""
+    from burnish.lifecycle.judge import judge_run
+    started = time.monotonic()
+    chosen = own.task or task_class(recipe)
+    progress.stage("reading and splitting the data")
+    data = prepare(recipe.data, chosen.columns, base_folder=Path(), seed=recipe.training.seed)
+    _refuse_changed_data(folder, data)
+    for note in data.notes:
+        progress.note(note)
+    for warning in data.warnings:
+        progress.warn(warning)
+    progress.stage("opening the base")
+    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    recipe = _decided(recipe, data, base, chosen, progress)
+    if not folder.recipe.exists():
+        write_text(folder.recipe, recipe_text(recipe))
+    folder.update_manifest(
+        status="running",
+        task=chosen.name,
+        method=recipe.method.name if recipe.method else "",
+        base=base.describe(),
+        data=_describe_data(data),
+        environment=describe_environment(),
+    )
+    from burnish.lifecycle.workbench import Workbench
+
+    workbench = Workbench.open(recipe, base, data, chosen, own, folder, progress)
+    require_space(folder.path, workbench.expected_bytes())
+    trained, model = workbench.train()
+    seconds = round(time.monotonic() - started, 1)
+    folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
+    workbench.save_final(model)
+    judge_run(folder, recipe, workbench, own=own, runs=runs, progress=progress)
+    folder.update_manifest(status="finished", seconds=round(time.monotonic() - started, 1))
+    folder.event("finished")
+
+
+def recipe_of(
+    source: str | Path | Recipe, *, test: str | Path | None, overrides: Sequence[str], seed: int | None
+) -> tuple[Recipe, Path]:
+    """The recipe a source stands for, and the folder its paths are relative to."""
+    extra = list(overrides)
+    if test is not None:
+        extra.append(f"data.test={os.path.abspath(test)!r}")  # noqa: PTH100  # keeps links as the user wrote them
+    if seed is not None:
+        extra.append(f"training.seed={seed}")
+    if isinstance(source, Recipe):
+        return build_recipe(source.model_dump(mode="json"), extra, source="recipe"), Path.cwd()
+    path = Path(source)
+    if path.suffix.lower() in RECIPE_SUFFIXES:
+        return read_recipe(path, extra), path.parent.resolve()
+    return build_recipe({"data": {"train": str(path)}}, extra, source=str(path)), Path.cwd()
+
+
+def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+    """The same recipe with data paths that hold from anywhere."""
+
+    def absolute(name: str | None) -> str | None:
+        return None if name is None else str(folder / Path(name).expanduser())
+
+    files = tuple(str(absolute(name)) for name in recipe.data.train_files)
+    changes: dict[str, Any] = {
+        "train": files[0] if isinstance(recipe.data.train, str) else files,
+        "validation": absolute(recipe.data.validation),
+        "test": absolute(recipe.data.test),
+    }
+    data: DataOptions = recipe.data.model_copy(update=changes)
+    local = folder / Path(recipe.model.base).expanduser()
+    model = recipe.model.model_copy(update={"base": str(local)}) if local.is_dir() else recipe.model
+    return recipe.model_copy(update={"data": data, "model": model})
+
+
+def task_class(recipe: Recipe) -> type[TextClassification]:
+    """The task a recipe names: one of ours, or one an installed package offers.
+
+    Raises:
+        RecipeError: [recipe/unknown-task].
+    """
+    from burnish.task import TASKS
+
+    name = recipe.task or "text-classification"
+    found = TASKS.get(name) or _entry_point("burnish.tasks", name)
+    if found is None:
+        close = nearest(name, TASKS)
+        raise RecipeError(
+            "recipe/unknown-task",
+            f'there is no task "{name}"',
+            where="task",
+            known=sorted(TASKS),
+            hint=f'did you mean "{close}"?' if close else None,
+        )
+    return found
+
+
+def _entry_point(group: str, name: str) -> Any:
+    """A part that an installed package offers under a name; nothing is loaded unless the recipe names it."""
+    import importlib.metadata
+
+    for entry in importlib.metadata.entry_points(group=group, name=name):
+        return entry.load()
+    return None
+
+
+def _decided(
+    recipe: Recipe, data: PreparedData, base: Base, task: type[TextClassification], progress: Progress
+) -> Recipe:
+    """The recipe with everything filled in that it left open."""
+    rows = len(data.splits[Split.TRAIN])
+    counts = data.label_counts[Split.TRAIN]
+    recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
+    recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
+    recipe, why_metric = decide_metric(recipe, counts)
+    for reason in (why_method, *why_training, why_metric):
+        if reason:
+            progress.note(reason)
+    columns = recipe.data.model_copy(update={"columns": dict(data.columns)})
+    threads = recipe.training.threads or settings().threads or default_threads()
+    training = recipe.training.model_copy(update={"threads": threads})
+    return recipe.model_copy(update={"task": task.name, "data": columns, "training": training})
+
+
+def _refuse_changed_data(folder: RunFolder, data: PreparedData) -> None:
+    before = folder.manifest().get("data", {}).get("split_fingerprint")
+    if before is not None and before != data.split_fingerprint:
+        raise RunError(
+            "run/data-changed",
+            "the data files give other rows than when this run started",
+            where=", ".join(data.files),
+            hint="put the old files back to go on, or start a new run",
+        )
+
+
+def _describe_data(data: PreparedData) -> dict[str, Any]:
+    problems: dict[str, int] = {}
+    for problem in data.problems:
+        problems[problem.code] = problems.get(problem.code, 0) + 1
+    return {
+        "files": {name: dict(entry) for name, entry in data.files.items()},
+        "columns": dict(data.columns),
+        "splits": {split.value: len(rows) for split, rows in data.splits.items()},
+        "labels": {split.value: dict(counts) for split, counts in data.label_counts.items()},
+        "problems": problems,
+        "notes": list(data.notes),
+        "warnings": list(data.warnings),
+        "split_fingerprint": data.split_fingerprint,
+    }
+
+
+def _record_failure(folder: RunFolder, error: BaseException) -> None:
+    """Leaves the reason in the run; the checkpoint, if any, stays usable."""
+    code = getattr(error, "code", type(error).__name__)
+    status = "interrupted" if code == "engine/interrupted" or isinstance(error, KeyboardInterrupt) else "failed"
+    _quietly(lambda: folder.update_manifest(status=status, error={"code": code, "message": str(error)[:500]}))
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    """Does something that must not hide the error on its way out (the disk may be full)."""
+    import contextlib
+
+    from burnish.errors import BurnishError
+
+    with contextlib.suppress(OSError, BurnishError):
+        action()
+
+
+def _new_id(source: str | Path | Recipe) -> str:
+    stem = source.data.train_files[0] if isinstance(source, Recipe) else str(source)
+    name = re.sub(r"[^a-z0-9]+", "-", Path(stem).stem.lower()).strip("-")[:40] or "run"
+    moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{name}-{moment}-{secrets.token_hex(2)}"

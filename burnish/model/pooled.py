@@ -1,0 +1,108 @@
+"""One vector per segment from a base, and a classifier on top of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from burnish.types import Batch
+
+SCALE = 20.0  # cosine similarities reach ±1; softmax over them needs logits of this size (NormFace, arXiv:1704.06369)
+
+
+class PooledEncoder(nn.Module):
+    """A base with its own pooling: what a sentence encoder was trained to give.
+
+    Args:
+        encoder: transformers module that returns hidden states.
+        pooling: "mean", "first" or "last" token of each segment.
+        normalize: scale each vector to length 1.
+    """
+
+    def __init__(self, encoder: nn.Module, *, pooling: str, normalize: bool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.normalize = normalize
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(G, D) float32, one vector for each segment of the batch."""
+        hidden_TD = batch.hidden(self.encoder)
+        pool = {"mean": batch.mean, "first": batch.first, "last": batch.last}[self.pooling]
+        pooled_GD = pool(hidden_TD).float()
+        return F.normalize(pooled_GD, dim=-1) if self.normalize else pooled_GD
+
+
+class PooledClassifier(nn.Module):
+    """A base with its own pooling under a new head.
+
+    Args:
+        encoder: transformers module that returns hidden states.
+        pooling, normalize: the base's own, see PooledEncoder.
+        head: maps (B, D) pooled vectors to (B, C) logits.
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, *, pooling: str, normalize: bool) -> None:
+        super().__init__()
+        self.base = PooledEncoder(encoder, pooling=pooling, normalize=normalize)
+        self.head = head
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.base.encoder
+
+    @encoder.setter
+    def encoder(self, encoder: nn.Module) -> None:
+        self.base.encoder = encoder
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) float32 logits."""
+        logits_BC: Tensor = self.head(self.base(batch))
+        return logits_BC.float()
+
+
+class LinearHead(nn.Module):
+    """Linear head over pooled vectors; over unit vectors a scaled one, so that softmax can become sure.
+
+    Stored as `weight` (C, D) and `bias` (C,) with the scale multiplied in: logits = pooled @ weight.T + bias.
+    """
+
+    def __init__(self, width: int, classes: int, *, scale: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, classes)
+        self.scale = scale
+
+    def forward(self, pooled_BD: Tensor) -> Tensor:
+        logits_BC: Tensor = self.linear(pooled_BD * self.scale)
+        return logits_BC
+
+    @torch.no_grad()
+    def set_(self, weight_CD: Tensor, bias_C: Tensor) -> None:
+        """Takes plain weights, as they are stored."""
+        self.linear.weight.copy_(weight_CD / self.scale)
+        self.linear.bias.copy_(bias_C)
+
+    def plain(self) -> dict[str, Tensor]:
+        """Weights as they are stored."""
+        return {"weight": self.linear.weight.detach() * self.scale, "bias": self.linear.bias.detach()}
+
+    @torch.no_grad()
+    def start_from_centroids(self, pooled_BD: Tensor, targets_B: Tensor) -> None:
+        """Starts from the class means, so that training begins at a nearest-centroid classifier and not at noise.
+
+        The means are centred, scaled to length 1 and then by the factor that gives the smallest cross-entropy on the
+        same rows: a head that is too sure would pull the base apart in its first steps.
+
+        Source: the head-first start of Kumar et al. 2022, arXiv:2202.10054, with the means as head.
+        """
+        classes = self.linear.out_features
+        sums_CD = torch.zeros(classes, pooled_BD.shape[1]).index_add_(0, targets_B, pooled_BD)
+        counts_C = torch.bincount(targets_B, minlength=classes).clamp(min=1)
+        centred_CD = F.normalize(sums_CD / counts_C[:, None] - pooled_BD.mean(0), dim=-1)
+        logits_BC = self.scale * (pooled_BD - pooled_BD.mean(0)) @ centred_CD.T
+        factors = torch.logspace(-2, 1, 31)
+        losses = torch.stack([F.cross_entropy(factor * logits_BC, targets_B) for factor in factors])
+        factor = factors[losses.argmin()]
+        self.linear.weight.copy_(factor * centred_CD)
+        self.linear.bias.copy_(-factor * self.scale * centred_CD @ pooled_BD.mean(0))

@@ -1,0 +1,66 @@
+"""The shape of a recipe, composed of the rooms' own options."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import Field
+
+from burnish.data.options import DataOptions
+from burnish.engine.options import CheckpointOptions, TrainingOptions
+from burnish.evaluation.options import EvaluationOptions
+from burnish.method.options import HeadOptions, MethodOptions
+from burnish.model.options import ModelOptions
+from burnish.settings import Options
+
+
+class Recipe(Options):
+    """What to do with which data. Only `data` is needed; what is left out is inferred and written to the run."""
+
+    task: str | None = Field(default=None, description="what is learned; null: inferred from the columns")
+    model: ModelOptions = ModelOptions()
+    data: DataOptions
+    method: MethodOptions | None = Field(default=None, description="which weights learn; null: from size of the data")
+    training: TrainingOptions = TrainingOptions()
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
+
+
+def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
+    """(field, what is wrong) of everything in a recipe that cannot be true together."""
+    found: list[tuple[str, str]] = []
+    data, training = recipe.data, recipe.training
+    if data.test is not None and _changed(data, "test_ratio"):
+        found.append(("data.test_ratio", "a test file is given, so no rows are split off for the test"))
+    if data.validation is not None and _changed(data, "validation_ratio"):
+        found.append(("data.validation_ratio", "a validation file is given, so no rows are split off for validation"))
+    if isinstance(recipe.method, HeadOptions):
+        stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
+        found += [
+            (f"training.{name}", "method: head is solved at once and takes no steps")
+            for name in stepwise
+            if _changed(training, name)
+        ]
+    if (
+        training.evaluate_every_steps is not None
+        and training.max_steps is not None
+        and training.evaluate_every_steps > training.max_steps
+    ):
+        found.append(("training.evaluate_every_steps", "larger than training.max_steps: nothing would be evaluated"))
+    return found
+
+
+def _changed(options: Options, name: str) -> bool:
+    """Whether a field differs from its default (a resolved recipe writes every default out)."""
+    return bool(getattr(options, name) != type(options).model_fields[name].default)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a recipe for editors; shipped as recipe.schema.json."""
+    schema = Recipe.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "burnish recipe"}
+
+
+def json_schema_text() -> str:
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,1 @@
+"""What exists: runs, found by id, unique prefix or folder."""

@@ -1,0 +1,85 @@
+"""Runs on disk: list them, find one by what a person would type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import DamagedStoreError, RunError, nearest
+from burnish.storage.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One line of `burnish runs`."""
+
+    id: str
+    folder: Path
+    status: str
+    task: str
+    method: str
+    base: str
+    created: str
+    answer: str | None
+    metric: str | None
+    value: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"folder": str(self.folder)}
+
+
+def list_runs(runs: Path) -> list[RunSummary]:
+    """All runs under a folder, newest first."""
+    if not runs.is_dir():
+        return []
+    found = [summary for path in runs.iterdir() if (summary := _summary(path)) is not None]
+    return sorted(found, key=lambda summary: summary.created, reverse=True)
+
+
+def find_run(name: str, runs: Path) -> RunFolder:
+    """The run a person means: its folder, its id, or the unique beginning of an id.
+
+    Raises:
+        RunError: [run/not-found], [run/ambiguous].
+    """
+    path = Path(name).expanduser()
+    if (path / "manifest.json").is_file():
+        return RunFolder(path)
+    ids = {summary.id: summary.folder for summary in list_runs(runs)}
+    if name in ids:
+        return RunFolder(ids[name])
+    matches = [run_id for run_id in ids if run_id.startswith(name)]
+    if len(matches) == 1:
+        return RunFolder(ids[matches[0]])
+    if matches:
+        raise RunError("run/ambiguous", f'"{name}" begins {len(matches)} run ids', known=matches[:10])
+    close = nearest(name, ids)
+    raise RunError(
+        "run/not-found",
+        f'no run "{name}" in {runs}',
+        known=list(ids)[:10],
+        hint=f'did you mean "{close}"?' if close else "list them with `burnish runs`, or name the run's folder",
+    )
+
+
+def _summary(path: Path) -> RunSummary | None:
+    try:
+        manifest = RunFolder(path).manifest()
+    except DamagedStoreError:
+        return None
+    if not manifest:
+        return None
+    verdict = manifest.get("verdict") or {}
+    return RunSummary(
+        id=str(manifest.get("id", path.name)),
+        folder=path,
+        status=str(manifest.get("status", "unknown")),
+        task=str(manifest.get("task", "")),
+        method=str(manifest.get("method", "")),
+        base=str((manifest.get("base") or {}).get("name", "")),
+        created=str(manifest.get("created", "")),
+        answer=verdict.get("answer"),
+        metric=verdict.get("metric"),
+        value=verdict.get("tuned"),
+    )

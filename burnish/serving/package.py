@@ -1,0 +1,162 @@
+"""The tuned model as a folder: final/ opens in plain transformers (and peft), and in burnish with its labels.
+
+    model.json              task, labels, pooling, base: what the weights alone do not say
+    config.json, model.safetensors          the base, for method full and head
+    adapter_config.json, adapter_model.safetensors     its adapter, for method lora
+    head.safetensors        weight (C, D), bias (C,): logits = pooled @ weight.T + bias
+    tokenizer.json ...      the base's own
+    USE.md                  how to open it without burnish
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from burnish.errors import ModelError
+from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder
+from burnish.model.options import ModelOptions
+from burnish.model.pooled import LinearHead, PooledClassifier
+from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
+from burnish.storage.tensors import load_tensors, save_tensors
+
+DESCRIPTION = "model.json"
+HeadBuilder = Callable[[int, int], nn.Module]  # (width, classes) -> module from (B, D) to (B, C)
+
+_FULL = """from transformers import AutoModel
+encoder = AutoModel.from_pretrained("final").eval()"""
+_LORA = """from transformers import AutoModel
+from peft import PeftModel
+encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "final").eval()"""
+_REST = """
+import json, torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+about, head = json.load(open("final/model.json")), load_file("final/head.safetensors")
+tokenizer = AutoTokenizer.from_pretrained("final")
+texts = ["your text here"]
+batch = tokenizer(texts, padding=True, truncation=True, max_length=about["max_length"], return_tensors="pt")
+with torch.no_grad():
+    hidden = encoder(**batch).last_hidden_state
+{pool}
+logits = pooled @ head["weight"].T + head["bias"]
+print([about["labels"][i] for i in logits.argmax(dim=1)])
+"""
+_POOL = {
+    "mean": "mask = batch['attention_mask'].unsqueeze(-1)\npooled = (hidden * mask).sum(1) / mask.sum(1)",
+    "first": "pooled = hidden[:, 0]",
+    "last": "pooled = hidden[torch.arange(len(texts)), batch['attention_mask'].sum(1) - 1]",
+}
+
+
+@dataclass(slots=True)
+class PackagedClassifier:
+    """A tuned classifier as loaded from its folder."""
+
+    model: PooledClassifier
+    description: Mapping[str, Any]
+    base: Base
+
+
+def save_classifier(
+    target: Path, model: PooledClassifier, *, base: Base, labels: Sequence[str], method: str, task: str
+) -> None:
+    """Publishes the tuned model as `target`, complete with a manifest of its files."""
+    description = {
+        "format": 1,
+        "task": task,
+        "labels": list(labels),
+        "method": method,
+        "max_length": base.max_length,
+        "base": base.describe() | {"folder": str(base.folder.resolve())},
+        "head": "linear" if isinstance(model.head, LinearHead) else f"{type(model.head).__module__}:{type(model.head).__qualname__}",
+    }
+    encoder: Any = model.encoder
+    with published_folder(target) as folder:
+        encoder.save_pretrained(folder, safe_serialization=True)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+        head = model.head.plain() if isinstance(model.head, LinearHead) else model.head.state_dict()
+        save_tensors(folder / "head.safetensors", head)
+        for name in TOKENIZER_FILES:
+            if (base.folder / name).is_file():
+                shutil.copyfile(base.folder / name, folder / name)
+        write_json(folder / DESCRIPTION, description)
+        write_text(folder / "USE.md", use_without_burnish(description))
+
+
+def load_classifier(
+    folder: Path, *, runs: Path, head: HeadBuilder | None = None, adapter: bool = False
+) -> PackagedClassifier:
+    """Opens a tuned model; every byte is checked against its manifest first.
+
+    Args:
+        head: builds the head of a model trained with one's own.
+        adapter: keep a LoRA adapter beside the base instead of merging it.
+
+    Raises:
+        DamagedStoreError: [storage/damaged].
+        ModelError: [model/other-base] when the base under an adapter is not the one it was trained on;
+            [model/own-head] when the model needs a head that was not given.
+    """
+    require_undamaged(folder)
+    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    base = _base_of(folder, description, runs)
+    encoder = load_encoder(base, trainable_adapter=adapter)
+    plain = load_tensors(folder / "head.safetensors")
+    if description["head"] == "linear":
+        linear = LinearHead(plain["weight"].shape[1], plain["weight"].shape[0], scale=1.0)
+        linear.set_(plain["weight"], plain["bias"])
+        module: nn.Module = linear
+    elif head is None:
+        raise ModelError(
+            "model/own-head",
+            f"this model was trained with its own head, {description['head']}",
+            where=str(folder),
+            hint="give it again: burnish.load(run, head=YourHead)",
+        )
+    else:
+        module = head(description["base"]["width"], len(description["labels"]))
+        module.load_state_dict(plain)
+    model = PooledClassifier(encoder, module, pooling=base.pooling, normalize=base.normalize)
+    return PackagedClassifier(model.eval(), description, base)
+
+
+def use_without_burnish(description: Mapping[str, Any]) -> str:
+    """USE.md: a script that opens the folder with transformers (and peft) alone."""
+    base = description["base"]
+    if description["head"] != "linear":
+        return "# Without burnish\n\nThis model has its own head; its weights are in head.safetensors.\n"
+    opening = _LORA.format(base=base["folder"]) if description["method"] == "lora" else _FULL
+    pool = _POOL[base["pooling"]]
+    if base["normalize"]:
+        pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"
+    script = opening + _REST.format(pool=pool)
+    return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}```\n"
+
+
+def _base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
+    known = description["base"]
+    adapter = (folder / "adapter_config.json").is_file()
+    options = ModelOptions(base=str(folder.resolve()), max_length=description["max_length"])
+    if adapter:
+        name = known["name"] if not Path(known["folder"]).is_dir() else known["folder"]
+        options = ModelOptions(base=name, max_length=description["max_length"])
+    found = find_base(options, recipe_folder=Path(), runs=runs)
+    if adapter and found.sha256 != known["sha256"]:
+        raise ModelError(
+            "model/other-base",
+            f"the adapter was trained on {known['name']} with sha256 {known['sha256'][:12]}…, "
+            f"found {found.sha256[:12]}…",
+            where=str(found.folder),
+            hint="put the original base back; an adapter means nothing on another one",
+        )
+    fields = {name: getattr(found, name) for name in Base.__dataclass_fields__}
+    fields |= {"pooling": known["pooling"], "normalize": known["normalize"], "adapter": folder if adapter else None}
+    return Base(**fields)
+

@@ -1,0 +1,65 @@
+"""A tuned model that answers: the same encoding, layout and decoding as in training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.precision import Precision, choose_device, choose_precision
+from burnish.engine.predict import predict_rows
+from burnish.errors import DataProblemError
+from burnish.model.load import load_tokenizer
+from burnish.serving.package import HeadBuilder, load_classifier
+from burnish.task.text_classification import TextClassification
+from burnish.types import Encoded, Progress, Refusal, Row
+
+
+class Predictor:
+    """Predicts labels for texts with a tuned model.
+
+    Args:
+        final: the run's `final` folder.
+        runs: where earlier runs are, for a base that is one.
+        head: builds the head of a model that was trained with one's own.
+    """
+
+    def __init__(self, final: Path, *, runs: Path, head: HeadBuilder | None = None, precision: str = "auto") -> None:
+        package = load_classifier(final, runs=runs, head=head)
+        self.labels: tuple[str, ...] = tuple(package.description["labels"])
+        self.device = choose_device()
+        self.precision: Precision = choose_precision(precision, self.device)
+        self.model = package.model.to(self.device)
+        self.task = TextClassification(
+            load_tokenizer(final), self.labels, max_length=int(package.description["max_length"])
+        )
+        self._layout: LayoutChoice | None = None
+
+    def predict(self, texts: Sequence[str], *, progress: Progress | None = None) -> list[Row]:
+        """{"label", "probability", "margin"} for each text, in order.
+
+        Raises:
+            DataProblemError: [predict/bad-text] when something is not a text or is empty.
+        """
+        rows = [self._encoded(index, text) for index, text in enumerate(texts)]
+        if not rows:
+            return []
+        if self._layout is None:
+            self._layout = choose_layout(self.model.encoder, rows, device=self.device)
+        return predict_rows(
+            self.task,
+            self.model,
+            rows,
+            layout=self._layout,
+            precision=self.precision,
+            device=self.device,
+            progress=progress,
+        )
+
+    def _encoded(self, index: int, text: str) -> Encoded:
+        if not isinstance(text, str) or not text.strip():
+            raise DataProblemError("predict/bad-text", "not a text, or empty", where=f"item {index + 1}")
+        encoded = self.task.encode({"text": text})
+        if isinstance(encoded, Refusal):
+            raise DataProblemError("predict/bad-text", encoded.reason, where=f"item {index + 1}")
+        return encoded

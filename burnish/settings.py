@@ -1,0 +1,35 @@
+"""Settings that are not the recipe's: BURNISH_* variables, and the base of every options model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Options(BaseModel):
+    """A closed, frozen set of options: an unknown key is an error, nothing changes after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Settings(BaseSettings):
+    """Where burnish keeps things and how much it may use; read from BURNISH_* and from `$BURNISH_HOME/settings.env`."""
+
+    model_config = SettingsConfigDict(env_prefix="BURNISH_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path("~/.burnish"), description="keys, database, uploads, caches")
+    runs: Path = Field(default=Path("runs"), description="folder of the runs unless --output says otherwise")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of a run; None: one per physical core")
+
+    def expanded_home(self) -> Path:
+        return self.home.expanduser()
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    home = Settings().expanded_home()
+    return Settings(_env_file=home / "settings.env")

@@ -1,0 +1,203 @@
+"""The one way burnish writes: complete or absent, whatever dies in between.
+
+A file appears under its name only after its bytes are on the disk: temporary name in the same folder -> fsync ->
+rename -> fsync of the folder. A folder gets a manifest with size and sha256 of each file before its rename.
+Source of the order: "All File Systems Are Not Created Equal", Pillai et al., OSDI 2014.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import DamagedStoreError, DiskFullError, UsageError
+from burnish.storage.fingerprint import file_sha256
+
+MANIFEST = "files.json"  # {"file": {"sha256": ..., "bytes": ...}} of a published folder
+TEMPORARY = ".tmp-"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces `path` by `text` (UTF-8), durably and at once."""
+    with explained(path, len(text)):
+        temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces `path` by `value` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append_lines(path: Path, values: list[Mapping[str, Any]]) -> int:
+    """Appends one JSON object a line and returns the file's size in bytes afterwards."""
+    data = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values).encode()
+    with explained(path, len(data)), path.open("ab") as stream:
+        stream.write(data)
+        stream.flush()
+        return stream.tell()
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cuts `path` back to `size` bytes, so that lines written after a checkpoint are written once, not twice."""
+    if path.exists() and path.stat().st_size > size:
+        with explained(path, 0), path.open("r+b") as stream:
+            stream.truncate(size)
+            os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def published_folder(target: Path) -> Iterator[Path]:
+    """Gives a temporary folder to fill; it becomes `target`, complete with a manifest, when the block ends well.
+
+    Raises:
+        DiskFullError: [storage/disk-full]; nothing of the attempt remains.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
+    with explained(target, 0):
+        try:
+            temporary.mkdir()
+            yield temporary
+            files = sorted(p for p in temporary.rglob("*") if p.is_file())
+            for path in files:
+                fsync_file(path)
+            manifest = {
+                path.relative_to(temporary).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+                for path in files
+            }
+            write_json(temporary / MANIFEST, manifest)
+            for folder in {path.parent for path in files}:
+                fsync_folder(folder)
+            if target.exists():  # a folder made by an attempt that is being repeated
+                shutil.rmtree(target)
+            temporary.rename(target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        fsync_folder(target.parent)
+
+
+def damage_of(folder: Path) -> str | None:
+    """What differs between a published folder and its manifest, in one sentence; None when every byte is there."""
+    try:
+        manifest: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        expected = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} is missing or unreadable"
+    for name, (size, sha256) in expected.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes instead of {size}"
+        if file_sha256(path) != sha256:
+            return f"{name} differs from its sha256"
+    return None
+
+
+def require_undamaged(folder: Path) -> None:
+    """Raises DamagedStoreError [storage/damaged] when a published folder is not what its manifest promises."""
+    damage = damage_of(folder)
+    if damage:
+        raise DamagedStoreError(
+            "storage/damaged",
+            f"the stored files are not what was written: {damage}",
+            where=str(folder),
+            hint="restore the folder from a copy, or train again",
+        )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes temporary files and folders that a killed process left behind."""
+    if folder.is_dir():
+        for path in folder.glob(f"{TEMPORARY}*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Creates a folder with its parents, or says why it cannot."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise disk_full(path, 0) from error
+        raise UsageError(
+            "storage/not-writable",
+            f"cannot write here: {error.strerror}",
+            where=str(path),
+            hint="name a folder you may write to with --output, or set BURNISH_RUNS",
+        ) from error
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Refuses before the start when the disk cannot hold what the run will write.
+
+    Raises:
+        DiskFullError: [storage/disk-too-small] with both sizes.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise DiskFullError(
+            "storage/disk-too-small",
+            f"this run needs about {needed_bytes / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB free",
+            where=str(folder),
+            hint="free some space, lower checkpoint.keep, or name a folder on another disk with --output",
+        )
+
+
+@contextlib.contextmanager
+def explained(path: Path, size: int) -> Iterator[None]:
+    """Turns "no space left" of whatever library writes to `path` into one clear error."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or "No space left on device" in str(error):
+            raise disk_full(path, size) from error
+        raise
+
+
+def disk_full(path: Path, size: int) -> DiskFullError:
+    needed = f" ({size:,} bytes to write)" if size else ""
+    return DiskFullError(
+        "storage/disk-full",
+        f"no space left on the disk{needed}; everything written before is untouched",
+        where=str(path),
+        hint="free some space, then go on with `burnish resume`",
+    )
+
+
+def fsync_file(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def fsync_folder(path: Path) -> None:
+    """Makes names in a folder durable; Windows has no such call and orders renames itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

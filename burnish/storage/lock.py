@@ -1,0 +1,59 @@
+"""One writer per run: an operating-system lock that dies with its owner, so that no lock is ever stale."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from burnish.errors import RunError
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Holds the lock of a run folder.
+
+    Raises:
+        RunError: [run/locked] naming the process that holds it.
+    """
+    path = folder / LOCK
+    with path.open("a+", encoding="utf-8") as stream:
+        if not _try_lock(stream):
+            raise RunError(
+                "run/locked",
+                f"another process works on this run ({_owner(path)})",
+                where=str(folder),
+                hint="wait for it, or stop it first",
+            )
+        stream.seek(0)
+        stream.truncate()
+        stream.write(json.dumps({"pid": os.getpid()}))
+        stream.flush()
+        yield
+
+
+def _owner(path: Path) -> str:
+    try:
+        return f"process {json.loads(path.read_text(encoding='utf-8'))['pid']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "process unknown"
+
+
+def _try_lock(stream: IO[str]) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

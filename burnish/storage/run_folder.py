@@ -1,0 +1,73 @@
+"""The run folder: the only thing that passes between stages, laid out as DESIGN says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import DamagedStoreError
+from burnish.storage import durable
+
+FORMAT = 1  # of the run folder; a newer one is refused by older code
+
+
+class RunFolder:
+    """Paths, small files and logs of one run.
+
+    Writes go through `storage.durable`; each small file is replaced whole, logs are appended to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.manifest_file = path / "manifest.json"
+        self.events = path / "events.jsonl"
+        self.metrics = path / "metrics.jsonl"
+        self.problems = path / "problems.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.final = path / "final"
+        self.evaluation = path / "evaluation.json"
+        self.predictions = path / "predictions.jsonl"
+        self.report = path / "report.html"
+        self.card = path / "card.md"
+
+    @property
+    def id(self) -> str:
+        return str(self.manifest().get("id", self.path.name))
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it is on disk; empty when the run has none yet.
+
+        Raises:
+            DamagedStoreError: [storage/damaged] when it is not JSON.
+        """
+        if not self.manifest_file.exists():
+            return {}
+        try:
+            content = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DamagedStoreError(
+                "storage/damaged", f"manifest.json is unreadable: {error}", where=str(self.manifest_file)
+            ) from error
+        return dict(content)
+
+    def update_manifest(self, **entries: Any) -> None:
+        durable.write_json(self.manifest_file, {**self.manifest(), "format": FORMAT, **entries})
+
+    def event(self, name: str, **details: Any) -> None:
+        """Appends what happened, with the time in seconds since the epoch."""
+        durable.append_lines(self.events, [{"time": round(time.time(), 3), "event": name, **details}])
+
+    def write_rows(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces a JSON Lines file of this run."""
+        durable.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+    def rows(self, path: Path) -> list[dict[str, Any]]:
+        """The objects of a JSON Lines file of this run; a last line cut off by a crash is left out."""
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1] if line]

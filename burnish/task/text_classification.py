@@ -1,0 +1,100 @@
+"""Text classification: one label out of two or more for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from burnish.errors import nearest
+from burnish.model.pooled import SCALE, LinearHead, PooledClassifier
+from burnish.types import Batch, Encoded, LossTerm, Refusal, Row
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # (B, C) logits, (B,) class ids -> (B,) losses, nats
+
+
+class TextClassification:
+    """One label per text, from the base's pooled vector through a linear head.
+
+    Args:
+        tokenizer: the base's own, without padding or truncation.
+        labels: in the order of the logits.
+        max_length: tokens of a text that are read, special tokens included.
+        label_smoothing: probability spread over the other labels, 0..1 (Szegedy et al. 2016, arXiv:1512.00567).
+        loss: replaces cross-entropy; gives one loss per row.
+    """
+
+    name: ClassVar[str] = "text-classification"
+    columns: ClassVar[Mapping[str, type]] = {"text": str, "label": str}
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro-f1")
+    decomposable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        *,
+        max_length: int,
+        label_smoothing: float = 0.1,
+        loss: Loss | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.labels = tuple(labels)
+        self.max_length = max_length
+        self.label_smoothing = label_smoothing
+        self._loss = loss
+        self._class_of = {label: index for index, label in enumerate(self.labels)}
+        tokenizer.enable_truncation(max_length)
+
+    def build(self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool, head: nn.Module | None) -> nn.Module:
+        """The base under a new head; `head` replaces the linear one and maps (B, D) to (B, C)."""
+        chosen = head or LinearHead(width, len(self.labels), scale=SCALE if normalize else 1.0)
+        return PooledClassifier(encoder, chosen, pooling=pooling, normalize=normalize)
+
+    def encode(self, row: Row) -> Encoded | Refusal:
+        """Token ids of the text with the base's special tokens; the label may be absent when only predicting."""
+        encoding = self.tokenizer.encode(row["text"])
+        if not encoding.ids:
+            return Refusal("task/no-tokens", "the tokenizer gives no tokens for this text")
+        label = row.get("label")
+        if label is not None and label not in self._class_of:
+            close = nearest(label, self.labels)
+            return Refusal("data/unknown-label", f'"{label}" is no label of this model' + (f', "{close}"?' if close else ""))
+        lost = sum(len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
+        return Encoded(
+            token_ids=np.array(encoding.ids, dtype=np.int64),
+            segment_lengths=(len(encoding.ids),),
+            targets=np.array(-1 if label is None else self._class_of[label], dtype=np.int64),
+            truncated_tokens=lost,
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
+        """Cross-entropy summed over the rows, in nats; weight = B rows. Smoothed only while the model trains."""
+        logits_BC = model(batch)
+        if self._loss is not None:
+            total = self._loss(logits_BC, batch.targets).sum()
+        else:
+            smoothing = self.label_smoothing if model.training else 0.0
+            total = F.cross_entropy(logits_BC, batch.targets, label_smoothing=smoothing, reduction="sum")
+        return LossTerm(total, float(batch.row_count))
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
+        """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
+        logits_BC: Tensor = model(batch)
+        probabilities_BC = torch.softmax(logits_BC, dim=-1)
+        top_B2, classes_B2 = torch.topk(logits_BC, 2, dim=-1)
+        return [
+            {
+                "label": self.labels[int(classes[0])],
+                "probability": float(probabilities[classes[0]]),
+                "margin": float(top[0] - top[1]),
+            }
+            for probabilities, top, classes in zip(probabilities_BC, top_B2, classes_B2, strict=True)
+        ]
