@@ -61,7 +61,10 @@ def train(options: argparse.Namespace) -> int:
 
     if options.resume and options.output is None:
         raise UsageError(
-            "cli/resume-needs-output", "--resume goes on in a folder", where="--resume", hint="name it with --output DIR"
+            "cli/resume-needs-output",
+            "--resume goes on in a folder",
+            where="--resume",
+            hint="name it with --output DIR",
         )
     run = train_(
         options.source,

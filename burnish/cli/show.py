@@ -20,7 +20,8 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
     verdict = evaluation["verdict"]
     metric = str(verdict["metric"])
     answer = str(verdict["answer"])
-    difference = f"{100 * verdict['difference']:+.1f} points [{100 * verdict['low']:+.1f}, {100 * verdict['high']:+.1f}]"
+    gain, low, high = (100 * float(verdict[key]) for key in ("difference", "low", "high"))
+    difference = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
     p_value = verdict.get("p_value")
     chance = "" if p_value is None else f", McNemar p = {p_value:.2g}"
     lines = [
@@ -66,7 +67,8 @@ def show_runs(runs: Sequence[RunSummary], folder: Path) -> str:
         value = f" ({run.metric} {run.value:.3f})" if run.value is not None else ""
         rows.append((run.id, run.status, run.method, Path(run.base).name, f"{run.answer or '-'}{value}", run.created))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def show_run(folder: RunFolder) -> str:
@@ -74,11 +76,12 @@ def show_run(folder: RunFolder) -> str:
     manifest = folder.manifest()
     data, training = manifest.get("data", {}), manifest.get("training", {})
     splits = ", ".join(f"{n:,} {name}" for name, n in data.get("splits", {}).items())
+    base = manifest.get("base", {}).get("name")
     lines = [
         f"run      {manifest.get('id')}",
         f"status   {manifest.get('status')}",
         f"folder   {folder.path}",
-        f"task     {manifest.get('task')}, method {manifest.get('method')}, base {manifest.get('base', {}).get('name')}",
+        f"task     {manifest.get('task')}, method {manifest.get('method')}, base {base}",
         f"rows     {splits}",
     ]
     if training:

@@ -74,7 +74,9 @@ def settle_label_variants(examples: Iterable[Example], *, merge: bool) -> tuple[
         raise DataProblemError(
             "data/label-variants",
             f"{len(mapping) + len(families)} labels differ only by case or whitespace",
-            where=str(min((first[variant].origin for variant in mapping), key=str)),
+            where=str(
+                min((first[variant].origin for variant in mapping), key=lambda origin: (origin.file, origin.line))
+            ),
             details=[
                 f"{_quoted(label)}: {counts[label]:,} rows, first {first[label].origin}"
                 for family in families

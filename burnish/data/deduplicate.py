@@ -23,8 +23,11 @@ def normal_form(row: Row) -> str:
 
 def _collapsed(text: str) -> str:
     normal = unicodedata.normalize("NFC", text)
+    collapsed = " ".join(normal.split())
+    if len(collapsed) == len(normal):
+        return collapsed
     before, after = " " * normal[:1].isspace(), " " * normal[-1:].isspace()
-    return f"{before}{' '.join(normal.split())}{after}"
+    return f"{before}{collapsed}{after}"
 
 
 def loose_form(row: Row) -> str:

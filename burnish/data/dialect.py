@@ -11,6 +11,7 @@ from burnish.errors import DataReadError
 from burnish.types import Problem
 
 ANY_DELIMITER = (",", ";", "\t", "|")
+_CLEAN = 0.99  # share of regular rows above which quoting works; the end of the sample may cut one row
 
 
 def detect_dialect(lines: Sequence[Line], file: TextFile, delimiters: Sequence[str] = ANY_DELIMITER) -> Dialect:
@@ -59,17 +60,19 @@ def _quotes_have_meaning(lines: Sequence[Line], delimiter: str, file: TextFile) 
     """Whether double quotes enclose cells (True) or are ordinary characters (False).
 
     Tab-separated text has no quoting unless the sample shows it; comma-separated text has, unless several cells begin
-    with a quote that never closes and the lines are regular without quoting. One open quote in a CSV file is a
-    mistake to report, not a convention.
+    with a quote that does not close as it should and the lines are regular without quoting. One open quote in a CSV
+    file is a mistake to report, not a convention.
     """
     evidence = _look_at_quotes(lines, delimiter)
     quoted_share = _regular_share(lines, Dialect(delimiter, quoted=True), file)
     literal_share = _regular_share(lines, Dialect(delimiter, quoted=False), file)
     if delimiter == "\t":
         if evidence.improper == evidence.bare == 0:
-            return evidence.doubled > 0 or evidence.proper >= len(lines)
+            return evidence.doubled > 0 or evidence.proper >= max(2, len(lines) - 1)
         return quoted_share > literal_share
-    return quoted_share > literal_share or evidence.improper <= max(2, evidence.proper)
+    if quoted_share >= min(_CLEAN, literal_share):
+        return True
+    return evidence.improper <= max(2, evidence.proper)
 
 
 def _look_at_quotes(lines: Sequence[Line], delimiter: str) -> _QuoteEvidence:

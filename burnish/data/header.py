@@ -27,17 +27,17 @@ def detect_header(rows: Sequence[Sequence[str]], expected_names: Collection[str]
     Raises:
         DataReadError: [data/header-unclear] when the rows do not tell.
     """
-    first, others = rows[0], rows[1:]
+    first = rows[0]
+    known = [plain_name(cell) in HEADINGS for cell in first]
+    others = [row for row in rows[1:] if row != first or not any(known)]  # files joined into one repeat the header
     columns = [[row[i] for row in others if i < len(row)] for i in range(len(first))]
-    if any(cell.strip() in expected_names for cell in first):
+    if all(known) or any(cell.strip() in expected_names for cell in first):
         return True
     if expected_names and all(_PLACE_NAME.fullmatch(column) for column in expected_names):
         return False
     if any(_is_value(cell, column) for cell, column in zip(first, columns, strict=True)):
         return False
-    if any(plain_name(cell) in HEADINGS for cell in first):
-        return True
-    if _looks_like_names(first) and any(map(_differs_in_kind, first, columns)):
+    if any(known) or (_looks_like_names(first) and any(map(_differs_in_kind, first, columns))):
         return True
     raise DataReadError(
         "data/header-unclear",

@@ -51,7 +51,7 @@ def parse_object(text: str) -> dict[str, object]:
     """
     if "\0" in text:
         raise _RefusedError("data/nul-byte", "the row holds a NUL byte")
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(text):
         raise _RefusedError("data/too-deep", f"the JSON is nested deeper than {MAX_DEPTH}")
     try:
         value = json.loads(
@@ -70,17 +70,18 @@ def parse_object(text: str) -> dict[str, object]:
     return value
 
 
-def _depth(text: str) -> int:
-    """Deepest nesting of brackets outside strings."""
-    depth = deepest = 0
+def _too_deep(text: str) -> bool:
+    """Whether brackets outside strings are nested deeper than allowed."""
+    depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
         mark = match[0]
         if mark in "[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > MAX_DEPTH:
+                return True
         elif mark in "]}":
             depth -= 1
-    return deepest
+    return False
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

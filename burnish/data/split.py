@@ -41,7 +41,7 @@ def split(
             part = next((part for part, places in left.items() if places >= len(rows)), Split.TRAIN)
             if part in left:
                 left[part] -= len(rows)
-            part_of |= dict.fromkeys(rows, part)
+            part_of.update(dict.fromkeys(rows, part))
     parts: dict[Split, list[Example]] = {part: [] for part in Split}
     for index, example in enumerate(examples):
         parts[part_of[index]].append(example)
@@ -56,10 +56,16 @@ def _groups_by_class(examples: Sequence[Example], seed: int) -> dict[str, list[_
     classes: defaultdict[str, list[_Group]] = defaultdict(list)
     key = str(seed).encode()
     for form, rows in rows_of.items():
-        labels = Counter(str(examples[index].row.get(LABEL, "")) for index in rows)
-        label = min(labels, key=lambda label: (-labels[label], label))
-        classes[label].append((hashlib.blake2b(form.encode(), key=key, digest_size=16).digest(), rows))
+        digest = hashlib.blake2b(form.encode(), key=key, digest_size=16).digest()
+        classes[_usual_label([examples[index] for index in rows])].append((digest, rows))
     return {label: classes[label] for label in sorted(classes)}
+
+
+def _usual_label(examples: Sequence[Example]) -> str:
+    if len(examples) == 1:
+        return str(examples[0].row.get(LABEL, ""))
+    labels = Counter(str(example.row.get(LABEL, "")) for example in examples)
+    return min(labels, key=lambda label: (-labels[label], label))
 
 
 def _quotas(sizes: Mapping[str, int], ratio: float, available: Mapping[str, int]) -> dict[str, int]:
@@ -70,6 +76,7 @@ def _quotas(sizes: Mapping[str, int], ratio: float, available: Mapping[str, int]
     quotas = {label: min(int(size * ratio), max(0, available[label] - 1)) for label, size in sizes.items()}
     missing = round(sum(sizes.values()) * ratio) - sum(quotas.values())
     able = [label for label in sizes if quotas[label] + 1 < available[label]]
-    for label in sorted(able, key=lambda label: (quotas[label] - sizes[label] * ratio, label))[: max(0, missing)]:
+    able.sort(key=lambda label: (quotas[label] - sizes[label] * ratio, -available[label], label))
+    for label in able[: max(0, missing)]:
         quotas[label] += 1
     return quotas

@@ -118,7 +118,7 @@ def _step_of(path: Path) -> int:
 def _random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Every generator: torch's as a tensor, Python's and numpy's as JSON."""
     version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()

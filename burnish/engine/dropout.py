@@ -50,7 +50,7 @@ def _splitmix64(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     value = value + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+    return np.asarray(value ^ (value >> np.uint64(31)))
 
 
 class RowDropout(nn.Module):

@@ -68,7 +68,7 @@ def segment_attention(
     grid = (segments.count * segments.longest,)
 
     def spread(states: Tensor) -> Tensor:
-        flat = states.new_zeros(grid + (states.shape[1], states.shape[3]))
+        flat = states.new_zeros((*grid, states.shape[1], states.shape[3]))
         flat = flat.index_copy(0, segments.places, states[0].transpose(0, 1))
         return flat.view(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
 
@@ -82,7 +82,7 @@ def segment_attention(
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    flat = output.transpose(1, 2).reshape(grid + (output.shape[1], output.shape[3]))
+    flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
     return flat.index_select(0, segments.places).unsqueeze(0), None
 
 

@@ -44,5 +44,5 @@ class TrainingOptions(Options):
 class CheckpointOptions(Options):
     """When the state is saved, and how many states are kept beside the best one."""
 
-    every_steps: int | None = Field(default=None, ge=1, description="null: after each evaluation")
+    every_steps: int | None = Field(default=100, ge=1, description="null: after each evaluation only")
     keep: int = Field(default=2, ge=1, description="newest checkpoints kept, beside the best one")

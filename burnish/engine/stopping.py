@@ -39,7 +39,8 @@ class EarlyStopping:
             overfitting = validation_loss > self.last_validation_loss and train_loss < self.last_train_loss
             self.rising = self.rising + 1 if overfitting else 0
         self.last_train_loss, self.last_validation_loss = train_loss, validation_loss
-        better = self.best_value is None or (value > self.best_value) == self.higher_is_better and value != self.best_value
+        sign = 1.0 if self.higher_is_better else -1.0
+        better = self.best_value is None or sign * value > sign * self.best_value
         tied = value == self.best_value and self.best_loss is not None and validation_loss < self.best_loss
         if better or tied:
             self.best_value, self.best_loss, self.best_step, self.waited = value, validation_loss, step, 0

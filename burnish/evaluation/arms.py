@@ -25,6 +25,7 @@ from burnish.types import Metric
 
 COST = ("majority", "tf-idf", "base-centroid", "base-probe")  # cheapest to run first
 
+WORDS = r"\w+|[^\w\s]+"  # a word or a run of signs: every text that is not blank has one, in any script
 SVM_STRENGTHS = (0.3, 1.0, 3.0)  # C of the linear SVM; on short texts the best lies in this range
 # Characters of the training texts times classes: the time of a character n-gram SVM grows with it, about one minute
 # per 100 million on one core. Beyond this the arm uses words alone and says so in its settings.
@@ -91,8 +92,7 @@ def tf_idf(
 
 def _tf_idf_features(features: str, *parts: Sequence[str]) -> list[spmatrix]:
     """One sparse (N, D) matrix per part; vocabulary and document frequencies are the first part's."""
-    # A token is a word or a run of signs, so that every text that is not blank has one, in any script.
-    vectorizers = [TfidfVectorizer(token_pattern=r"\w+|[^\w\s]+", ngram_range=(1, 2), sublinear_tf=True)]
+    vectorizers = [TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, 2), sublinear_tf=True)]
     if features == "words+characters":
         vectorizers.append(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True))
     for vectorizer in vectorizers:

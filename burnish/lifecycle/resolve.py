@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.evaluation.metrics import default_metric
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
 
@@ -22,7 +23,8 @@ def decide_method(recipe: Recipe, *, train_rows: int, base_parameters: int) -> t
     if train_rows < FEW_ROWS:
         reason = f"method: lora, because {train_rows:,} rows are few for changing every weight"
         return _with(recipe, method=LoraOptions()), reason
-    return _with(recipe, method=FullOptions()), f"method: full, because {train_rows:,} rows suffice for a base of this size"
+    reason = f"method: full, because {train_rows:,} rows suffice for a base of this size"
+    return _with(recipe, method=FullOptions()), reason
 
 
 def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int) -> tuple[Recipe, list[str]]:
@@ -57,8 +59,8 @@ def decide_metric(recipe: Recipe, label_counts: Mapping[str, int]) -> tuple[Reci
     """Accuracy, or macro-F1 when the largest class is over three times the smallest."""
     if recipe.evaluation.metric is not None or not label_counts:
         return recipe, None
-    largest, smallest = max(label_counts.values()), min(label_counts.values())
-    metric = "macro-f1" if largest > 3 * smallest else "accuracy"
+    metric = default_metric(label_counts)
+    smallest, largest = min(label_counts.values()), max(label_counts.values())
     reason = f"evaluation.metric: {metric}, classes have {smallest:,} to {largest:,} training rows"
     return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), reason
 

@@ -13,14 +13,14 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
-from burnish.errors import RecipeError, RunError, UsageError, nearest
+from burnish.errors import RecipeError, RunError, nearest
+from burnish.evaluation.metrics import register_metric
 from burnish.lifecycle.environment import default_threads, describe_environment, peak_memory_bytes
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import decide_method, decide_metric, decide_training
@@ -32,15 +32,10 @@ from burnish.settings import settings
 from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
-from burnish.types import Encoded, Example, Metric, Problem, Progress, Refusal, Silent, Split
+from burnish.types import Metric, Progress, Silent, Split
 
 if TYPE_CHECKING:
-    import numpy as np
 
-    from burnish.engine.layout import LayoutChoice
-    from burnish.engine.loop import Trained
-    from burnish.engine.precision import Precision
-    from burnish.model.pooled import PooledClassifier
     from burnish.serving.package import HeadBuilder
     from burnish.task.text_classification import Loss, TextClassification
 
@@ -152,7 +147,6 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
 
 def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress) -> None:
     """All stages of a run; see the module's first lines."""
-    from burnish.lifecycle.judge import judge_run
     started = time.monotonic()
     chosen = own.task or task_class(recipe)
     progress.stage("reading and splitting the data")
@@ -164,6 +158,11 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         progress.warn(warning)
     progress.stage("opening the base")
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    if own.metric is not None:
+        register_metric(own.metric)
+    if own.metric is not None and recipe.evaluation.metric is None:
+        evaluation = recipe.evaluation.model_copy(update={"metric": own.metric.name})
+        recipe = recipe.model_copy(update={"evaluation": evaluation})
     recipe = _decided(recipe, data, base, chosen, progress)
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
@@ -178,12 +177,15 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     from burnish.lifecycle.workbench import Workbench
 
     workbench = Workbench.open(recipe, base, data, chosen, own, folder, progress)
+    workbench.record()
     require_space(folder.path, workbench.expected_bytes())
     trained, model = workbench.train()
     seconds = round(time.monotonic() - started, 1)
     folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
     workbench.save_final(model)
-    judge_run(folder, recipe, workbench, own=own, runs=runs, progress=progress)
+    from burnish.lifecycle.judge import judge_run
+
+    judge_run(folder, workbench, runs=runs)
     folder.update_manifest(status="finished", seconds=round(time.monotonic() - started, 1))
     folder.event("finished")
 

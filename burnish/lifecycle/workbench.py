@@ -45,6 +45,7 @@ class Workbench:
     folder: RunFolder
     progress: Progress
     encoded: dict[Split, list[Encoded]]
+    problems: list[Problem]
     layout: LayoutChoice
     precision: Precision
     device: Any
@@ -82,17 +83,23 @@ class Workbench:
         model: Any = task.build(
             encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, head=head
         ).to(device)
-        folder.write_rows(folder.problems, [p.as_dict() for p in [*data.problems, *problems]])
-        environment = folder.manifest()["environment"] | {
-            "threads": torch.get_num_threads(),
-            "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
-            "precision": f"{precision.name}: {precision.reason}",
-            "layout": layout.reason,
-        }
-        folder.update_manifest(environment=environment)
-        progress.note(f"{precision.name} ({precision.reason}), {layout.reason}, {torch.get_num_threads()} threads")
         return cls(
-            recipe, base, data, task, own, folder, progress, encoded, layout, precision, device, model, {}
+            recipe, base, data, task, own, folder, progress, encoded, problems, layout, precision, device, model, {}
+        )
+
+    def record(self) -> None:
+        """Writes problems.jsonl and what was chosen for this machine."""
+        self.folder.write_rows(self.folder.problems, [p.as_dict() for p in [*self.data.problems, *self.problems]])
+        threads = torch.get_num_threads()
+        environment = self.folder.manifest()["environment"] | {
+            "threads": threads,
+            "device": "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device),
+            "precision": f"{self.precision.name}: {self.precision.reason}",
+            "layout": self.layout.reason,
+        }
+        self.folder.update_manifest(environment=environment)
+        self.progress.note(
+            f"{self.precision.name} ({self.precision.reason}), {self.layout.reason}, {threads} threads"
         )
 
     def features(self, split: Split) -> np.ndarray[Any, Any]:
@@ -127,11 +134,9 @@ class Workbench:
     def metric_of(self, predictions: Sequence[Mapping[str, Any]], split: Split) -> dict[str, float]:
         """The task's metrics (and the caller's own) of predictions for a split."""
         references = [{"label": label} for label in self.labels(split)]
-        names = list(dict.fromkeys([*self.task.metrics, str(self.recipe.evaluation.metric)]))
         values = {}
-        for name in names:
-            own = self.own.metric
-            metric = own() if own is not None and own.name == name else create_metric(name, self.data.labels)
+        for name in dict.fromkeys([*self.task.metrics, str(self.recipe.evaluation.metric)]):
+            metric = create_metric(name, self.data.labels)
             metric.update(predictions, references)
             values[name] = metric.compute().value
         return values

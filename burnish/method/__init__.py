@@ -19,4 +19,4 @@ def build_method(options: MethodOptions) -> Full | Head | Lora:
     return Full()
 
 
-__all__ = ["METHODS", "Full", "FullOptions", "Head", "HeadOptions", "Lora", "LoraOptions", "MethodOptions", "build_method"]
+__all__ = ["METHODS", "Full", "Head", "Lora", "build_method"]

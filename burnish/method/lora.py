@@ -34,11 +34,11 @@ class Lora:
         """
         from peft import LoraConfig, get_peft_model
 
-        encoder = getattr(model, "encoder", model)
+        encoder: Any = getattr(model, "encoder", model)
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(encoder))
         adapted = get_peft_model(encoder, config)
         if encoder is model:
-            return adapted
+            return adapted  # type: ignore[no-any-return]
         model.encoder = adapted
         return model
 

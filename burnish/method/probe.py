@@ -17,10 +17,9 @@ from scipy.optimize import minimize
 Array = np.ndarray[Any, Any]
 Score = Callable[[Array, Array], float]  # (targets, predictions), class ids (N,) each -> higher is better
 
-# Inverse strengths of the L2 term per row, as scikit-learn's C: for unit-norm features the best one is seldom
-# outside 1..100, and the path is left once it gets worse.
+# Inverse strengths of the L2 term (scikit-learn's C) for features of norm 1; the best is seldom outside 1..100.
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
-PATIENCE = 3  # strengths in a row below the best before the rest of the path is left out
+PATIENCE = 2  # strengths in a row below the best before the rest of the path is left out
 MAX_ITERATIONS = 1000
 
 
@@ -31,7 +30,7 @@ class Probe:
     Attributes:
         weight: (C, D) float64.
         bias: (C,) float64.
-        l2: weight of the L2 term beside the mean cross-entropy; 1 / (C * N) in scikit-learn's terms.
+        l2: weight of the L2 term beside the mean cross-entropy; 1 / (C * N) with scikit-learn's C.
         validation_score: of the chosen l2, on the validation rows.
         iterations: L-BFGS iterations spent on the whole path.
     """
@@ -62,8 +61,8 @@ def fit_softmax(
         targets: (N,) class ids, 0..C-1.
         l2: > 0, so that the minimum exists and is unique up to a constant added to the bias.
         init: weight and bias to start from, which also say C; None: zeros and C = largest target + 1.
-        gradient_tolerance: stop when no entry of the gradient, in nats, exceeds it, nor l2: with a weak L2 term the
-            gradient is small far from the minimum already.
+        gradient_tolerance: stop when no entry of the gradient, in nats for features scaled to a root mean square norm
+            of 1, exceeds it, nor the L2 weight: when that is weak, gradients are small far from the minimum already.
 
     Source: L-BFGS-B, Zhu et al. 1997 (scipy); the same minimum as scikit-learn's LogisticRegression with
     C = 1 / (l2 * N).
@@ -92,14 +91,16 @@ def choose_probe(
         val_targets: (V,) class ids.
         score: of validation targets and predictions; higher is better. Of equal scores the stronger L2 term wins.
         class_count: C; None: largest target + 1.
-        strengths: rising inverse strengths; each fit starts from the one before.
+        strengths: rising inverse strengths, for features scaled to a root mean square norm of 1, so that the same path
+            serves every encoder; each fit starts from the one before.
     """
     classes = class_count or int(targets.max()) + 1
+    norm = _root_mean_square_norm(features)
     weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
     best: Probe | None = None
     iterations = worse = 0
     for strength in strengths:
-        l2 = 1.0 / (strength * len(targets))
+        l2 = norm**2 / (strength * len(targets))
         weight, bias, spent = _minimise(features, targets, l2, (weight, bias), 1e-5)
         iterations += spent
         candidate = Probe(weight, bias, l2, 0.0, iterations)
@@ -117,10 +118,10 @@ def choose_probe(
 def _minimise(
     features: Array, targets: Array, l2: float, init: tuple[Array, Array] | None, gradient_tolerance: float
 ) -> tuple[Array, Array, int]:
-    """Weight, bias and iterations. Centred features have the same minimum (the bias absorbs the shift), found sooner."""
-    mean_D = features.mean(axis=0, dtype=np.float64)
-    centred_ND = features - mean_D
-    n, width = centred_ND.shape
+    """Weight, bias and iterations spent; solved on centred and scaled features, which has the same minimum, sooner."""
+    n, width = features.shape
+    scale, mean_D = _root_mean_square_norm(features), features.mean(axis=0, dtype=np.float64)
+    centred_ND, l2 = (features - mean_D) / scale, l2 / scale**2
     if init is None:
         classes = int(targets.max()) + 1
         init = np.zeros((classes, width)), np.zeros(classes)
@@ -141,8 +142,13 @@ def _minimise(
         gradient_CD = residual_NC.T @ centred_ND / n + l2 * weight_CD
         return float(loss), np.concatenate([gradient_CD.ravel(), residual_NC.sum(axis=0) / n])
 
-    start = np.concatenate([np.ravel(weight_CD), bias_C + weight_CD @ mean_D]).astype(np.float64)
+    start = np.concatenate([np.ravel(weight_CD * scale), bias_C + weight_CD @ mean_D]).astype(np.float64)
     options = {"maxiter": MAX_ITERATIONS, "gtol": min(gradient_tolerance, l2), "ftol": 0.0, "maxcor": 20}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-    weight_CD, centred_bias_C = found.x[:-classes].reshape(classes, width), found.x[-classes:]
-    return weight_CD, centred_bias_C - weight_CD @ mean_D, int(found.nit)
+    weight_CD = found.x[:-classes].reshape(classes, width) / scale
+    return weight_CD, found.x[-classes:] - weight_CD @ mean_D, int(found.nit)
+
+
+def _root_mean_square_norm(features: Array) -> float:
+    """Square root of the mean squared Euclidean norm of the rows; 1 when all are zero."""
+    return float(np.sqrt(np.square(features, dtype=np.float64).sum(axis=1).mean())) or 1.0

@@ -6,6 +6,7 @@ pointed outside. Everything here reads JSON and headers only; nothing of the fol
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from dataclasses import dataclass
@@ -139,10 +140,12 @@ def _check_index(folder: Path) -> None:
     if not path.is_file():
         return
     index = _read_json(path)
-    shards = index.get("weight_map", {}).values() if isinstance(index, dict) else ()
-    for shard in sorted({str(s) for s in shards}):
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(shards, dict):
+        raise ModelError("model/bad-file", 'the index has no "weight_map"', where=str(path))
+    for shard in sorted({str(s) for s in shards.values()}):
         if "/" in shard or "\\" in shard or shard.startswith(".") or not shard.endswith(".safetensors"):
-            raise ModelError("model/path-escape", f"the index names a file outside the folder: {shard!r}", where=str(path))
+            raise ModelError("model/path-escape", f"the index names a file elsewhere: {shard!r}", where=str(path))
         if not (folder / shard).is_file():
             raise ModelError("model/bad-file", f"the index names {shard}, which is not here", where=str(path))
 
@@ -160,17 +163,21 @@ def _header_parameters(path: Path) -> int:
         header = json.loads(raw)
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         spans = sorted((int(e["data_offsets"][0]), int(e["data_offsets"][1])) for e in tensors.values())
-        counts = [_elements(e["shape"]) for e in tensors.values()]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        counts = [_elements(e["shape"], most=8 * size) for e in tensors.values()]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError("model/bad-file", "safetensors header is not valid", where=str(path)) from error
-    overlap = any(begin < end for (_, end), (begin, _) in zip(spans, spans[1:], strict=False))
-    if len(tensors) > MAX_TENSORS or overlap or any(b > e for b, e in spans) or (spans and spans[-1][1] > size - 8 - length):
+    overlap = any(begin < end for (_, end), (begin, _) in itertools.pairwise(spans))
+    outside = any(begin > end or end > size - 8 - length for begin, end in spans)
+    if len(tensors) > MAX_TENSORS or overlap or outside:
         raise ModelError("model/bad-file", "safetensors header does not fit the file's data", where=str(path))
     return sum(counts)
 
 
-def _elements(shape: list[int]) -> int:
+def _elements(shape: list[int], *, most: int) -> int:
+    """Product of a shape; ValueError when it is no shape of at most `most` elements (a long product takes minutes)."""
     product = 1
     for side in shape:
         product *= int(side)
+        if not 0 <= product <= most:
+            raise ValueError("not a shape of this file")
     return product

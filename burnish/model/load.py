@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +180,7 @@ def _of_run(name: str, final: Path, options: ModelOptions, *, recipe_folder: Pat
         return Base(**{**_fields(under), "name": name, "sha256": sha256, "adapter": final})
     base = _inspected(name, final, options, None)
     kept = description["base"]
-    return Base(**{**_fields(base), "pooling": kept["pooling"], "normalize": kept["normalize"], "license": kept["license"]})
+    return Base(**{**_fields(base), **{name: kept[name] for name in ("pooling", "normalize", "license")}})
 
 
 def _fields(base: Base) -> dict[str, Any]:

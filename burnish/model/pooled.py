@@ -91,18 +91,24 @@ class LinearHead(nn.Module):
     def start_from_centroids(self, pooled_BD: Tensor, targets_B: Tensor) -> None:
         """Starts from the class means, so that training begins at a nearest-centroid classifier and not at noise.
 
-        The means are centred, scaled to length 1 and then by the factor that gives the smallest cross-entropy on the
-        same rows: a head that is too sure would pull the base apart in its first steps.
+        The means are centred, scaled to length 1 and then by the factor that gives the smallest cross-entropy when
+        each row is left out of its own mean: a head that is too sure would pull the base apart in its first steps.
 
         Source: the head-first start of Kumar et al. 2022, arXiv:2202.10054, with the means as head.
         """
         classes = self.linear.out_features
         sums_CD = torch.zeros(classes, pooled_BD.shape[1]).index_add_(0, targets_B, pooled_BD)
         counts_C = torch.bincount(targets_B, minlength=classes).clamp(min=1)
-        centred_CD = F.normalize(sums_CD / counts_C[:, None] - pooled_BD.mean(0), dim=-1)
-        logits_BC = self.scale * (pooled_BD - pooled_BD.mean(0)) @ centred_CD.T
+        mean_D = pooled_BD.mean(0)
+        centres_CD = F.normalize(sums_CD / counts_C[:, None] - mean_D, dim=-1)
+        centred_BD = pooled_BD - mean_D
+        logits_BC = self.scale * centred_BD @ centres_CD.T
+        others_B = (counts_C[targets_B] - 1).clamp(min=1)
+        without_BD = F.normalize((sums_CD[targets_B] - pooled_BD) / others_B[:, None] - mean_D, dim=-1)
+        own_B1 = self.scale * (centred_BD * without_BD).sum(1, keepdim=True)
+        left_out_BC = logits_BC.scatter(1, targets_B[:, None], own_B1)
         factors = torch.logspace(-2, 1, 31)
-        losses = torch.stack([F.cross_entropy(factor * logits_BC, targets_B) for factor in factors])
+        losses = torch.stack([F.cross_entropy(factor * left_out_BC, targets_B) for factor in factors])
         factor = factors[losses.argmin()]
-        self.linear.weight.copy_(factor * centred_CD)
-        self.linear.bias.copy_(-factor * self.scale * centred_CD @ pooled_BD.mean(0))
+        self.linear.weight.copy_(factor * centres_CD)
+        self.linear.bias.copy_(-factor * self.scale * centres_CD @ mean_D)

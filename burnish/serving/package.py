@@ -68,6 +68,7 @@ def save_classifier(
     target: Path, model: PooledClassifier, *, base: Base, labels: Sequence[str], method: str, task: str
 ) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files."""
+    head_type = type(model.head)
     description = {
         "format": 1,
         "task": task,
@@ -75,7 +76,7 @@ def save_classifier(
         "method": method,
         "max_length": base.max_length,
         "base": base.describe() | {"folder": str(base.folder.resolve())},
-        "head": "linear" if isinstance(model.head, LinearHead) else f"{type(model.head).__module__}:{type(model.head).__qualname__}",
+        "head": "linear" if head_type is LinearHead else f"{head_type.__module__}:{head_type.__qualname__}",
     }
     encoder: Any = model.encoder
     with published_folder(target) as folder:

@@ -22,15 +22,24 @@ class Predictor:
         final: the run's `final` folder.
         runs: where earlier runs are, for a base that is one.
         head: builds the head of a model that was trained with one's own.
+        task: the class it was trained with, when that was one's own.
     """
 
-    def __init__(self, final: Path, *, runs: Path, head: HeadBuilder | None = None, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        final: Path,
+        *,
+        runs: Path,
+        head: HeadBuilder | None = None,
+        task: type[TextClassification] = TextClassification,
+        precision: str = "auto",
+    ) -> None:
         package = load_classifier(final, runs=runs, head=head)
         self.labels: tuple[str, ...] = tuple(package.description["labels"])
         self.device = choose_device()
         self.precision: Precision = choose_precision(precision, self.device)
         self.model = package.model.to(self.device)
-        self.task = TextClassification(
+        self.task = task(
             load_tokenizer(final), self.labels, max_length=int(package.description["max_length"])
         )
         self._layout: LayoutChoice | None = None
@@ -41,25 +50,30 @@ class Predictor:
         Raises:
             DataProblemError: [predict/bad-text] when something is not a text or is empty.
         """
-        rows = [self._encoded(index, text) for index, text in enumerate(texts)]
+        for index, text in enumerate(texts):
+            if not isinstance(text, str) or not text.strip():
+                raise DataProblemError("predict/bad-text", "not a text, or empty", where=f"item {index + 1}")
+        return self.predict_rows([{"text": text} for text in texts], progress=progress)
+
+    def predict_rows(self, rows: Sequence[Row], *, progress: Progress | None = None) -> list[Row]:
+        """The same for rows with the task's columns; a label in them is not looked at."""
         if not rows:
             return []
+        encoded = [self._encoded(index, row) for index, row in enumerate(rows)]
         if self._layout is None:
-            self._layout = choose_layout(self.model.encoder, rows, device=self.device)
+            self._layout = choose_layout(self.model.encoder, encoded, device=self.device)
         return predict_rows(
             self.task,
             self.model,
-            rows,
+            encoded,
             layout=self._layout,
             precision=self.precision,
             device=self.device,
             progress=progress,
         )
 
-    def _encoded(self, index: int, text: str) -> Encoded:
-        if not isinstance(text, str) or not text.strip():
-            raise DataProblemError("predict/bad-text", "not a text, or empty", where=f"item {index + 1}")
-        encoded = self.task.encode({"text": text})
+    def _encoded(self, index: int, row: Row) -> Encoded:
+        encoded = self.task.encode({name: value for name, value in row.items() if name != "label"})
         if isinstance(encoded, Refusal):
             raise DataProblemError("predict/bad-text", encoded.reason, where=f"item {index + 1}")
         return encoded

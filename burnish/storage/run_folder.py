@@ -48,11 +48,13 @@ class RunFolder:
             return {}
         try:
             content = json.loads(self.manifest_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            if not isinstance(content, dict):
+                raise ValueError("not a JSON object")
+        except (OSError, ValueError, RecursionError) as error:
             raise DamagedStoreError(
                 "storage/damaged", f"manifest.json is unreadable: {error}", where=str(self.manifest_file)
             ) from error
-        return dict(content)
+        return content
 
     def update_manifest(self, **entries: Any) -> None:
         durable.write_json(self.manifest_file, {**self.manifest(), "format": FORMAT, **entries})

@@ -53,10 +53,13 @@ class TextClassification:
         self._class_of = {label: index for index, label in enumerate(self.labels)}
         tokenizer.enable_truncation(max_length)
 
-    def build(self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool, head: nn.Module | None) -> nn.Module:
+    def build(
+        self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool, head: nn.Module | None
+    ) -> PooledClassifier:
         """The base under a new head; `head` replaces the linear one and maps (B, D) to (B, C)."""
-        chosen = head or LinearHead(width, len(self.labels), scale=SCALE if normalize else 1.0)
-        return PooledClassifier(encoder, chosen, pooling=pooling, normalize=normalize)
+        if head is None:
+            head = LinearHead(width, len(self.labels), scale=SCALE if normalize else 1.0)
+        return PooledClassifier(encoder, head, pooling=pooling, normalize=normalize)
 
     def encode(self, row: Row) -> Encoded | Refusal:
         """Token ids of the text with the base's special tokens; the label may be absent when only predicting."""
@@ -66,7 +69,8 @@ class TextClassification:
         label = row.get("label")
         if label is not None and label not in self._class_of:
             close = nearest(label, self.labels)
-            return Refusal("data/unknown-label", f'"{label}" is no label of this model' + (f', "{close}"?' if close else ""))
+            advice = f', did you mean "{close}"?' if close else ""
+            return Refusal("data/unknown-label", f'"{label}" is no label of this model{advice}')
         lost = sum(len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
         return Encoded(
             token_ids=np.array(encoding.ids, dtype=np.int64),

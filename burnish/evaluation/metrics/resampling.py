@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from scipy.special import ndtr, ndtri  # normal distribution function and its inverse
 
-from burnish.types import Metric
+from burnish.types import Metric, MetricValue
 
 Array = np.ndarray[Any, Any]
 
@@ -67,16 +67,24 @@ def resampled(metric: Metric, references: Sequence[str], predictions: Sequence[s
         return metric.weighted(references, predictions, weights_RN)
     values = np.empty(len(weights_RN))
     for r, weights_N in enumerate(weights_RN):
-        rows = np.repeat(np.arange(len(references)), weights_N.astype(np.int64))
+        rows = np.repeat(np.arange(len(references)), weights_N.astype(np.int64)).tolist()
         values[r] = value_of(metric, [references[i] for i in rows], [predictions[i] for i in rows])
     return values
 
 
 def value_of(metric: Metric, references: Sequence[str], predictions: Sequence[str]) -> float:
     """The metric's value on these labels; `metric` is empty and stays so."""
+    if isinstance(metric, Resampleable) and references:  # without the interval, which may cost a bootstrap
+        rows, counts_N = cells(references, predictions)
+        return float(metric.weighted([row[0] for row in rows], [row[1] for row in rows], counts_N[None])[0])
+    return float(measured(metric, references, predictions).value)
+
+
+def measured(metric: Metric, references: Sequence[str], predictions: Sequence[str]) -> MetricValue:
+    """The metric's value on these labels with its n and interval; `metric` is empty and stays so."""
     fresh = copy.deepcopy(metric)
     fresh.update([{"label": label} for label in predictions], [{"label": label} for label in references])
-    return float(fresh.compute().value)
+    return fresh.compute()
 
 
 def percentile_interval(values_R: Array) -> tuple[float, float]:

@@ -17,7 +17,9 @@ Cut = Callable[..., list[Cells | Problem]]
 
 @pytest.fixture
 def cut(text_file: OpenText) -> Cut:
-    def cut_content(content: str, delimiter: str = ",", *, quoted: bool = True, **options: int) -> list[Cells | Problem]:
+    def cut_content(
+        content: str, delimiter: str = ",", *, quoted: bool = True, **options: int
+    ) -> list[Cells | Problem]:
         file = text_file(content, **options)
         return list(rows(file.lines(), Dialect(delimiter, quoted), file))
 

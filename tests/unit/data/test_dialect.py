@@ -50,7 +50,7 @@ def test_one_column_falls_back_to_the_first_delimiter(detect: Detect) -> None:
         ('"Great\tx\nfilm" she said\ty\n', False),  # as quoting: one row over two lines
         ('"Have a nice day"\tx\nfine\ty\n', False),  # one cell in quotes is no convention
         ('"say ""hi"""\tx\nfine\ty\n', True),  # a doubled quote is
-        ('"a"\tx\n"b"\ty\n', True),  # so is a column that is quoted throughout
+        ('t\tl\n"a"\tx\n"b"\ty\n', True),  # so is a column that is quoted throughout
         ('h\tl\n"a\tb"\tx\n"c\td"\ty\n', True),  # without quoting the rows are ragged
         ('h\tl\n"two\nlines"\tx\n', True),
     ],

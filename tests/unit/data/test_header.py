@@ -20,6 +20,8 @@ def detected(text: str, *expected_names: str) -> bool:
         ("text|label\nhello|a\nyou|b", True),  # known names
         ("Review Text|Category\nhello|a\nyou|b", True),  # one known name is enough
         ("|text|label\n0|hello|a\n1|you|b", True),  # the unnamed first column of a data frame
+        ("text|label\ntext|a\ntext|b", True),  # nothing but known names
+        ("utt|label\nhello|a\nutt|label\nyou|a", True),  # two files joined into one
         ("ham|hello\nspam|you\nham|me\nspam|us", False),  # "ham" reappears among few values
         ("label|hello\nspam|you\nlabel|me\nspam|us", False),  # even when it is a known name
         ("hello|1\nyou|0\nme|1", False),

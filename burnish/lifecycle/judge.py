@@ -1,0 +1,190 @@
+"""The verdict of a run: the tuned model as it was saved, against every arm that needs no fine-tuning, on the same rows.
+
+The test rows are sealed until here. Each time they are opened is counted in evaluation.json, because a test set that
+is looked at often stops being one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from burnish.data.clean import to_examples
+from burnish.data.deduplicate import leakage
+from burnish.data.prepare import PreparedData, prepare
+from burnish.data.source import inspect_source, read_source
+from burnish.errors import DataProblemError, RunError, excerpt, nearest
+from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority, tf_idf
+from burnish.evaluation.card import render_card
+from burnish.evaluation.judge import judge_classification
+from burnish.evaluation.metrics import create_metric
+from burnish.evaluation.report import render_report
+from burnish.lifecycle.own import Own
+from burnish.lifecycle.train import task_class
+from burnish.lifecycle.workbench import Workbench
+from burnish.model.load import find_base
+from burnish.recipe.read import read_recipe
+from burnish.recipe.schema import Recipe
+from burnish.serving.predict import Predictor
+from burnish.storage.durable import write_json, write_text
+from burnish.storage.run_folder import RunFolder
+from burnish.types import Example, Problem, Progress, Row, Split
+
+
+def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
+    """Opens the sealed test rows and writes evaluation.json, predictions.jsonl, report.html and card.md."""
+    evaluation, tuned, arms = _judge(folder, bench, runs)
+    examples = bench.data.splits[Split.TEST]
+    folder.write_rows(folder.predictions, _prediction_rows(examples, tuned, arms))
+    write_json(folder.evaluation, evaluation)
+    verdict = evaluation["verdict"]
+    value = evaluation["models"]["tuned"][verdict["metric"]]["value"]
+    folder.update_manifest(
+        verdict={"answer": verdict["answer"], "metric": verdict["metric"], "tuned": value}, status="finished"
+    )
+    write_text(folder.card, render_card(folder.path))
+    write_text(folder.report, render_report(folder.path))
+
+
+def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: Progress) -> dict[str, Any]:
+    """Judges a finished run again: on its own test rows, or on other labelled rows.
+
+    The arms are fitted again on the run's training rows, so that other rows get a whole verdict too. On other rows
+    nothing is written; rows that the run learned or chose from are left out of them.
+
+    Raises:
+        RunError: [run/not-finished], [run/own-parts].
+    """
+    manifest = folder.manifest()
+    if not folder.final.is_dir() or not folder.evaluation.is_file():
+        raise RunError(
+            "run/not-finished",
+            "this run has no model yet",
+            where=str(folder.path),
+            hint=f"go on with: burnish resume {folder.path}",
+        )
+    if manifest.get("parts_of_the_caller"):
+        parts = ", ".join(sorted(manifest["parts_of_the_caller"]))
+        raise RunError("run/own-parts", f"this run was made with your own {parts}", where=str(folder.path))
+    recipe = read_recipe(folder.recipe)
+    task = task_class(recipe)
+    prepared = prepare(recipe.data, task.columns, base_folder=Path(), seed=recipe.training.seed)
+    if data is not None:
+        prepared = _with_other_rows(recipe, prepared, Path(data), progress)
+    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    bench = Workbench.open(recipe, base, prepared, task, Own(), folder, progress)
+    if data is None:
+        judge_run(folder, bench, runs=runs)
+        content: dict[str, Any] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
+        return content
+    evaluation, _, _ = _judge(folder, bench, runs)
+    return evaluation | {"split": data}
+
+
+def _judge(
+    folder: RunFolder, bench: Workbench, runs: Path
+) -> tuple[dict[str, Any], list[Row], list[ArmResult]]:
+    """evaluation.json's content, the tuned model's predictions, and the arms."""
+    recipe, progress = bench.recipe, bench.progress
+    arms = _arms(bench)
+    progress.stage("the verdict on the sealed test rows")
+    predictor = Predictor(
+        folder.final, runs=runs, head=bench.own.head, task=type(bench.task), precision=recipe.training.precision
+    )
+    tuned = predictor.predict_rows([e.row for e in bench.data.splits[Split.TEST]], progress=progress)
+    validation = predictor.predict_rows([e.row for e in bench.data.splits[Split.VALIDATION]])
+    evaluation = judge_classification(
+        references=bench.labels(Split.TEST),
+        tuned=[str(p["label"]) for p in tuned],
+        arms=arms,
+        validation_references=bench.labels(Split.VALIDATION),
+        validation_tuned=[str(p["label"]) for p in validation],
+        options=recipe.evaluation,
+        train_label_counts=bench.data.label_counts[Split.TRAIN],
+        method_name=recipe.method.name if recipe.method else "",
+        seed=recipe.training.seed,
+        opened=1 + _opened_before(folder),
+    )
+    return evaluation, tuned, arms
+
+
+def _arms(bench: Workbench) -> list[ArmResult]:
+    """Every arm that needs no fine-tuning, on the rows the tuned model had."""
+    train, validation, test = (bench.labels(split) for split in Split)
+    texts = [[_text(e) for e in bench.data.splits[split]] for split in Split]
+    features = [bench.features(split) for split in Split]
+    bench.progress.stage("arms that need no fine-tuning: TF-IDF, centroid, probe")
+    metric = create_metric(str(bench.recipe.evaluation.metric), bench.data.labels)
+    return [
+        majority(train, len(validation), len(test)),
+        tf_idf(texts[0], train, texts[1], validation, texts[2], metric),
+        base_centroid(features[0], train, features[1], features[2]),
+        base_probe(features[0], train, features[1], validation, features[2], metric, bench.recipe.training.seed),
+    ]
+
+
+def _text(example: Example) -> str:
+    """What a bag of words can see of a row: all its texts."""
+    return "\n".join(str(value) for name, value in example.row.items() if name != "label" and isinstance(value, str))
+
+
+def _prediction_rows(
+    examples: Sequence[Example], tuned: Sequence[Row], arms: Sequence[ArmResult]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": example.origin.file,
+            "line": example.origin.line,
+            "text": _text(example),
+            "label": example.row["label"],
+            "prediction": prediction["label"],
+            "probability": prediction["probability"],
+            "margin": prediction["margin"],
+            "arms": {arm.name: arm.test_predictions[index] for arm in arms},
+        }
+        for index, (example, prediction) in enumerate(zip(examples, tuned, strict=True))
+    ]
+
+
+def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progress: Progress) -> PreparedData:
+    """The same data with the rows of another file as test rows.
+
+    Raises:
+        DataProblemError: [data/unknown-label] naming the first row; [data/nothing-new] when no row is left.
+    """
+    shape = inspect_source(path, recipe.data)
+    wanted = task_class(recipe).columns
+    read = to_examples(read_source(path, shape, recipe.data), prepared.columns, wanted, recipe.data)
+    items = list(read)
+    rows = [item for item in items if not isinstance(item, Problem)]
+    if len(rows) < len(items):
+        progress.warn(f"{len(items) - len(rows)} rows of {path} cannot be judged and are left out")
+    for example in rows:
+        label = str(example.row["label"])
+        if label not in prepared.labels:
+            close = nearest(label, prepared.labels)
+            raise DataProblemError(
+                "data/unknown-label",
+                f'"{excerpt(label)}" is not one of the {len(prepared.labels)} labels of this run',
+                where=str(example.origin),
+                known=prepared.labels,
+                hint=f'did you mean "{close}"?' if close else "map it with data.label_map",
+            )
+    known = [e for split in (Split.TRAIN, Split.VALIDATION) for e in prepared.splits[split]]
+    fresh, seen = leakage(rows, known)
+    if seen:
+        progress.warn(f"{len(seen)} rows of {path} were learned or chosen from in this run and are left out")
+    if not fresh:
+        raise DataProblemError(
+            "data/nothing-new", "no row of this file is new to the run", where=str(path), hint="use rows it never saw"
+        )
+    return dataclasses.replace(prepared, splits={**prepared.splits, Split.TEST: fresh})
+
+
+def _opened_before(folder: RunFolder) -> int:
+    if not folder.evaluation.is_file():
+        return 0
+    return int(json.loads(folder.evaluation.read_text(encoding="utf-8")).get("opened", 0))

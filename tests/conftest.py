@@ -1,0 +1,146 @@
+"""Small honest parts for every test: a random encoder in a folder, encoded rows, and the real data where it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Read by the libraries when they are first imported.
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+
+import numpy as np
+import pytest
+
+from burnish.settings import settings
+from burnish.types import Encoded
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = ("card", "cash", "late", "lost", "money", "my", "refund", "the", "transfer", "where")
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
+VOCABULARY = (*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS))
+
+MakeBase = Callable[..., Path]
+MakeRows = Callable[..., list[Encoded]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Settings, runs and caches of the tests lie in a temporary folder, never in the home of whoever runs them."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("BURNISH_")]:
+            patch.delenv(name)
+        patch.setenv("BURNISH_HOME", str(home))
+        patch.setenv("BURNISH_RUNS", str(home / "runs"))
+        patch.setenv("HF_HOME", str(home / "hub"))
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def single_thread() -> None:
+    """Sums in one order: what is compared bit for bit must not depend on the machine's cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the public data sets beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the public data sets are not at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer() -> Callable[[], Tokenizer]:
+    """A new WordPiece tokenizer over a few words and all letters, with BERT's special tokens."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    def make() -> Tokenizer:
+        ids = {token: index for index, token in enumerate(VOCABULARY)}
+        tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+        tokenizer.add_special_tokens(list(SPECIAL))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+        )
+        return tokenizer
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_base(
+    tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[], Tokenizer], single_thread: None
+) -> MakeBase:
+    """A random BERT of two layers in a folder of its own, as a sentence encoder when a pooling is given."""
+
+    def make(*, pooling: str | None = None, normalize: bool = False, seed: int = 0, **config: Any) -> Path:
+        import torch
+        from transformers import BertConfig, BertModel
+
+        folder = tmp_path_factory.mktemp("base")
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        torch.manual_seed(seed)
+        shape = BertConfig(**{"vocab_size": len(VOCABULARY), "max_position_embeddings": 64, **sizes, **config})
+        BertModel(shape).save_pretrained(folder)
+        tokenizer = make_tokenizer()
+        tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 64})
+        )
+        if pooling is not None:
+            _make_sentence_encoder(folder, pooling, normalize)
+        return folder
+
+    return make
+
+
+def _make_sentence_encoder(folder: Path, pooling: str, normalize: bool) -> None:
+    """The files sentence-transformers keeps beside a model."""
+    parts = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    modules = [
+        {"idx": i, "name": str(i), "path": f"{i}_{part}" if i else "", "type": f"sentence_transformers.models.{part}"}
+        for i, part in enumerate(parts)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for module in modules[1:]:
+        (folder / str(module["path"])).mkdir()
+    modes = {"mean": "pooling_mode_mean_tokens", "first": "pooling_mode_cls_token", "last": "pooling_mode_lasttoken"}
+    settings_of_pooling = {name: mode == pooling for mode, name in modes.items()}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings_of_pooling))
+
+
+@pytest.fixture(scope="session")
+def sentence_base(make_base: MakeBase) -> Path:
+    """A sentence encoder with mean pooling and unit vectors; shared, so nothing may change it."""
+    return make_base(pooling="mean", normalize=True)
+
+
+@pytest.fixture(scope="session")
+def make_rows() -> MakeRows:
+    """Encoded rows of given lengths whose class can be read off their tokens."""
+
+    def make(lengths: Sequence[int], *, classes: int = 2, seed: int = 0) -> list[Encoded]:
+        random = np.random.default_rng(seed)
+        span = (len(VOCABULARY) - len(SPECIAL)) // classes
+        rows = []
+        for index, length in enumerate(lengths):
+            label = index % classes
+            start = len(SPECIAL) + label * span
+            ids = random.integers(start, start + span, size=length)
+            rows.append(Encoded(token_ids=ids, segment_lengths=(length,), targets=np.array(label)))
+        return rows
+
+    return make

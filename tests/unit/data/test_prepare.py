@@ -1,0 +1,227 @@
+"""The whole way from files to parts: what is read, decided, dropped, counted and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.data.options import DataOptions
+from burnish.data.prepare import PreparedData, prepare
+from burnish.errors import DataProblemError, DataReadError
+from burnish.types import Example, Split
+
+WANTED = {"text": str, "label": str}
+
+
+def csv_of(*rows: tuple[str, str]) -> str:
+    return "text,label\n" + "".join(f"{text},{label}\n" for text, label in rows)
+
+
+def numbered(count: int, prefix: str = "row", labels: str = "ab") -> list[tuple[str, str]]:
+    return [(f"{prefix} {i}", labels[i % len(labels)]) for i in range(count)]
+
+
+def prepared(folder: Path, *, wanted: dict[str, type] | None = None, **options: Any) -> PreparedData:
+    settings = DataOptions(**({"train": "train.csv"} | options))
+    return prepare(settings, wanted or WANTED, base_folder=folder, seed=13)
+
+
+def refused(folder: Path, **options: Any) -> DataProblemError:
+    with pytest.raises(DataProblemError) as caught:
+        prepared(folder, **options)
+    return caught.value
+
+
+def texts(examples: list[Example]) -> list[str]:
+    return [example.row["text"] for example in examples]
+
+
+def test_one_file_is_split_in_three(tmp_path: Path) -> None:
+    content = csv_of(*numbered(100))
+    (tmp_path / "train.csv").write_text(content)
+    data = prepared(tmp_path)
+    assert data.sizes == {Split.TRAIN: 70, Split.VALIDATION: 15, Split.TEST: 15}
+    assert data.columns == {"text": "text", "label": "label"}
+    assert data.labels == ("a", "b")
+    assert data.label_counts[Split.TRAIN] == {"a": 35, "b": 35}
+    assert data.problems == []
+    assert data.warnings == []
+    assert data.notes == [
+        'train.csv: CSV, delimiter ",", header on the first row; columns text, label',
+        'columns: text is "text", label is "label"',
+        "parts (seed 13): 70 train, 15 validation, 15 test",
+    ]
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    assert data.files == {"train.csv": {"sha256": sha256, "bytes": len(content), "rows": 100}}
+    for examples in data.splits.values():
+        assert examples == sorted(examples, key=lambda example: example.origin.line)
+
+
+def test_files_are_found_from_the_base_folder_and_named_as_given(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "train.csv").write_text(csv_of(*numbered(40)))
+    data = prepared(tmp_path, train="rows/train.csv")
+    assert list(data.files) == ["rows/train.csv"]
+    assert data.splits[Split.TRAIN][0].origin.file == "rows/train.csv"
+    with pytest.raises(DataReadError) as caught:
+        prepared(tmp_path, train="rows/tran.csv")
+    assert (caught.value.where, caught.value.hint) == ("rows/tran.csv", 'did you mean "rows/train.csv"?')
+
+
+def test_several_training_files_are_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(csv_of(*numbered(30, "a")))
+    (tmp_path / "b.csv").write_text(csv_of(*numbered(30, "b")))
+    data = prepared(tmp_path, train=("a.csv", "b.csv"))
+    assert sum(data.sizes.values()) == 60
+    files = [example.origin.file for example in data.splits[Split.TRAIN]]
+    assert files == sorted(files)
+
+
+def test_a_later_file_without_the_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(30)))
+    (tmp_path / "test.csv").write_text("body,label\nhello,a\n")
+    with pytest.raises(DataReadError) as caught:
+        prepared(tmp_path, test="test.csv")
+    assert (caught.value.code, caught.value.where) == ("data/unknown-column", "test.csv")
+
+
+def test_with_a_test_file_a_tenth_of_train_validates(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(100)))
+    (tmp_path / "test.csv").write_text(csv_of(*numbered(10, "test")))
+    assert prepared(tmp_path, test="test.csv").sizes == {Split.TRAIN: 90, Split.VALIDATION: 10, Split.TEST: 10}
+    data = prepared(tmp_path, test="test.csv", validation_ratio=0.2)
+    assert data.sizes == {Split.TRAIN: 80, Split.VALIDATION: 20, Split.TEST: 10}
+
+
+def test_with_a_validation_file_only_test_is_split_off(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(100)))
+    (tmp_path / "validation.csv").write_text(csv_of(*numbered(10, "validation")))
+    data = prepared(tmp_path, validation="validation.csv", test_ratio=0.2)
+    assert data.sizes == {Split.TRAIN: 80, Split.VALIDATION: 10, Split.TEST: 20}
+
+
+def test_three_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    for name in ("train", "validation", "test"):
+        (tmp_path / f"{name}.csv").write_text(csv_of(*numbered(10, name)))
+    data = prepared(tmp_path, validation="validation.csv", test="test.csv")
+    assert data.sizes == {Split.TRAIN: 10, Split.VALIDATION: 10, Split.TEST: 10}
+    assert texts(data.splits[Split.TEST]) == [f"test {i}" for i in range(10)]
+
+
+def test_repeated_rows_leave_train_but_not_the_test_file(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(20), ("row 1", "b"), ("row 2", "b")))
+    (tmp_path / "test.csv").write_text(csv_of(("new 1", "a"), ("new 1", "a"), ("Row 3", "b")))
+    data = prepared(tmp_path, test="test.csv")
+    assert [(p.code, str(p.origin), p.action) for p in data.problems] == [
+        ("data/conflicting-label", "train.csv:4", "dropped"),
+        ("data/duplicate", "train.csv:22", "dropped"),
+        ("data/conflicting-label", "train.csv:23", "dropped"),
+        ("data/duplicate", "test.csv:3", "kept"),
+        ("data/leakage", "train.csv:5", "dropped"),
+    ]
+    assert data.sizes[Split.TEST] == 3
+    assert data.notes[3:7] == [
+        "train: 2 rows whose text has contradicting labels dropped",
+        "train: 1 repeated rows dropped",
+        "test: 1 repeated rows kept",
+        "train: 1 rows with a text the model is judged on dropped",
+    ]
+
+
+def test_validation_rows_of_the_test_file_leave_validation(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(20)))
+    (tmp_path / "validation.csv").write_text(csv_of(("one", "a"), ("two", "b")))
+    (tmp_path / "test.csv").write_text(csv_of(("two", "b"), ("three", "a")))
+    data = prepared(tmp_path, validation="validation.csv", test="test.csv")
+    assert texts(data.splits[Split.VALIDATION]) == ["one"]
+    assert texts(data.splits[Split.TEST]) == ["two", "three"]
+
+
+def test_without_deduplication_repeated_rows_stay_and_stay_together(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(40), *numbered(40)))
+    data = prepared(tmp_path, deduplicate=False)
+    assert sum(data.sizes.values()) == 80
+    parts = [set(texts(examples)) for examples in data.splits.values()]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 40
+
+
+def test_bad_rows_are_listed_and_tolerated_up_to_a_share(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(98), ("", "a")) + "a,b,c\n")
+    data = prepared(tmp_path)
+    assert [(p.code, p.origin.line) for p in data.problems] == [("data/empty-text", 100), ("data/ragged-row", 101)]
+    assert data.files["train.csv"]["rows"] == 100
+    assert sum(data.sizes.values()) == 98
+    assert refused(tmp_path, max_bad_ratio=0.01).code == "data/too-many-bad-rows"
+
+
+def test_label_variants_are_refused_or_merged_over_all_files(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(40)))
+    (tmp_path / "test.csv").write_text(csv_of(("new", "A")))
+    error = refused(tmp_path, test="test.csv")
+    assert (error.code, error.where) == ("data/label-variants", "test.csv:2")
+    data = prepared(tmp_path, test="test.csv", merge_label_variants=True)
+    assert data.splits[Split.TEST][0].row == {"text": "new", "label": "a"}
+    assert 'label "A" (1 rows) merged into "a"' in data.notes
+    assert prepared(tmp_path, test="test.csv", label_map={"A": "a"}).labels == ("a", "b")
+
+
+def test_label_that_train_lacks(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*[(f"row {i}", ["refund", "cancel"][i % 2]) for i in range(40)]))
+    (tmp_path / "test.csv").write_text(csv_of(("new", "refund"), ("newer", "refnd"), ("newest", "other")))
+    error = refused(tmp_path, test="test.csv")
+    assert (error.code, error.where, error.known) == ("data/unknown-label", "test.csv:3", ("cancel", "refund"))
+    assert error.message == '"refnd" is not one of the 2 labels of the training rows'
+    assert error.details == ('test.csv:3: "refnd"', 'test.csv:4: "other"')
+    assert error.hint is not None
+    assert "`data: {label_map: {refnd: refund}}`" in error.hint
+
+
+def test_one_class(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"row {i},same\n" for i in range(20)))
+    assert refused(tmp_path).code == "data/one-class"
+
+
+def test_class_with_one_row_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(40), ("odd", "c")))
+    data = prepared(tmp_path)
+    assert data.warnings == ['label "c" has one row: it can be learned from, but not judged']
+    assert data.label_counts[Split.TRAIN]["c"] == 1
+
+
+def test_too_few_rows(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(3)))
+    error = refused(tmp_path)
+    assert error.code == "data/too-few-rows"
+    assert error.message == "every part needs rows, there are 3 train, 0 validation, 0 test"
+
+
+def test_the_same_file_twice(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(30)))
+    os.link(tmp_path / "train.csv", tmp_path / "copy.csv")
+    error = refused(tmp_path, test="copy.csv")
+    assert (error.code, error.where) == ("data/same-file", "copy.csv")
+    assert error.message == 'holds the same bytes as "train.csv"'
+
+
+def test_a_task_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text\n" + "".join(f"row {i}\n" for i in range(40)))
+    data = prepared(tmp_path, wanted={"text": str})
+    assert sum(data.sizes.values()) == 40
+    assert (data.labels, data.label_counts[Split.TRAIN]) == ((), {})
+
+
+def test_row_order_changes_neither_the_parts_nor_their_fingerprint(tmp_path: Path) -> None:
+    rows = numbered(100)
+    (tmp_path / "train.csv").write_text(csv_of(*rows))
+    (tmp_path / "shuffled.csv").write_text(csv_of(*random.Random(1).sample(rows, len(rows))))
+    before, after = prepared(tmp_path), prepared(tmp_path, train="shuffled.csv")
+    for part in Split:
+        assert set(texts(before.splits[part])) == set(texts(after.splits[part]))
+    assert before.split_fingerprint == after.split_fingerprint
+    (tmp_path / "other.csv").write_text(csv_of(*rows[1:]))
+    assert prepared(tmp_path, train="other.csv").split_fingerprint != before.split_fingerprint
