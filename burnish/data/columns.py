@@ -56,7 +56,8 @@ def check_columns(shape: SourceShape, columns: Mapping[str, str]) -> None:
             where=shape.name,
             known=[excerpt(name) for name in shape.columns],
             hint=f"name the column that holds the {canonical}: "
-            f"`data: {{columns: {{{canonical}: {close or 'COLUMN'}}}}}`",
+            f"`data: {{columns: {{{canonical}: {close or 'COLUMN'}}}}}` "
+            f"(or --set data.columns.{canonical}={close or 'COLUMN'})",
         )
 
 
@@ -81,7 +82,8 @@ def _unclear(shape: SourceShape, canonical: str, candidates: list[str]) -> DataR
         f"{what} the {canonical}",
         where=shape.name,
         known=[excerpt(name) for name in candidates or shape.columns],
-        hint=f"write which one: `data: {{columns: {{{canonical}: {example}}}}}`",
+        hint=f"write which one: `data: {{columns: {{{canonical}: {example}}}}}` "
+        f"(or --set data.columns.{canonical}={example})",
     )
 
 

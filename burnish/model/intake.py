@@ -167,7 +167,7 @@ def _header_parameters(path: Path) -> int:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError("model/bad-file", "safetensors header is not valid", where=str(path)) from error
     overlap = any(begin < end for (_, end), (begin, _) in itertools.pairwise(spans))
-    outside = any(begin > end or end > size - 8 - length for begin, end in spans)
+    outside = any(not 0 <= begin <= end <= size - 8 - length for begin, end in spans)
     if len(tensors) > MAX_TENSORS or overlap or outside:
         raise ModelError("model/bad-file", "safetensors header does not fit the file's data", where=str(path))
     return sum(counts)

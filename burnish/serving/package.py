@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from burnish.errors import ModelError
-from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder
+from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
@@ -149,14 +149,8 @@ def _base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
         name = known["name"] if not Path(known["folder"]).is_dir() else known["folder"]
         options = ModelOptions(base=name, max_length=description["max_length"])
     found = find_base(options, recipe_folder=Path(), runs=runs)
-    if adapter and found.sha256 != known["sha256"]:
-        raise ModelError(
-            "model/other-base",
-            f"the adapter was trained on {known['name']} with sha256 {known['sha256'][:12]}…, "
-            f"found {found.sha256[:12]}…",
-            where=str(found.folder),
-            hint="put the original base back; an adapter means nothing on another one",
-        )
+    if adapter:
+        require_trained_on(found, known)
     fields = {name: getattr(found, name) for name in Base.__dataclass_fields__}
     fields |= {"pooling": known["pooling"], "normalize": known["normalize"], "adapter": folder if adapter else None}
     return Base(**fields)

@@ -74,7 +74,8 @@ def test_unknown_column_names_the_nearest() -> None:
     error = refused(shape_of(text=["x"], intent=["y"]), {"label": "intents"})
     assert (error.code, error.where, error.known) == ("data/unknown-column", "rows.csv", ("text", "intent"))
     assert error.message == 'has no column "intents"'
-    assert error.hint == "name the column that holds the label: `data: {columns: {label: intent}}`"
+    where = "`data: {columns: {label: intent}}` (or --set data.columns.label=intent)"
+    assert error.hint == f"name the column that holds the label: {where}"
 
 
 def test_a_later_file_must_have_the_columns() -> None:
@@ -94,7 +95,7 @@ def test_two_names_for_one_column_are_unclear() -> None:
     error = refused(shape_of(title=["x"], review=["y"], label=["z"]))
     assert (error.code, error.where, error.known) == ("data/unclear-column", "rows.csv", ("title", "review"))
     assert error.message == "2 columns could hold the text"
-    assert error.hint == "write which one: `data: {columns: {text: title}}`"
+    assert error.hint == "write which one: `data: {columns: {text: title}}` (or --set data.columns.text=title)"
 
 
 def test_two_long_texts_are_unclear() -> None:
@@ -106,7 +107,7 @@ def test_no_column_of_few_values_is_unclear() -> None:
     error = refused(shape_of(text=[*TEXTS], number=[*"123456"], constant=[*"xxxxxx"]))
     assert (error.code, error.message) == ("data/unclear-column", "no column clearly holds the label")
     assert error.known == ("text", "number", "constant")
-    assert error.hint == "write which one: `data: {columns: {label: COLUMN}}`"
+    assert error.hint == "write which one: `data: {columns: {label: COLUMN}}` (or --set data.columns.label=COLUMN)"
 
 
 def test_other_canonical_columns_are_found_by_their_own_name() -> None:

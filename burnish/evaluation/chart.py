@@ -1,0 +1,311 @@
+"""Small SVG charts as strings: they scale with their box, follow the page's colours and are read out by title.
+
+Every chart needs `STYLE` on its page and these CSS variables: --ink, --muted, --line, --paper, --accent. Nothing is
+told by colour alone: series differ in dash and marker, highlighted rows in weight and shape, and values are written.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 460  # units of the viewBox: about the width of the chart on a page, so that text keeps its size
+LEFT, RIGHT = 48, 14  # margins of a line chart
+PLOT_HEIGHT = 190
+ROW_HEIGHT = 42  # of an interval or a bar: a line of text above its mark
+LETTER = 6.6  # mean width of a letter at the charts' 13 units
+
+STYLE = """
+.chart { display: block; width: 100%; height: auto; font: 13px/1 system-ui, sans-serif; }
+.chart text { fill: var(--muted); font-variant-numeric: tabular-nums; }
+.chart .name { fill: var(--ink); }
+.chart .strong { fill: var(--ink); font-weight: 650; }
+.chart .grid { stroke: var(--line); stroke-width: 1; }
+.chart .mark { stroke: var(--muted); stroke-width: 1.2; stroke-dasharray: 2 3; }
+.chart .series { fill: none; stroke: var(--muted); stroke-width: 1.6; stroke-linejoin: round; }
+.chart .series-1 { stroke: var(--accent); stroke-width: 2.2; }
+.chart .series-2 { stroke: var(--ink); stroke-dasharray: 6 4; }
+.chart .series-3 { stroke-dasharray: 1.5 3; }
+.chart .dot { fill: var(--paper); stroke: var(--muted); stroke-width: 1.8; }
+.chart .dot-1 { fill: var(--accent); stroke: var(--accent); }
+.chart .dot-2 { stroke: var(--ink); }
+.chart .range { stroke: var(--muted); stroke-width: 2; stroke-linecap: round; }
+.chart .range-strong { stroke: var(--accent); stroke-width: 5; }
+.chart .bar { fill: var(--muted); fill-opacity: 0.55; }
+.chart .bar-strong { fill: var(--accent); fill-opacity: 1; }
+.heat td, .heat thead th { text-align: center; }
+.heat td.diagonal { font-weight: 650; }
+.heat .level-1 { background: color-mix(in srgb, var(--accent) 10%, transparent); }
+.heat .level-2 { background: color-mix(in srgb, var(--accent) 20%, transparent); }
+.heat .level-3 { background: color-mix(in srgb, var(--accent) 30%, transparent); }
+.heat .level-4 { background: color-mix(in srgb, var(--accent) 40%, transparent); }
+.heat .level-5 { background: color-mix(in srgb, var(--accent) 50%, transparent); }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A line through (x, y) points; points that are not finite are left out."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A dashed line at a value of the horizontal axis, with its name."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its interval, in the unit of the axis."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    highlight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A length from zero."""
+
+    label: str
+    value: float
+    highlight: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Maps low..high onto start..end units of the drawing."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
+
+    def ticks(self) -> Iterator[float]:
+        step = _nice_step((self.high - self.low) / 4)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return (index * step for index in range(first, last + 1))
+
+
+def line_chart(
+    series: Sequence[Series], *, title: str, description: str, x_label: str, y_label: str, mark: Mark | None = None
+) -> str:
+    """Lines over a common horizontal axis; up to three series are told apart by dash and marker."""
+    lines = [(s.name, [p for p in s.points if math.isfinite(p[0]) and math.isfinite(p[1])]) for s in series]
+    points = [point for _, line in lines for point in line]
+    legend, top = _legend([name for name, _ in lines])
+    top += 22  # the name of the mark, and of the vertical axis
+    bottom = top + PLOT_HEIGHT
+    if not points:
+        return _svg([_text(LEFT, 30, "no values", "name")], 60, title, description)
+    x = _axis([p[0] for p in points], LEFT + 8, WIDTH - RIGHT - 8, round_off=False)
+    y = _axis([p[1] for p in points], bottom - 4, top + 4)
+    parts = [*legend, _text(0, top - 10, y_label)]
+    for tick in y.ticks():
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(_text(LEFT - 8, y(tick) + 4, _number(tick), anchor="end"))
+    parts += [_text(x(tick), bottom + 18, _number(tick), anchor="middle") for tick in x.ticks()]
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, bottom + 38, x_label, anchor="middle"))
+    if mark is not None:
+        parts.append(_mark(x(mark.at), top, bottom, mark.label))
+    for index, (_, line) in enumerate(lines, start=1):
+        parts.append(_line([(x(a), y(b)) for a, b in line], index))
+    return _svg(parts, bottom + 44, title, description)
+
+
+def interval_chart(
+    rows: Sequence[Interval],
+    *,
+    title: str,
+    description: str,
+    x_label: str,
+    unit: str = "",
+    marks: Sequence[Mark] = (),
+) -> str:
+    """One line per row: its name and value in words, below them the value on its interval."""
+    ends = [v for r in rows for v in (r.value, r.low, r.high) if v is not None and math.isfinite(v)]
+    if not ends:
+        return _svg([_text(0, 30, "no values", "name")], 60, title, description)
+    x = _axis([*ends, *(mark.at for mark in marks)], 10, WIDTH - 10)
+    top = 22 if marks else 4
+    bottom = top + ROW_HEIGHT * len(rows)
+    parts = _horizontal_axis(x, top, bottom, x_label)
+    parts += [_mark(x(mark.at), top, bottom, mark.label) for mark in marks]
+    for index, row in enumerate(rows):
+        y = top + index * ROW_HEIGHT + 30
+        parts += _row_text(row.label, _range_text(row, unit), y - 14, strong=row.highlight)
+        strong = "-strong" if row.highlight else ""
+        if row.low is not None and row.high is not None:
+            parts.append(f'<line class="range range{strong}" x1="{x(row.low):.1f}" x2="{x(row.high):.1f}" '
+                         f'y1="{y}" y2="{y}"/>')  # fmt: skip
+        parts.append(_dot(x(row.value), y, 1 if row.highlight else 3))
+    return _svg(parts, bottom + 44, title, description)
+
+
+def bar_chart(rows: Sequence[Bar], *, title: str, description: str, x_label: str, unit: str = "") -> str:
+    """One bar per row from zero, its name and value in words above it."""
+    x = _axis([0.0, *(row.value for row in rows)], 0, WIDTH - 10)
+    bottom = 4 + ROW_HEIGHT * len(rows)
+    parts = []
+    for index, row in enumerate(rows):
+        y = 4 + index * ROW_HEIGHT + 22
+        parts += _row_text(row.label, f"{row.value:,g}{unit}", y - 6, strong=row.highlight)
+        strong = " bar-strong" if row.highlight else ""
+        width = max(x(row.value) - x(0.0), 1.0)
+        parts.append(f'<rect class="bar{strong}" x="{x(0.0):.1f}" y="{y}" width="{width:.1f}" height="9" rx="2"/>')
+    parts.append(_text(0, bottom + 14, x_label))
+    return _svg(parts, bottom + 22, title, description)
+
+
+def heat_table(labels: Sequence[str], matrix: Sequence[Sequence[int]], *, title: str) -> str:
+    """A confusion matrix as an HTML table: rows are true labels, columns predictions, deeper shade means more.
+
+    A shade is the cell's share of its row in five levels; long or many labels head their columns as numbers.
+    """
+    named = len(labels) <= 6 and max((len(label) for label in labels), default=0) <= 12
+    heads = "".join(
+        f'<th scope="col">{escape(label)}</th>'
+        if named
+        else f'<th scope="col"><abbr title="{escape(label)}">{number}</abbr></th>'
+        for number, label in enumerate(labels, start=1)
+    )
+    corner = "true label" if named else "true label, with the number of its column"
+    body = []
+    for number, (label, row) in enumerate(zip(labels, matrix, strict=False), start=1):
+        name = escape(label) if named else f"{number}&ensp;{escape(label)}"
+        body.append(f'<tr><th scope="row">{name}</th>{_heat_cells(row, number - 1)}</tr>')
+    return (
+        f'<table class="heat"><caption>{escape(title)}</caption>'
+        f'<thead><tr><th scope="col">{corner}</th>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+    )
+
+
+def _heat_cells(row: Sequence[int], diagonal: int) -> str:
+    total = sum(row) or 1
+    cells = []
+    for column, value in enumerate(row):
+        classes = [f"level-{math.ceil(5 * value / total)}"] if value else []
+        classes += ["diagonal"] if column == diagonal else []
+        attribute = f' class="{" ".join(classes)}"' if classes else ""
+        cells.append(f"<td{attribute}>{value:,}</td>" if value else f"<td{attribute}>·</td>")
+    return "".join(cells)
+
+
+def _svg(parts: Sequence[str], height: float, title: str, description: str) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
+        f'aria-label="{escape(f"{title}. {description}")}">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
+    )
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+    class_name = f' class="{kind}"' if kind else ""
+    return f'<text{class_name} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _row_text(label: str, value: str, y: float, *, strong: bool) -> list[str]:
+    room = WIDTH - 20 - _width(value)
+    kind = "strong" if strong else "name"
+    return [_text(0, y, _cut(label, room), kind), _text(WIDTH, y, value, kind, anchor="end")]
+
+
+def _range_text(row: Interval, unit: str) -> str:
+    if row.low is None or row.high is None:
+        return f"{row.value:.1f}{unit}"
+    return f"{row.value:.1f}{unit}  ({row.low:.1f} to {row.high:.1f})"
+
+
+def _mark(x: float, top: float, bottom: float, label: str) -> str:
+    anchor = "start" if x < WIDTH / 3 else "end" if x > 2 * WIDTH / 3 else "middle"
+    line = f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4}" y2="{bottom}"/>'
+    return line + _text(x, top - 10, label, "name", anchor)
+
+
+def _horizontal_axis(x: _Axis, top: float, bottom: float, label: str) -> list[str]:
+    parts = []
+    for tick in x.ticks():
+        parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>')
+        parts.append(_text(x(tick), bottom + 16, _number(tick), anchor="middle"))
+    return [*parts, _text(WIDTH / 2, bottom + 36, label, anchor="middle")]
+
+
+def _legend(names: Sequence[str]) -> tuple[list[str], float]:
+    """The samples of the series in as many lines as they need, and the height they take."""
+    parts: list[str] = []
+    x, y = 0.0, 12.0
+    for index, name in enumerate(names, start=1):
+        width = 34 + _width(name) + 18
+        if x and x + width > WIDTH:
+            x, y = 0.0, y + 20
+        parts.append(f'<line class="series series-{index}" x1="{x:.1f}" x2="{x + 26:.1f}" y1="{y - 4}" y2="{y - 4}"/>')
+        parts.append(_dot(x + 13, y - 4, index))
+        parts.append(_text(x + 34, y, name, "name"))
+        x += width
+    return parts, y + 10
+
+
+def _line(points: Sequence[tuple[float, float]], index: int) -> str:
+    """A series as a path, with a dot on each point while there is room for dots."""
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    dots = "".join(_dot(x, y, index) for x, y in points) if len(points) <= 40 else ""
+    return (f'<path class="series series-{index}" d="{path}"/>' if len(points) > 1 else "") + dots
+
+
+def _dot(x: float, y: float, index: int) -> str:
+    """A disc, a square or a ring, by the index of its series."""
+    if index == 2:
+        return f'<rect class="dot dot-2" x="{x - 3:.1f}" y="{y - 3:.1f}" width="6" height="6"/>'
+    radius = 4.5 if index == 1 else 3.5
+    return f'<circle class="dot dot-{index}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
+
+
+def _axis(values: Sequence[float], start: float, end: float, *, round_off: bool = True) -> _Axis:
+    """An axis around finite values; with `round_off` it begins and ends at round numbers."""
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+    if round_off:
+        step = _nice_step((high - low) / 4)
+        low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return _Axis(low, high, start, end)
+
+
+def _nice_step(rough: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is not below `rough`."""
+    power: float = 10.0 ** math.floor(math.log10(rough))
+    return next((factor * power for factor in (1, 2, 5) if factor * power >= rough * (1 - 1e-9)), 10 * power)
+
+
+def _number(value: float) -> str:
+    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "0" if shown == "-0" else shown.replace("-", "−")
+
+
+def _width(text: str) -> float:
+    """Estimated width of a text in the charts' font."""
+    return sum(2 * LETTER if unicodedata.east_asian_width(c) in "WF" else LETTER for c in text)
+
+
+def _cut(text: str, room: float) -> str:
+    """The text, or as much of it as fits, with …"""
+    if _width(text) <= room:
+        return text
+    while text and _width(text) > room - LETTER:
+        text = text[:-1]
+    return text + "…"

@@ -1,0 +1,162 @@
+"""How numbers, verdicts and texts of users are put into words, the same on every page about a run."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+NOTHING = "–"
+SHARES = ("accuracy", "macro-f1", "f1", "precision", "recall")  # metrics in 0..1, shown in percent
+METRIC_TITLES = {"accuracy": "accuracy", "macro-f1": "macro-F1", "loss": "loss"}
+ARM_TITLES = {
+    "tuned": "the tuned model",
+    "majority": "always answering the most frequent label",
+    "tf-idf": "TF-IDF with a linear classifier",
+    "base-centroid": "the nearest class centre on the frozen base",
+    "base-probe": "a linear classifier on the frozen base",
+}
+HEADLINES = {
+    "better": "Yes, the tuned model is better.",
+    "same": "No real difference: fine-tuning did not pay.",
+    "worse": "No, the tuned model is worse.",
+    "too little data": "Too little data to tell.",
+}
+_JOINERS = "\u200c\u200d"  # inside words of some scripts and inside emoji
+
+
+def entries(value: Any) -> Mapping[str, Any]:
+    """The mapping a key of a JSON file should hold; an empty one where it holds something else or nothing."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def finite(value: Any) -> float | None:
+    """The number a JSON value stands for, None when it is none or not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def visible(text: object, limit: int | None = None) -> str:
+    """A user's text on one line, cut to `limit` characters with …, with every control character made visible.
+
+    >>> visible("a\\tb\\x00"), visible("abcdef", 4)
+    ('a␉b␀', 'abc…')
+    """
+    whole = str(text)
+    shown = whole if limit is None or len(whole) <= limit else whole[: limit - 1] + "…"
+    return "".join(c if c.isprintable() or c in _JOINERS else _made_visible(c) for c in shown)
+
+
+def _made_visible(character: str) -> str:
+    if ord(character) < 0x20:
+        return chr(0x2400 + ord(character))  # ␀ ␉ ␊ ...: control pictures
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return repr(character)[1:-1]
+
+
+def count(value: Any, unit: str = "") -> str:
+    """`12,345 rows`; one of them is `1 row`."""
+    number = finite(value)
+    if number is None:
+        return NOTHING
+    shown = f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
+    return shown if not unit else f"{shown} {unit.removesuffix('s') if number == 1 else unit}"
+
+
+def is_share(metric: object) -> bool:
+    """Whether a metric, or one of a class such as recall[refund], lies in 0..1."""
+    return str(metric).partition("[")[0].strip() in SHARES
+
+
+def metric_title(metric: object) -> str:
+    return METRIC_TITLES.get(str(metric), str(metric))
+
+
+def arm_title(arm: object) -> str:
+    return ARM_TITLES.get(str(arm), str(arm))
+
+
+def figure(metric: object, value: Any) -> str:
+    """A value of a metric: `93.1 %` for shares, four digits for others."""
+    number = finite(value)
+    if number is None:
+        return NOTHING
+    return f"{100 * number:.1f} %" if is_share(metric) else f"{number:.4g}"
+
+
+def interval(metric: object, entry: Any) -> str:
+    """`92.2 to 94.0 %`, the 95 % interval of an entry with low and high."""
+    low, high = finite(entries(entry).get("low")), finite(entries(entry).get("high"))
+    if low is None or high is None:
+        return NOTHING
+    return f"{figure(metric, low).removesuffix(' %')} to {figure(metric, high)}"
+
+
+def p_value(value: Any) -> str:
+    """`p = 0.003`, `p < 0.001`."""
+    number = finite(value)
+    if number is None:
+        return f"p = {NOTHING}"
+    return "p < 0.001" if number < 0.001 else f"p = {number:.2g}" if number < 0.1 else f"p = {number:.2f}"
+
+
+def signed(metric: object, value: Any) -> str:
+    """A difference with its sign: `+1.2 points` (percentage points) for shares."""
+    number = finite(value)
+    if number is None:
+        return NOTHING
+    shown = f"{100 * number:+.1f}" if is_share(metric) else f"{number:+.3g}"
+    shown = shown.replace("-", "−")
+    return f"{shown} points" if is_share(metric) else shown
+
+
+def signed_interval(verdict: Mapping[str, Any]) -> str:
+    """`+0.4 to +2.0 points`, the 95 % interval of a verdict's difference."""
+    metric = verdict.get("metric")
+    low, high = (signed(metric, verdict.get(end)) for end in ("low", "high"))
+    return NOTHING if NOTHING in (low, high) else f"{low.removesuffix(' points')} to {high}"
+
+
+def headline(verdict: Mapping[str, Any]) -> str:
+    """The answer as one short sentence."""
+    return HEADLINES.get(str(verdict.get("answer")), "No verdict yet.")
+
+
+def comparison(verdict: Mapping[str, Any], models: Mapping[str, Any]) -> str:
+    """The sentence under the answer: both values, the difference with its interval, n and p."""
+    metric, against = verdict.get("metric"), str(verdict.get("against"))
+    own, other = (entries(entries(models.get(name)).get(str(metric))).get("value") for name in ("tuned", against))
+    return (
+        f"On {count(verdict.get('n'), 'test rows')} it never learned from, the tuned model reaches "
+        f"{figure(metric, own)} {metric_title(metric)}. The strongest way without fine-tuning, {arm_title(against)}, "
+        f"reaches {figure(metric, other)}. The difference is {signed(metric, verdict.get('difference'))} "
+        f"(95 % interval {signed_interval(verdict)}, {p_value(verdict.get('p_value'))})."
+    )
+
+
+def size(value: Any) -> str:
+    """Bytes in the unit people read: `1.4 GB` is 1.4e9 bytes."""
+    number = finite(value)
+    if number is None:
+        return NOTHING
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+def duration(seconds: Any) -> str:
+    """`2 h 5 min`, `3 min 20 s`, `4.2 s`."""
+    number = finite(seconds)
+    if number is None:
+        return NOTHING
+    if number < 60:
+        return f"{number:.1f} s"
+    minutes, rest = divmod(round(number), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

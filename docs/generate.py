@@ -1,0 +1,133 @@
+"""Writes docs/reference/ from the code: commands, recipe fields, error codes.
+
+    python docs/generate.py          write the pages
+    python docs/generate.py --check  exit with 1 when a page is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from burnish.cli.main import build_parser
+from burnish.method.options import FullOptions, HeadOptions, LoraOptions
+from burnish.recipe.schema import Recipe, json_schema_text
+
+DOCS = Path(__file__).parent
+PACKAGE = DOCS.parent / "burnish"
+
+
+def commands_page() -> str:
+    """Every command's own help."""
+    os.environ["COLUMNS"] = "100"
+    parser = build_parser()
+    subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    parts = ["# Commands\n", "```text\n" + parser.format_help() + "```\n"]
+    for name, sub in subparsers.choices.items():
+        parts.append(f"## burnish {name}\n\n```text\n{sub.format_help()}```\n")
+    return "\n".join(parts)
+
+
+def recipe_page() -> str:
+    """Every field of a recipe with its default and meaning."""
+    lines = [
+        "# The recipe\n",
+        "Only `data.train` is needed. What is `null` here is filled in and written to the run's `recipe.yaml`.",
+        "For completion in an editor, put this on the first line of a recipe:",
+        "`# yaml-language-server: $schema=<package>/recipe/recipe.schema.json`\n",
+        "| field | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            lines += [_row(f"{name}.{key}", inner) for key, inner in field.annotation.model_fields.items()]
+        else:
+            lines.append(_row(name, field))
+    for method in (HeadOptions, LoraOptions, FullOptions):
+        title = str(method.model_fields["name"].default)
+        lines += ["", f"## method: {title}\n", str(method.__doc__), "", "| field | default | meaning |", "|---|---|---|"]
+        lines += [_row(f"method.{key}", inner) for key, inner in method.model_fields.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    default: Any = "needed" if field.is_required() else field.get_default(call_default_factory=True)
+    shown = "null" if default is None else str(default)
+    text = (field.description or "").replace("|", "\\|")
+    return f"| `{name}` | `{shown}` | {text} |"
+
+
+def errors_page() -> str:
+    """Every error code with the message it comes with and the exit code."""
+    rows: dict[str, tuple[str, int, str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for kind, code, message in _raised(ast.parse(path.read_text(encoding="utf-8"))):
+            rows.setdefault(code, (message, EXIT_CODES.get(kind, 2), path.parent.name))
+    lines = [
+        "# Errors\n",
+        "An error is printed as `place: message  [code]`, then what to do. Codes are stable.\n",
+        "| code | exit | message |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{code}` | {exit_} | {message} |" for code, (message, exit_, _) in sorted(rows.items())]
+    return "\n".join(lines) + "\n"
+
+
+EXIT_CODES = {
+    "DataProblemError": 1,
+    "GoalNotReachedError": 1,
+    "DivergedError": 3,
+    "OutOfMemoryError": 4,
+    "DiskFullError": 5,
+    "DamagedStoreError": 6,
+    "InterruptedRunError": 130,
+}
+
+
+def _raised(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
+    """(class, code, message) of every error constructed in a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error"):
+            code, *rest = node.args or [None]
+            if isinstance(code, ast.Constant) and isinstance(code.value, str) and "/" in code.value:
+                yield node.func.id, code.value, _text(rest[0]) if rest else ""
+
+
+def _text(node: ast.AST) -> str:
+    """The message with … where values go."""
+    if isinstance(node, ast.Constant):
+        return str(node.value).replace("|", "\\|")
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
+    return "…"
+
+
+def main(check: bool) -> int:
+    pages = {
+        DOCS / "reference" / "commands.md": commands_page(),
+        DOCS / "reference" / "recipe.md": recipe_page(),
+        DOCS / "reference" / "errors.md": errors_page(),
+        PACKAGE / "recipe" / "recipe.schema.json": json_schema_text(),
+    }
+    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if check:
+        for path in stale:
+            print(f"{path} is out of date: python docs/generate.py")
+        return 1 if stale else 0
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
