@@ -92,8 +92,9 @@ def make_base(
 
         folder = tmp_path_factory.mktemp("base")
         sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        sizes |= {"vocab_size": len(VOCABULARY), "max_position_embeddings": 64}
         torch.manual_seed(seed)
-        shape = BertConfig(**{"vocab_size": len(VOCABULARY), "max_position_embeddings": 64, **sizes, **config})
+        shape = BertConfig(**{**sizes, "initializer_range": 0.3, **config})  # wide enough for attention to matter
         BertModel(shape).save_pretrained(folder)
         tokenizer = make_tokenizer()
         tokenizer.save(str(folder / "tokenizer.json"))

@@ -29,7 +29,7 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
         f"VERDICT  {_coloured(answer.upper(), COLOURS.get(answer, '0'))}: "
         f"{metric} {difference} against {verdict['against']}, n = {verdict['n']:,}{chance}",
         "",
-        f"  {'on the sealed test':<22}{'accuracy':>9}   {'95 % interval':<15}{'macro-F1':>9}   95 % interval",
+        f"  {'on the sealed test':<22}{'accuracy':>9}   {'95 % interval':<15}   {'macro-F1':>9}   95 % interval",
     ]
     models: Mapping[str, Mapping[str, Any]] = evaluation["models"]
     for name, metrics in sorted(models.items(), key=lambda item: _value(item[1], metric)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,10 +37,12 @@ class Lora:
 
         encoder: Any = getattr(model, "encoder", model)
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(encoder))
-        adapted = get_peft_model(encoder, config)
+        with warnings.catch_warnings():  # peft asks transformers for a property by its old name
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+            adapted = get_peft_model(encoder, config)
         if encoder is model:
             return adapted  # type: ignore[no-any-return]
-        model.encoder = adapted
+        model.replace_encoder(adapted)  # type: ignore[operator]
         return model
 
     def trainable(self, model: Module) -> Mapping[str, Tensor]:
@@ -51,7 +54,7 @@ class Lora:
         merged = encoder.merge_and_unload()
         if encoder is model:
             return merged  # type: ignore[no-any-return]
-        model.encoder = merged
+        model.replace_encoder(merged)  # type: ignore[operator]
         return model
 
     def _targets(self, encoder: Module) -> list[str]:

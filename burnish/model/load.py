@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,7 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
         "dtype": "float32",
         "output_loading_info": True,
     }
+    encoder: Module
     try:
         encoder, loading = AutoModel.from_pretrained(base.folder, **arguments)
     except Exception as error:
@@ -127,9 +129,11 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
     if base.adapter is not None:
         from peft import PeftModel
 
-        adapted = PeftModel.from_pretrained(encoder, base.adapter, is_trainable=trainable_adapter)
+        with warnings.catch_warnings():  # peft asks transformers for a property by its old name
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+            adapted = PeftModel.from_pretrained(encoder, base.adapter, is_trainable=trainable_adapter)
         encoder = adapted if trainable_adapter else adapted.merge_and_unload()
-    return encoder
+    return encoder  # type: ignore[no-any-return]
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -52,8 +52,8 @@ class PooledClassifier(nn.Module):
     def encoder(self) -> nn.Module:
         return self.base.encoder
 
-    @encoder.setter
-    def encoder(self, encoder: nn.Module) -> None:
+    def replace_encoder(self, encoder: nn.Module) -> None:
+        """Puts an adapted or merged base in the old one's place (a property setter would be bypassed by Module)."""
         self.base.encoder = encoder
 
     def forward(self, batch: Batch) -> Tensor:

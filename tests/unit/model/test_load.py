@@ -316,7 +316,7 @@ def lora_run(make_base: MakeBase, tmp_path: Path) -> Path:
 
     base = find(make_base(), tmp_path)
     encoder = load_encoder(base)
-    adapted = get_peft_model(encoder, LoraConfig(r=2, target_modules=["query"]))
+    adapted = get_peft_model(encoder, LoraConfig(r=2, target_modules=["query", "value"]))
     torch.manual_seed(1)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
