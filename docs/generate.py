@@ -53,7 +53,8 @@ def recipe_page() -> str:
             lines.append(_row(name, field))
     for method in (HeadOptions, LoraOptions, FullOptions):
         title = str(method.model_fields["name"].default)
-        lines += ["", f"## method: {title}\n", str(method.__doc__), "", "| field | default | meaning |", "|---|---|---|"]
+        lines += ["", f"## method: {title}\n", str(method.__doc__), ""]
+        lines += ["| field | default | meaning |", "|---|---|---|"]
         lines += [_row(f"method.{key}", inner) for key, inner in method.model_fields.items()]
     return "\n".join(lines) + "\n"
 

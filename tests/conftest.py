@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,9 @@ from burnish.types import Encoded
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from burnish.model.pooled import PooledClassifier
+    from burnish.task.text_classification import TextClassification
+
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = ("card", "cash", "late", "lost", "money", "my", "refund", "the", "transfer", "where")
@@ -28,6 +32,7 @@ VOCABULARY = (*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS)
 
 MakeBase = Callable[..., Path]
 MakeRows = Callable[..., list[Encoded]]
+MakeClassifier = Callable[..., "tuple[TextClassification, PooledClassifier]"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -145,3 +150,82 @@ def make_rows() -> MakeRows:
         return rows
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_classifier(sentence_base: Path, make_tokenizer: Callable[[], Tokenizer]) -> MakeClassifier:
+    """A task and its untrained model over the shared base; both new at every call, equal for equal seeds."""
+
+    def make(
+        folder: Path | None = None, *, classes: int = 2, seed: int = 0, **options: Any
+    ) -> tuple[TextClassification, PooledClassifier]:
+        import torch
+
+        from burnish.model.load import find_base, load_encoder
+        from burnish.model.options import ModelOptions
+        from burnish.task.text_classification import TextClassification
+
+        base = find_base(ModelOptions(base=str(folder or sentence_base)), recipe_folder=Path(), runs=Path("absent"))
+        labels = [f"label-{index}" for index in range(classes)]
+        task = TextClassification(make_tokenizer(), labels, max_length=base.max_length, **options)
+        encoder = load_encoder(base)
+        torch.manual_seed(seed)
+        model: Any = task.build(encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, head=None)
+        return task, model.eval()
+
+    return make
+
+
+KEYWORDS = {"card": ("card", "cash"), "late": ("late", "transfer"), "refund": ("refund", "money")}
+FILLERS = ("my", "the", "where", "lost", "is", "it", "on", "a")
+
+
+@pytest.fixture(scope="session")
+def toy_rows() -> list[tuple[str, str]]:
+    """180 different texts in three equal classes, each with one keyword that gives its label away."""
+    random = np.random.default_rng(0)
+    rows: dict[str, str] = {}
+    while len(rows) < 180:
+        label = sorted(KEYWORDS)[len(rows) % 3]
+        before, after = (list(random.choice(FILLERS, size=random.integers(1, 5))) for _ in range(2))
+        rows.setdefault(" ".join([*before, str(random.choice(KEYWORDS[label])), *after]), label)
+    return list(rows.items())
+
+
+@pytest.fixture(scope="session")
+def write_csv(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A CSV file with a header in a folder of its own."""
+
+    def write(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ("body", "intent")) -> Path:
+        path = tmp_path_factory.mktemp("data") / "toy.csv"
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([header, *rows])
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def toy(write_csv: Callable[..., Path], toy_rows: list[tuple[str, str]]) -> Path:
+    """The toy rows as a file; shared, so nothing may change it."""
+    return write_csv(toy_rows)
+
+
+@pytest.fixture(scope="session")
+def quick(sentence_base: Path) -> tuple[str, ...]:
+    """Overrides of a recipe with which a random base learns the toy rows in a second."""
+    training = {
+        "threads": 1,
+        "epochs": 8,
+        "learning_rate": 2e-2,
+        "layer_decay": 1,
+        "average_decay": 0,
+        "label_smoothing": 0,
+        "global_batch_size": 16,
+    }
+    return (
+        f"model.base={sentence_base}",
+        "method=full",
+        "evaluation.resamples=200",
+        *(f"training.{name}={value}" for name, value in training.items()),
+    )

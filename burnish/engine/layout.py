@@ -49,6 +49,7 @@ def segment_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention of each token over its own segment; signature of transformers' attention interface.
@@ -58,6 +59,7 @@ def segment_attention(
 
     Args:
         query, key, value: (1, H, T, d); key and value may have fewer heads than query.
+        sliding_window: tokens this far away or farther are not seen; None: the whole segment is.
 
     Returns:
         (1, T, H, d) and no attention weights.
@@ -73,17 +75,32 @@ def segment_attention(
         return flat.view(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
 
     causal = bool(getattr(module, "is_causal", False))
+    mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
+    if sliding_window is not None and segments.longest > sliding_window:
+        mask, causal = _within_window(segments, sliding_window, causal=causal), False
     output = F.scaled_dot_product_attention(
         spread(query),
         spread(key),
         spread(value),
-        attn_mask=None if causal else segments.mask,  # right of a token there is only padding: causal hides it
+        attn_mask=mask,
         is_causal=causal,
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
     flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
     return flat.index_select(0, segments.places).unsqueeze(0), None
+
+
+def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
+    """(G or 1, 1, S, S) True where a token may look: at itself, and at real tokens less than `window` away."""
+    place_S = torch.arange(segments.longest, device=segments.places.device)
+    distance_SS = place_S[:, None] - place_S
+    near = (distance_SS.abs() < window)[None, None]
+    if causal:
+        return near & (distance_SS >= 0)
+    if segments.mask is None:
+        return near
+    return (near & segments.mask) | (distance_SS == 0)  # padding far from all tokens must not divide by zero
 
 
 def register() -> None:

@@ -10,33 +10,38 @@ import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from burnish.evaluation.wording import escaped
 
 WIDTH = 460  # units of the viewBox: about the width of the chart on a page, so that text keeps its size
 LEFT, RIGHT = 48, 14  # margins of a line chart
+EDGE = 16  # beside the scale of an interval chart, so that its last number is whole
 PLOT_HEIGHT = 190
 ROW_HEIGHT = 42  # of an interval or a bar: a line of text above its mark
+MOST_DOTS = 30  # points of a series; more would hide the line
 LETTER = 6.6  # mean width of a letter at the charts' 13 units
 
 STYLE = """
 .chart { display: block; width: 100%; height: auto; font: 13px/1 system-ui, sans-serif; }
-.chart text { fill: var(--muted); font-variant-numeric: tabular-nums; }
+.chart text { fill: var(--muted); font-variant-numeric: tabular-nums; paint-order: stroke; stroke: var(--paper);
+  stroke-width: 4px; stroke-linejoin: round; }
 .chart .name { fill: var(--ink); }
 .chart .strong { fill: var(--ink); font-weight: 650; }
 .chart .grid { stroke: var(--line); stroke-width: 1; }
 .chart .mark { stroke: var(--muted); stroke-width: 1.2; stroke-dasharray: 2 3; }
-.chart .series { fill: none; stroke: var(--muted); stroke-width: 1.6; stroke-linejoin: round; }
-.chart .series-1 { stroke: var(--accent); stroke-width: 2.2; }
-.chart .series-2 { stroke: var(--ink); stroke-dasharray: 6 4; }
-.chart .series-3 { stroke-dasharray: 1.5 3; }
+.chart .series { fill: none; stroke: var(--muted); stroke-linejoin: round; }
+.chart .series-0 { stroke-width: 1.2; }
+.chart .series-1 { stroke: var(--accent); stroke-width: 2.4; }
+.chart .series-2 { stroke: var(--ink); stroke-width: 1.6; stroke-dasharray: 6 4; }
+.chart .series-3 { stroke-width: 2; stroke-dasharray: 1.5 3; }
 .chart .dot { fill: var(--paper); stroke: var(--muted); stroke-width: 1.8; }
 .chart .dot-1 { fill: var(--accent); stroke: var(--accent); }
 .chart .dot-2 { stroke: var(--ink); }
 .chart .range { stroke: var(--muted); stroke-width: 2; stroke-linecap: round; }
 .chart .range-strong { stroke: var(--accent); stroke-width: 5; }
-.chart .bar { fill: var(--muted); fill-opacity: 0.55; }
-.chart .bar-strong { fill: var(--accent); fill-opacity: 1; }
-.heat td, .heat thead th { text-align: center; }
+.chart .bar { fill: var(--accent); fill-opacity: 0.6; }
+.chart .bar-strong { fill-opacity: 1; }
+.heat td, .heat thead th + th { text-align: center; }
 .heat td.diagonal { font-weight: 650; }
 .heat .level-1 { background: color-mix(in srgb, var(--accent) 10%, transparent); }
 .heat .level-2 { background: color-mix(in srgb, var(--accent) 20%, transparent); }
@@ -52,6 +57,7 @@ class Series:
 
     name: str
     points: Sequence[tuple[float, float]]
+    faint: bool = False  # thin and without dots: for a noisy curve behind the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +111,12 @@ class _Axis:
 def line_chart(
     series: Sequence[Series], *, title: str, description: str, x_label: str, y_label: str, mark: Mark | None = None
 ) -> str:
-    """Lines over a common horizontal axis; up to three series are told apart by dash and marker."""
-    lines = [(s.name, [p for p in s.points if math.isfinite(p[0]) and math.isfinite(p[1])]) for s in series]
-    points = [point for _, line in lines for point in line]
-    legend, top = _legend([name for name, _ in lines])
-    top += 22  # the name of the mark, and of the vertical axis
+    """Lines over a common horizontal axis; up to three that are not faint are told apart by dash and dot."""
+    styles = _styles(series)
+    lines = [[p for p in s.points if math.isfinite(p[0]) and math.isfinite(p[1])] for s in series]
+    points = [point for line in lines for point in line]
+    legend, top = _legend([(s.name, style) for s, style in zip(series, styles, strict=True)], mark)
+    top += 22  # the name of the vertical axis
     bottom = top + PLOT_HEIGHT
     if not points:
         return _svg([_text(LEFT, 30, "no values", "name")], 60, title, description)
@@ -122,9 +129,8 @@ def line_chart(
     parts += [_text(x(tick), bottom + 18, _number(tick), anchor="middle") for tick in x.ticks()]
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, bottom + 38, x_label, anchor="middle"))
     if mark is not None:
-        parts.append(_mark(x(mark.at), top, bottom, mark.label))
-    for index, (_, line) in enumerate(lines, start=1):
-        parts.append(_line([(x(a), y(b)) for a, b in line], index))
+        parts.append(_mark(x(mark.at), top, bottom))
+    parts += [_line([(x(a), y(b)) for a, b in line], style) for line, style in zip(lines, styles, strict=True)]
     return _svg(parts, bottom + 44, title, description)
 
 
@@ -135,17 +141,20 @@ def interval_chart(
     description: str,
     x_label: str,
     unit: str = "",
-    marks: Sequence[Mark] = (),
+    mark: Mark | None = None,
 ) -> str:
     """One line per row: its name and value in words, below them the value on its interval."""
     ends = [v for r in rows for v in (r.value, r.low, r.high) if v is not None and math.isfinite(v)]
     if not ends:
         return _svg([_text(0, 30, "no values", "name")], 60, title, description)
-    x = _axis([*ends, *(mark.at for mark in marks)], 10, WIDTH - 10)
-    top = 22 if marks else 4
+    x = _axis([*ends, *([mark.at] if mark else [])], EDGE, WIDTH - EDGE)
+    top = 22 if mark else 4
     bottom = top + ROW_HEIGHT * len(rows)
     parts = _horizontal_axis(x, top, bottom, x_label)
-    parts += [_mark(x(mark.at), top, bottom, mark.label) for mark in marks]
+    if mark is not None:
+        at = x(mark.at)
+        anchor = "start" if at < WIDTH / 3 else "end" if at > 2 * WIDTH / 3 else "middle"
+        parts += [_mark(at, top, bottom), _text(at, top - 10, mark.label, "name", anchor)]
     for index, row in enumerate(rows):
         y = top + index * ROW_HEIGHT + 30
         parts += _row_text(row.label, _range_text(row, unit), y - 14, strong=row.highlight)
@@ -159,7 +168,7 @@ def interval_chart(
 
 def bar_chart(rows: Sequence[Bar], *, title: str, description: str, x_label: str, unit: str = "") -> str:
     """One bar per row from zero, its name and value in words above it."""
-    x = _axis([0.0, *(row.value for row in rows)], 0, WIDTH - 10)
+    x = _axis([0.0, *(row.value for row in rows)], 0, WIDTH)
     bottom = 4 + ROW_HEIGHT * len(rows)
     parts = []
     for index, row in enumerate(rows):
@@ -179,18 +188,18 @@ def heat_table(labels: Sequence[str], matrix: Sequence[Sequence[int]], *, title:
     """
     named = len(labels) <= 6 and max((len(label) for label in labels), default=0) <= 12
     heads = "".join(
-        f'<th scope="col">{escape(label)}</th>'
+        f'<th scope="col">{escaped(label)}</th>'
         if named
-        else f'<th scope="col"><abbr title="{escape(label)}">{number}</abbr></th>'
+        else f'<th scope="col"><abbr title="{escaped(label)}">{number}</abbr></th>'
         for number, label in enumerate(labels, start=1)
     )
-    corner = "true label" if named else "true label, with the number of its column"
+    corner = "true label" if named else "true label and its column"
     body = []
     for number, (label, row) in enumerate(zip(labels, matrix, strict=False), start=1):
-        name = escape(label) if named else f"{number}&ensp;{escape(label)}"
+        name = escaped(label) if named else f"{number}&ensp;{escaped(label)}"
         body.append(f'<tr><th scope="row">{name}</th>{_heat_cells(row, number - 1)}</tr>')
     return (
-        f'<table class="heat"><caption>{escape(title)}</caption>'
+        f'<table class="heat"><caption>{escaped(title)}</caption>'
         f'<thead><tr><th scope="col">{corner}</th>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table>'
     )
 
@@ -209,14 +218,14 @@ def _heat_cells(row: Sequence[int], diagonal: int) -> str:
 def _svg(parts: Sequence[str], height: float, title: str, description: str) -> str:
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
-        f'aria-label="{escape(f"{title}. {description}")}">'
-        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
+        f'aria-label="{escaped(f"{title}. {description}")}">'
+        f"<title>{escaped(title)}</title><desc>{escaped(description)}</desc>{''.join(parts)}</svg>"
     )
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
     class_name = f' class="{kind}"' if kind else ""
-    return f'<text{class_name} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text{class_name} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'
 
 
 def _row_text(label: str, value: str, y: float, *, strong: bool) -> list[str]:
@@ -231,10 +240,8 @@ def _range_text(row: Interval, unit: str) -> str:
     return f"{row.value:.1f}{unit}  ({row.low:.1f} to {row.high:.1f})"
 
 
-def _mark(x: float, top: float, bottom: float, label: str) -> str:
-    anchor = "start" if x < WIDTH / 3 else "end" if x > 2 * WIDTH / 3 else "middle"
-    line = f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4}" y2="{bottom}"/>'
-    return line + _text(x, top - 10, label, "name", anchor)
+def _mark(x: float, top: float, bottom: float) -> str:
+    return f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4:.1f}" y2="{bottom:.1f}"/>'
 
 
 def _horizontal_axis(x: _Axis, top: float, bottom: float, label: str) -> list[str]:
@@ -245,34 +252,48 @@ def _horizontal_axis(x: _Axis, top: float, bottom: float, label: str) -> list[st
     return [*parts, _text(WIDTH / 2, bottom + 36, label, anchor="middle")]
 
 
-def _legend(names: Sequence[str]) -> tuple[list[str], float]:
-    """The samples of the series in as many lines as they need, and the height they take."""
+def _styles(series: Sequence[Series]) -> list[int]:
+    """0 for a faint series, 1, 2, 3 for the others in order."""
+    drawn = 0
+    styles = []
+    for one in series:
+        drawn += not one.faint
+        styles.append(0 if one.faint else min(drawn, 3))
+    return styles
+
+
+def _legend(names: Sequence[tuple[str, int]], mark: Mark | None) -> tuple[list[str], float]:
+    """Samples of the series and of the mark in as many lines as they need, and the height they take."""
     parts: list[str] = []
     x, y = 0.0, 12.0
-    for index, name in enumerate(names, start=1):
-        width = 34 + _width(name) + 18
-        if x and x + width > WIDTH:
-            x, y = 0.0, y + 20
-        parts.append(f'<line class="series series-{index}" x1="{x:.1f}" x2="{x + 26:.1f}" y1="{y - 4}" y2="{y - 4}"/>')
-        parts.append(_dot(x + 13, y - 4, index))
+    for name, style in [*names, *([(mark.label, -1)] if mark else [])]:
+        width = 34 + _width(name) + 14
+        if x and x + width > WIDTH + 14:
+            x, y = 0.0, y + 21
+        if style < 0:
+            parts.append(_mark(x + 13, y - 8, y + 3))
+        else:
+            line = f'x1="{x:.1f}" x2="{x + 26:.1f}" y1="{y - 4}" y2="{y - 4}"'
+            parts.append(f'<line class="series series-{style}" {line}/>{_dot(x + 13, y - 4, style)}')
         parts.append(_text(x + 34, y, name, "name"))
         x += width
     return parts, y + 10
 
 
-def _line(points: Sequence[tuple[float, float]], index: int) -> str:
+def _line(points: Sequence[tuple[float, float]], style: int) -> str:
     """A series as a path, with a dot on each point while there is room for dots."""
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    dots = "".join(_dot(x, y, index) for x, y in points) if len(points) <= 40 else ""
-    return (f'<path class="series series-{index}" d="{path}"/>' if len(points) > 1 else "") + dots
+    dots = "".join(_dot(x, y, style) for x, y in points) if len(points) <= MOST_DOTS else ""
+    return (f'<path class="series series-{style}" d="{path}"/>' if len(points) > 1 else "") + dots
 
 
-def _dot(x: float, y: float, index: int) -> str:
-    """A disc, a square or a ring, by the index of its series."""
-    if index == 2:
+def _dot(x: float, y: float, style: int) -> str:
+    """A disc, a square or a ring for series 1, 2 and 3; nothing for a faint one."""
+    if style == 0:
+        return ""
+    if style == 2:
         return f'<rect class="dot dot-2" x="{x - 3:.1f}" y="{y - 3:.1f}" width="6" height="6"/>'
-    radius = 4.5 if index == 1 else 3.5
-    return f'<circle class="dot dot-{index}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>'
+    return f'<circle class="dot dot-{style}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
 
 
 def _axis(values: Sequence[float], start: float, end: float, *, round_off: bool = True) -> _Axis:

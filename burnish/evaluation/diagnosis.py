@@ -22,7 +22,7 @@ def diagnose(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
     Still improving, converged, overfitting from step N, underfitting, diverging, or too few evaluations to say.
     Validation is read from its loss; where there is none, from one minus its first metric.
     """
-    training = [(int(row["step"]), float(row["loss"])) for row in metrics_rows if "loss" in row and "step" in row]
+    training = [(int(row["step"]), _number(row["loss"])) for row in metrics_rows if "loss" in row and "step" in row]
     validation = [point for row in metrics_rows if (point := _validation_point(row)) is not None]
     broken = next((step for step, value in sorted([*training, *validation]) if not math.isfinite(value)), None)
     if broken is not None:
@@ -35,13 +35,18 @@ def diagnose(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
     return _from_training(training, validation) or _from_validation(training, validation)
 
 
+def _number(value: Any) -> float:
+    """A loss as it was logged; null stands for one that was not finite."""
+    return math.nan if value is None else float(value)
+
+
 def _validation_point(row: Mapping[str, Any]) -> Point | None:
     values = row.get("validation")
     if not isinstance(values, Mapping) or not values or "step" not in row:
         return None
     if "loss" in values:
-        return int(row["step"]), float(values["loss"])
-    return int(row["step"]), 1.0 - float(next(iter(values.values())))
+        return int(row["step"]), _number(values["loss"])
+    return int(row["step"]), 1.0 - _number(next(iter(values.values())))
 
 
 def _from_training(training: Sequence[Point], validation: Sequence[Point]) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from burnish.errors import DamagedStoreError
-from burnish.evaluation.wording import entries
+from burnish.evaluation.wording import entries, finite
 from burnish.storage.run_folder import RunFolder
 
 
@@ -78,7 +78,7 @@ class RunRecord:
         metric = str(self.verdict.get("metric", "accuracy"))
 
         def value(arm: str) -> float:
-            return float(entries(entries(self.models[arm]).get(metric)).get("value") or 0.0)
+            return finite(entries(entries(self.models[arm]).get(metric)).get("value")) or 0.0
 
         return sorted(self.models, key=lambda arm: (arm != "tuned", -value(arm), arm))
 

@@ -12,15 +12,14 @@ from burnish.errors import excerpt
 from burnish.evaluation.arms import COST
 from burnish.evaluation.compare import Difference
 
-# What to do when an arm is as good as the tuned model.
+# What to do instead; {good} says how the arm compares: as good, nearly as good or better.
 INSTEAD = {
-    "majority": "Do not fine-tune on this data: always answering the most frequent label is as good. "
+    "majority": "Do not fine-tune on this data: always answering the most frequent label is {good}. "
     "Check that the text holds the answer and that the labels are right.",
-    "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is as good, needs no GPU and no base model.",
-    "base-centroid": "Write `method: head`: the frozen base model already separates the classes as well, "
-    "and its head trains in seconds.",
-    "base-probe": "Write `method: head`: a linear classifier on the frozen base model is as good "
-    "and trains in seconds.",
+    "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
+    "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
+    "and a head trains in seconds.",
+    "base-probe": "Write `method: head`: a linear classifier on the frozen base model is {good} and trains in seconds.",
 }
 SIGNIFICANT = 0.05
 RULE_OF_THREE = 3  # n rows without an event leave, at 95 %, events of share up to 3 / n
@@ -141,7 +140,8 @@ def _advice(answer: Answer, d: Difference, evidence: Evidence) -> str:
             "`method: head` trains a linear classifier on the frozen base model, which is what base-probe is: "
             "no difference is to be expected. Keep it as it is, or write `method: lora` to train the base model too."
         )
-    advice = INSTEAD.get(instead, f"Use {instead}: it needs no fine-tuning and is as good.")
+    advice = INSTEAD.get(instead, "Use {arm}: it needs no fine-tuning and is {good}.")
+    advice = advice.format(arm=instead, good=_how_good(evidence.differences[instead]))
     return f"Do not use the tuned model. {advice}" if answer is Answer.WORSE else advice
 
 
@@ -150,6 +150,13 @@ def _cheapest_as_good(evidence: Evidence) -> str:
     cost = {name: rank for rank, name in enumerate(COST)}
     as_good = [name for name, d in evidence.differences.items() if d.low <= 0 or d.value < evidence.minimum_effect]
     return min(as_good or [evidence.against], key=lambda name: cost.get(name, len(cost)))
+
+
+def _how_good(d: Difference) -> str:
+    """How an arm compares with the tuned model that is `d` better than it."""
+    if d.low > 0:
+        return "nearly as good"
+    return "better" if d.high < 0 else "as good"
 
 
 def _rows_needed(d: Difference, minimum_effect: float) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 NOTHING = "–"
+TIED = "\u00a0"  # no line breaks between a number and its unit
 SHARES = ("accuracy", "macro-f1", "f1", "precision", "recall")  # metrics in 0..1, shown in percent
 METRIC_TITLES = {"accuracy": "accuracy", "macro-f1": "macro-F1", "loss": "loss"}
 ARM_TITLES = {
@@ -23,6 +25,7 @@ HEADLINES = {
     "worse": "No, the tuned model is worse.",
     "too little data": "Too little data to tell.",
 }
+_SIGNS = {"\n": " ↵ ", "\t": "⇥"}
 _JOINERS = "\u200c\u200d"  # inside words of some scripts and inside emoji
 
 
@@ -41,19 +44,28 @@ def finite(value: Any) -> float | None:
 def visible(text: object, limit: int | None = None) -> str:
     """A user's text on one line, cut to `limit` characters with …, with every control character made visible.
 
-    >>> visible("a\\tb\\x00"), visible("abcdef", 4)
-    ('a␉b␀', 'abc…')
+    >>> print(visible("a\\tb\\x00"), visible("abcdef", 4))
+    a⇥b\\x00 abc…
     """
     whole = str(text)
     shown = whole if limit is None or len(whole) <= limit else whole[: limit - 1] + "…"
     return "".join(c if c.isprintable() or c in _JOINERS else _made_visible(c) for c in shown)
 
 
+def escaped(text: object, limit: int | None = None) -> str:
+    """The visible text as HTML.
+
+    >>> escaped("<b>")
+    '&lt;b&gt;'
+    """
+    return html.escape(visible(text, limit))
+
+
 def _made_visible(character: str) -> str:
-    if ord(character) < 0x20:
-        return chr(0x2400 + ord(character))  # ␀ ␉ ␊ ...: control pictures
+    if character in _SIGNS:
+        return _SIGNS[character]
     if unicodedata.category(character) == "Zs":
-        return " "
+        return character  # a space of some width
     return repr(character)[1:-1]
 
 
@@ -84,7 +96,7 @@ def figure(metric: object, value: Any) -> str:
     number = finite(value)
     if number is None:
         return NOTHING
-    return f"{100 * number:.1f} %" if is_share(metric) else f"{number:.4g}"
+    return f"{100 * number:.1f}{TIED}%" if is_share(metric) else f"{number:.4g}"
 
 
 def interval(metric: object, entry: Any) -> str:
@@ -92,15 +104,17 @@ def interval(metric: object, entry: Any) -> str:
     low, high = finite(entries(entry).get("low")), finite(entries(entry).get("high"))
     if low is None or high is None:
         return NOTHING
-    return f"{figure(metric, low).removesuffix(' %')} to {figure(metric, high)}"
+    return f"{figure(metric, low).removesuffix(f'{TIED}%')} to {figure(metric, high)}"
 
 
 def p_value(value: Any) -> str:
     """`p = 0.003`, `p < 0.001`."""
     number = finite(value)
     if number is None:
-        return f"p = {NOTHING}"
-    return "p < 0.001" if number < 0.001 else f"p = {number:.2g}" if number < 0.1 else f"p = {number:.2f}"
+        return f"p{TIED}={TIED}{NOTHING}"
+    if number < 0.001:
+        return f"p{TIED}<{TIED}0.001"
+    return f"p{TIED}={TIED}{number:.2g}" if number < 0.1 else f"p{TIED}={TIED}{number:.2f}"
 
 
 def signed(metric: object, value: Any) -> str:
@@ -110,14 +124,14 @@ def signed(metric: object, value: Any) -> str:
         return NOTHING
     shown = f"{100 * number:+.1f}" if is_share(metric) else f"{number:+.3g}"
     shown = shown.replace("-", "−")
-    return f"{shown} points" if is_share(metric) else shown
+    return f"{shown}{TIED}points" if is_share(metric) else shown
 
 
 def signed_interval(verdict: Mapping[str, Any]) -> str:
     """`+0.4 to +2.0 points`, the 95 % interval of a verdict's difference."""
     metric = verdict.get("metric")
     low, high = (signed(metric, verdict.get(end)) for end in ("low", "high"))
-    return NOTHING if NOTHING in (low, high) else f"{low.removesuffix(' points')} to {high}"
+    return NOTHING if NOTHING in (low, high) else f"{low.removesuffix(f'{TIED}points')} to {high}"
 
 
 def headline(verdict: Mapping[str, Any]) -> str:
@@ -133,7 +147,7 @@ def comparison(verdict: Mapping[str, Any], models: Mapping[str, Any]) -> str:
         f"On {count(verdict.get('n'), 'test rows')} it never learned from, the tuned model reaches "
         f"{figure(metric, own)} {metric_title(metric)}. The strongest way without fine-tuning, {arm_title(against)}, "
         f"reaches {figure(metric, other)}. The difference is {signed(metric, verdict.get('difference'))} "
-        f"(95 % interval {signed_interval(verdict)}, {p_value(verdict.get('p_value'))})."
+        f"(95{TIED}% interval {signed_interval(verdict)}, {p_value(verdict.get('p_value'))})."
     )
 
 
@@ -154,7 +168,7 @@ def duration(seconds: Any) -> str:
     number = finite(seconds)
     if number is None:
         return NOTHING
-    if number < 60:
+    if round(number, 1) < 60:
         return f"{number:.1f} s"
     minutes, rest = divmod(round(number), 60)
     if minutes < 60:

@@ -23,7 +23,7 @@ from burnish.evaluation.judge import judge_classification
 from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.report import render_report
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.train import task_class
+from burnish.lifecycle.train import refuse_changed_data, task_class
 from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import find_base
 from burnish.recipe.read import read_recipe
@@ -42,9 +42,7 @@ def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
     write_json(folder.evaluation, evaluation)
     verdict = evaluation["verdict"]
     value = evaluation["models"]["tuned"][verdict["metric"]]["value"]
-    folder.update_manifest(
-        verdict={"answer": verdict["answer"], "metric": verdict["metric"], "tuned": value}, status="finished"
-    )
+    folder.update_manifest(verdict={"answer": verdict["answer"], "metric": verdict["metric"], "tuned": value})
     write_text(folder.card, render_card(folder.path))
     write_text(folder.report, render_report(folder.path))
 
@@ -56,7 +54,7 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     nothing is written; rows that the run learned or chose from are left out of them.
 
     Raises:
-        RunError: [run/not-finished], [run/own-parts].
+        RunError: [run/not-finished], [run/own-parts], [run/data-changed].
     """
     manifest = folder.manifest()
     if not folder.final.is_dir() or not folder.evaluation.is_file():
@@ -72,6 +70,7 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     recipe = read_recipe(folder.recipe)
     task = task_class(recipe)
     prepared = prepare(recipe.data, task.columns, base_folder=Path(), seed=recipe.training.seed)
+    refuse_changed_data(folder, prepared)
     if data is not None:
         prepared = _with_other_rows(recipe, prepared, Path(data), progress)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)

@@ -9,6 +9,7 @@ itself starts from its newest checkpoint.
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import secrets
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
-from burnish.errors import RecipeError, RunError, nearest
+from burnish.errors import RecipeError, RunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
 from burnish.lifecycle.environment import default_threads, describe_environment, peak_memory_bytes
 from burnish.lifecycle.own import Own
@@ -77,16 +78,17 @@ def train(
     runs = settings().runs
     own = Own(task, metric, loss, head)
     folder = RunFolder(Path(output) if output is not None else runs / _new_id(source))
-    earlier = folder.manifest()
-    if earlier and not resume:
+    begun = folder.recipe.is_file() and bool(folder.manifest())
+    if begun and not resume:
         raise RunError(
             "run/exists",
             f'this folder already holds the run "{folder.id}"',
             where=str(folder.path),
             hint="go on with --resume, or name another --output",
         )
-    if earlier:
+    if begun:
         return resume_run(folder, own=own, progress=progress)
+    _refuse_other_files(folder)
     recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
     make_folder(folder.path)
     with exclusive(folder.path):
@@ -151,7 +153,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     chosen = own.task or task_class(recipe)
     progress.stage("reading and splitting the data")
     data = prepare(recipe.data, chosen.columns, base_folder=Path(), seed=recipe.training.seed)
-    _refuse_changed_data(folder, data)
+    refuse_changed_data(folder, data)
     for note in data.notes:
         progress.note(note)
     for warning in data.warnings:
@@ -190,13 +192,28 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     folder.event("finished")
 
 
+def _refuse_other_files(folder: RunFolder) -> None:
+    """A run owns its folder; one that stopped before its recipe was settled may begin again."""
+    if folder.manifest() or not folder.path.is_dir():
+        return
+    others = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
+    if others:
+        raise RunError(
+            "run/not-empty",
+            f"this folder is not a run and holds other files: {', '.join(map(excerpt, others[:3]))}",
+            where=str(folder.path),
+            hint=f"name a folder of its own: --output {folder.path / 'run'}",
+        )
+
+
 def recipe_of(
     source: str | Path | Recipe, *, test: str | Path | None, overrides: Sequence[str], seed: int | None
 ) -> tuple[Recipe, Path]:
     """The recipe a source stands for, and the folder its paths are relative to."""
     extra = list(overrides)
     if test is not None:
-        extra.append(f"data.test={os.path.abspath(test)!r}")  # noqa: PTH100  # keeps links as the user wrote them
+        absolute = os.path.abspath(test)  # noqa: PTH100  # keeps links as the user wrote them
+        extra.append(f"data.test={json.dumps(absolute)}")
     if seed is not None:
         extra.append(f"training.seed={seed}")
     if isinstance(source, Recipe):
@@ -274,7 +291,8 @@ def _decided(
     return recipe.model_copy(update={"task": task.name, "data": columns, "training": training})
 
 
-def _refuse_changed_data(folder: RunFolder, data: PreparedData) -> None:
+def refuse_changed_data(folder: RunFolder, data: PreparedData) -> None:
+    """Raises RunError [run/data-changed] when the rows are not those the run started with."""
     before = folder.manifest().get("data", {}).get("split_fingerprint")
     if before is not None and before != data.split_fingerprint:
         raise RunError(

@@ -178,6 +178,7 @@ class Workbench:
             score,
             class_count=len(self.data.labels),
         )
+        best_value = probe.validation_score if find_metric(metric).higher_is_better else -probe.validation_score
         self.model.head.set_(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
         append_lines(
             self.folder.metrics,

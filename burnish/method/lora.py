@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import Module
 
 from burnish.errors import RecipeError
+from burnish.model.pooled import PooledClassifier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,34 +29,34 @@ class Lora:
     target_modules: tuple[str, ...] | None = None  # None: every linear layer except the head and unread ones
 
     def attach(self, model: Module) -> Module:
-        """Adds the updates to `model.encoder` (or to the model itself when it has none).
+        """Adds the updates to the encoder of a classifier, or to a bare model.
 
         Raises:
             RecipeError: [method/no-target] when no linear layer has one of the names.
         """
         from peft import LoraConfig, get_peft_model
 
-        encoder: Any = getattr(model, "encoder", model)
+        encoder: Any = model.encoder if isinstance(model, PooledClassifier) else model
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(encoder))
         with warnings.catch_warnings():  # peft asks transformers for a property by its old name
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
             adapted = get_peft_model(encoder, config)
-        if encoder is model:
-            return adapted  # type: ignore[no-any-return]
-        model.replace_encoder(adapted)  # type: ignore[operator]
-        return model
+        if isinstance(model, PooledClassifier):
+            model.replace_encoder(adapted)
+            return model
+        return adapted  # type: ignore[no-any-return]
 
     def trainable(self, model: Module) -> Mapping[str, Tensor]:
         return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
     def merge(self, model: Module) -> Module:
         """The plain architecture with the updates added to its weights, in the weights' own precision."""
-        encoder: Any = getattr(model, "encoder", model)
+        encoder: Any = model.encoder if isinstance(model, PooledClassifier) else model
         merged = encoder.merge_and_unload()
-        if encoder is model:
-            return merged  # type: ignore[no-any-return]
-        model.replace_encoder(merged)  # type: ignore[operator]
-        return model
+        if isinstance(model, PooledClassifier):
+            model.replace_encoder(merged)
+            return model
+        return merged  # type: ignore[no-any-return]
 
     def _targets(self, encoder: Module) -> list[str]:
         linear = [name for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]

@@ -65,7 +65,7 @@ def fit_softmax(
             of 1, exceeds it, nor the L2 weight: when that is weak, gradients are small far from the minimum already.
 
     Source: L-BFGS-B, Zhu et al. 1997 (scipy); the same minimum as scikit-learn's LogisticRegression with
-    C = 1 / (l2 * N).
+    C = 1 / (l2 * N), or twice that for two classes, where it keeps one weight per feature instead of two.
     Cost: two products of (N, D) and (D, C) per iteration.
     """
     weight, bias, _ = _minimise(features, targets, l2, init, gradient_tolerance)

@@ -133,7 +133,7 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
             adapted = PeftModel.from_pretrained(encoder, base.adapter, is_trainable=trainable_adapter)
         encoder = adapted if trainable_adapter else adapted.merge_and_unload()
-    return encoder  # type: ignore[no-any-return]
+    return encoder
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from burnish.errors import DamagedStoreError, ModelError
+from burnish.method import Lora
 from burnish.model import load
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
@@ -312,11 +313,8 @@ def test_a_folder_with_a_stray_final_folder_is_no_run(tmp_path: Path) -> None:
 @pytest.fixture
 def lora_run(make_base: MakeBase, tmp_path: Path) -> Path:
     """A run with method lora whose update is not zero."""
-    from peft import LoraConfig, get_peft_model
-
     base = find(make_base(), tmp_path)
-    encoder = load_encoder(base)
-    adapted = get_peft_model(encoder, LoraConfig(r=2, target_modules=["query", "value"]))
+    adapted: Any = Lora(rank=2, target_modules=("query", "value")).attach(load_encoder(base))
     torch.manual_seed(1)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:

@@ -1,0 +1,81 @@
+"""The report of a run: one self-contained page that asks nothing of the network and runs no script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from burnish.evaluation import wording
+from burnish.evaluation.report_background import (
+    curves_section,
+    data_section,
+    recipe_section,
+    training_section,
+    use_section,
+)
+from burnish.evaluation.report_sections import (
+    arms_section,
+    classes_section,
+    confusion_section,
+    errors_section,
+    goals_section,
+    verdict_section,
+)
+from burnish.evaluation.report_style import STYLE
+from burnish.evaluation.run_record import RunRecord
+from burnish.evaluation.wording import escaped
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SECTIONS = {
+    "goals": ("Goals", goals_section),
+    "arms": ("Comparison", arms_section),
+    "curves": ("Training", curves_section),
+    "classes": ("Classes", classes_section),
+    "confusion": ("Confusion", confusion_section),
+    "errors": ("Errors", errors_section),
+    "data": ("Data", data_section),
+    "recipe": ("Recipe", recipe_section),
+    "training": ("Machine", training_section),
+    "use": ("Use it", use_section),
+}
+
+
+def render_report(run: Path) -> str:
+    """The HTML page of a run, from nothing but the files of its folder; what is missing is said in its place.
+
+    Raises:
+        DamagedStoreError: [storage/damaged] naming the file that is not JSON.
+    """
+    record = RunRecord.read(run)
+    title = f"{wording.headline(record.verdict)} burnish report on {record.id}"
+    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, (name, _) in SECTIONS.items())
+    body = "".join(build(record) for _, build in SECTIONS.values())
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escaped(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f'<body>\n<a class="skip" href="#verdict">Skip to the verdict</a>\n{_header(record)}\n<main>\n'
+        f'{verdict_section(record)}\n<nav aria-label="Parts of this report"><ul>{links}</ul></nav>\n{body}\n</main>\n'
+        f"{_footer(record)}\n</body>\n</html>\n"
+    )
+
+
+def _header(record: RunRecord) -> str:
+    manifest = record.manifest
+    about = [
+        f"run {record.id}",
+        str(manifest.get("task") or record.evaluation.get("task") or ""),
+        f"base {record.base['name']}" if record.base.get("name") else "",
+        f"method {manifest['method']}" if manifest.get("method") else "",
+        str(manifest.get("created", "")).replace("T", " ").removesuffix("+00:00"),
+    ]
+    items = "".join(f"<span>{escaped(item, 120)}</span>" for item in about if item)
+    return f"<header><strong>burnish</strong>{items}</header>"
+
+
+def _footer(record: RunRecord) -> str:
+    version = escaped(record.environment.get("burnish", ""))
+    return (
+        f"<footer><p>Made by burnish {version} from the files of this run. Intervals are 95 % intervals. Everything "
+        "here can be read by machine in evaluation.json, predictions.jsonl and manifest.json.</p></footer>"
+    )

@@ -1,0 +1,74 @@
+"""Whole trainings on a tiny random base, in this process and in others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WALL_CLOCK = ("rows_per_second", "tokens_per_second")
+
+
+@pytest.fixture(scope="session")
+def overrides_of(quick: tuple[str, ...], sentence_base: Path) -> Callable[[str], list[str]]:
+    """Overrides with which each method learns the toy rows."""
+
+    def overrides(method: str) -> list[str]:
+        if method == "head":
+            return [f"model.base={sentence_base}", "method=head", "training.threads=1", "evaluation.resamples=200"]
+        if method == "lora":
+            return [*quick, "method=lora", "training.learning_rate=1e-2", "training.epochs=8"]
+        return list(quick)
+
+    return overrides
+
+
+@pytest.fixture(scope="session")
+def metrics_of() -> Callable[[Path], list[dict[str, Any]]]:
+    """The logged steps of a run without what depends on the clock."""
+
+    def metrics(run: Path) -> list[dict[str, Any]]:
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [{k: v for k, v in json.loads(line).items() if k not in WALL_CLOCK} for line in lines]
+
+    return metrics
+
+
+@pytest.fixture(scope="session")
+def weights_of() -> Callable[[Path], dict[str, bytes]]:
+    """The bytes of every weight file of a run's final model."""
+
+    def weights(run: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted((run / "final").glob("*.safetensors"))}
+
+    return weights
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `burnish ARGUMENTS` as a process of its own; what still runs at the end is killed."""
+    started = []
+
+    def start(*arguments: str | Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "burnish", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,282 @@
+"""Rows one after the other or padded: the same numbers, no row sees another, and a model that leaks is found out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from burnish.engine import layout
+from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout, position_offset
+from burnish.method import Lora
+from burnish.types import Batch, Encoded
+
+Make = Callable[..., Any]
+CPU = torch.device("cpu")
+# float32: the same products over another number of rows; states are of the order of 1
+TOLERANCE = 2e-5
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 99,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 80,
+    "initializer_range": 0.3,  # wide enough for attention to matter
+}
+
+
+def encoder(family: str, **changes: Any) -> Any:
+    """A random encoder of a family, in evaluation mode."""
+    import transformers as t
+
+    if family == "distilbert":
+        changes = {"n_layers": 2, "n_heads": 4, "dim": 16, "hidden_dim": 32, **changes}
+        sizes = {"vocab_size": 99, "max_position_embeddings": 80, "initializer_range": 0.3}
+    else:
+        sizes = SIZES
+    if family == "llama":
+        changes = {"num_key_value_heads": 2, **changes}
+    if family == "modernbert":
+        changes = {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0, **changes}
+    families: dict[str, tuple[Any, Any]] = {
+        "bert": (t.BertConfig, t.BertModel),
+        "roberta": (t.RobertaConfig, t.RobertaModel),
+        "distilbert": (t.DistilBertConfig, t.DistilBertModel),
+        "modernbert": (t.ModernBertConfig, t.ModernBertModel),
+        "llama": (t.LlamaConfig, t.LlamaModel),
+    }
+    config, model = families[family]
+    torch.manual_seed(0)
+    return model(config(**{**sizes, **changes})).eval()
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients(single_thread: None) -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+def hidden(model: nn.Module, rows: Sequence[Encoded], choice: LayoutChoice) -> list[Tensor]:
+    """The states of each row."""
+    batch = LaidOut(
+        rows, range(len(rows)), padded=choice.padded, device=CPU, position_offset=choice.position_offset
+    )
+    return list(torch.split(batch.hidden(model), [row.length for row in rows]))
+
+
+def alone(model: nn.Module, row: Encoded) -> Tensor:
+    """The states of a row as transformers itself gives them, without burnish."""
+    states: Tensor = model(input_ids=torch.from_numpy(row.token_ids)[None]).last_hidden_state[0]
+    return states
+
+
+FAMILIES = ["bert", "roberta", "distilbert", "modernbert", "llama"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_row_gets_what_the_model_gives_it_alone(family: str, make_rows: Make) -> None:
+    """Whatever layout is chosen, neighbours and padding change nothing."""
+    model, rows = encoder(family), make_rows([7, 3, 12, 7, 5])
+    expected = [alone(encoder(family), row) for row in rows]
+    choice = choose_layout(model, rows, device=CPU)
+    for states, wanted in zip(hidden(model, rows, choice), expected, strict=True):
+        assert torch.allclose(states, wanted, atol=TOLERANCE), choice.reason
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "llama"])
+def test_these_families_are_laid_out_without_padding(family: str, make_rows: Make) -> None:
+    choice = choose_layout(encoder(family), make_rows([7, 3, 12]), device=CPU)
+    assert not choice.padded
+    assert choice.reason.startswith("concatenated: largest difference to padded")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_rows_vectors_do_not_change_with_its_neighbours(family: str, make_rows: Make) -> None:
+    model, rows = encoder(family), make_rows([7, 3, 12, 7, 5])
+    choice = choose_layout(model, rows, device=CPU)
+    others = make_rows([9, 3, 2, 8, 5], seed=1)
+    before = hidden(model, rows, choice)[2]
+    after = hidden(model, [*others[:2], rows[2], *others[3:]], choice)[2]
+    assert torch.allclose(before, after, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_longer_than_those_it_was_chosen_on(family: str, make_rows: Make) -> None:
+    """The choice is made on the rows at hand; longer ones that come later must be right as well."""
+    model, rows = encoder(family), make_rows([40, 3, 61])
+    expected = [alone(encoder(family), row) for row in rows]
+    choice = choose_layout(model, make_rows([3, 2, 4]), device=CPU)
+    for states, wanted in zip(hidden(model, rows, choice), expected, strict=True):
+        assert torch.allclose(states, wanted, atol=TOLERANCE), choice.reason
+
+
+def test_a_causal_model_with_a_window(make_rows: Make) -> None:
+    import transformers as t
+
+    def build() -> Any:
+        torch.manual_seed(0)
+        return t.MistralModel(t.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=4)).eval()
+
+    model, rows = build(), make_rows([20, 3, 9])
+    expected = [alone(build(), row) for row in rows]
+    choice = choose_layout(model, make_rows([3, 2]), device=CPU)
+    for states, wanted in zip(hidden(model, rows, choice), expected, strict=True):
+        assert torch.allclose(states, wanted, atol=TOLERANCE), choice.reason
+
+
+def test_gradients_are_the_same_in_both_layouts(make_rows: Make) -> None:
+    rows = make_rows([7, 3, 12, 7])
+    gradients = []
+    for padded in (True, False):
+        model = encoder("bert")
+        if not padded:
+            choose_layout(model, rows, device=CPU)
+        with torch.enable_grad():
+            batch = LaidOut(rows, range(4), padded=padded, device=CPU)
+            batch.mean(batch.hidden(model)).pow(3).sum().backward()
+        gradients.append({name: w.grad for name, w in model.named_parameters() if w.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        # float32: sums over all tokens in another order; largest entries are of the order of 10 to 100
+        assert torch.allclose(gradient, gradients[1][name], atol=2e-3, rtol=1e-3), name
+
+
+def leaky(*arguments: Any, **named: Any) -> tuple[Tensor, None]:
+    """Attention over the whole concatenated batch: each row sees all others."""
+    _, query, key, value, *_ = arguments
+    output = nn.functional.scaled_dot_product_attention(query, key, value, scale=named.get("scaling"))
+    return output.transpose(1, 2), None
+
+
+def test_a_planted_leak_is_found_and_the_model_put_back(make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "segment_attention", leaky)
+    model, rows = encoder("bert"), make_rows([7, 3, 12])
+    expected = [alone(encoder("bert"), row) for row in rows]
+    before = model.config._attn_implementation
+    choice = choose_layout(model, rows, device=CPU)
+    assert choice.padded
+    assert choice.reason.startswith("padded: concatenated differs by")
+    assert model.config._attn_implementation == before
+    for states, wanted in zip(hidden(model, rows, choice), expected, strict=True):
+        assert torch.allclose(states, wanted, atol=TOLERANCE)
+
+
+def test_rows_of_one_length_do_not_hide_a_leak(make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "segment_attention", leaky)
+    assert choose_layout(encoder("bert"), make_rows([6, 6, 6]), device=CPU).padded
+
+
+def test_a_model_that_refuses_the_attention_is_padded(make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TypeError("no such argument")
+
+    monkeypatch.setattr(layout, "segment_attention", refuse)
+    choice = choose_layout(encoder("bert"), make_rows([7, 3]), device=CPU)
+    assert choice == LayoutChoice(True, 0, "padded: the model refused the attention function (TypeError)")
+
+
+def test_a_model_without_position_ids_is_padded(make_rows: Make) -> None:
+    class Plain(nn.Module):
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+            return None
+
+    choice = choose_layout(Plain(), make_rows([7, 3]), device=CPU)
+    assert choice.padded
+    assert choice.reason == "padded: the model takes no position ids"
+
+
+def test_the_choice_leaves_training_mode_as_it_was(make_rows: Make) -> None:
+    for training in (True, False):
+        model = encoder("bert").train(training)
+        choose_layout(model, make_rows([7, 3]), device=CPU)
+        assert model.training is training
+
+
+def test_an_adapted_model_keeps_the_layout_of_its_base(make_rows: Make) -> None:
+    """The layout is chosen on the base, before a method adds to it."""
+    model, rows = encoder("bert"), make_rows([7, 3, 12])
+    choice = choose_layout(model, rows, device=CPU)
+    adapted = Lora(rank=2).attach(model)
+    assert not choice.padded
+    for states, row in zip(hidden(adapted, rows, choice), rows, strict=True):
+        assert torch.allclose(states, alone(encoder("bert"), row), atol=TOLERANCE)
+
+
+def test_segment_attention_outside_of_a_batch_is_a_bug_and_says_so(make_rows: Make) -> None:
+    model = encoder("bert")
+    choose_layout(model, make_rows([7, 3]), device=CPU)
+    with pytest.raises(RuntimeError, match="outside of a concatenated batch"):
+        alone(model, make_rows([3])[0])
+
+
+@pytest.mark.parametrize(
+    ("model_type", "pad", "expected"), [("bert", 0, 0), ("roberta", 1, 2), ("xlm-roberta", None, 1), ("llama", 7, 0)]
+)
+def test_the_first_position_of_a_segment(model_type: str, pad: int | None, expected: int) -> None:
+    config = type("Config", (), {"model_type": model_type, "pad_token_id": pad})
+    assert position_offset(config) == expected
+
+
+def pair() -> list[Encoded]:
+    """Two rows of two segments: [a b | c] and [d | e f], reading b, c and f."""
+    return [
+        Encoded(np.array([10, 11, 12]), (2, 1), np.array([1, 2]), read_positions=np.array([1, 2])),
+        Encoded(np.array([13, 14, 15]), (1, 2), np.array([3]), read_positions=np.array([2])),
+    ]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_segments_positions_and_targets_by_hand(padded: bool) -> None:
+    batch = LaidOut(pair(), [4, 9], padded=padded, device=CPU)
+    assert (batch.row_count, batch.segment_count, batch.row_ids) == (2, 4, (4, 9))
+    hidden_TD = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]])  # a b c d e f
+    assert batch.mean(hidden_TD).tolist() == [[0.5], [2.0], [3.0], [4.5]]
+    assert batch.first(hidden_TD).tolist() == [[0.0], [2.0], [3.0], [4.0]]
+    assert batch.last(hidden_TD).tolist() == [[1.0], [2.0], [3.0], [5.0]]
+    assert batch.read(hidden_TD).tolist() == [[1.0], [2.0], [5.0]]
+    assert batch.targets.tolist() == [1, 2, 3]
+
+
+def test_what_the_model_is_given_by_hand() -> None:
+    seen: dict[str, Tensor] = {}
+
+    class Watch(nn.Module):
+        def forward(self, **given: Tensor) -> Any:
+            seen.clear()
+            seen.update(given)
+            return type("Output", (), {"last_hidden_state": given["input_ids"][..., None].float()})
+
+    concatenated = LaidOut(pair(), [0, 1], padded=False, device=CPU, position_offset=2)
+    assert concatenated.hidden(Watch()).flatten().tolist() == [10, 11, 12, 13, 14, 15]
+    assert seen["input_ids"].tolist() == [[10, 11, 12, 13, 14, 15]]
+    assert seen["position_ids"].tolist() == [[2, 3, 2, 2, 2, 3]]  # counted anew in each segment
+    padded = LaidOut(pair(), [0, 1], padded=True, device=CPU)
+    assert padded.hidden(Watch()).flatten().tolist() == [10, 11, 12, 13, 14, 15]
+    assert seen["input_ids"].tolist() == [[10, 11], [12, 0], [13, 0], [14, 15]]
+    assert seen["attention_mask"].tolist() == [[1, 1], [1, 0], [1, 0], [1, 1]]
+
+
+def test_rows_without_read_positions(make_rows: Make) -> None:
+    batch: Batch = LaidOut(make_rows([3, 4]), [0, 1], padded=False, device=CPU)  # satisfies the contract
+    assert batch.targets.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="name no read positions"):
+        batch.read(torch.zeros(7, 1))
+
+
+def test_segments_of_a_row_do_not_see_each_other() -> None:
+    model = encoder("bert")
+    one = Encoded(np.array([10, 11, 12, 13]), (2, 2), np.array(0))
+    apart = [Encoded(np.array([10, 11]), (2,), np.array(0)), Encoded(np.array([12, 13]), (2,), np.array(0))]
+    expected = torch.cat([alone(encoder("bert"), row) for row in apart])
+    choice = choose_layout(model, [one], device=CPU)
+    for padded in (choice.padded, True):
+        if padded:
+            model = encoder("bert")
+        states = hidden(model, [one], LayoutChoice(padded, 0, ""))[0]
+        assert torch.allclose(states, expected, atol=TOLERANCE)

@@ -1,0 +1,66 @@
+"""Cells, draws and intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from burnish.evaluation.metrics import resampling
+from burnish.evaluation.metrics.classification import MacroF1
+from burnish.evaluation.metrics.resampling import (
+    bias_corrected_interval,
+    cells,
+    draws,
+    percentile_interval,
+    resampled,
+    value_of,
+    wilson_interval,
+)
+
+
+def test_cells_count_the_distinct_rows() -> None:
+    rows, counts = cells(["b", "a", "b"], ["b", "a", "a"])
+    assert rows == [("a", "a"), ("b", "a"), ("b", "b")]
+    assert counts.tolist() == [1, 1, 1]
+
+
+def test_draws_keep_the_number_of_rows_and_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = np.array([5, 3, 2])
+    whole = np.concatenate(list(draws(counts, 100, seed=1)))
+    monkeypatch.setattr(resampling, "CELLS_AT_ONCE", 21)  # seven draws at once
+    in_blocks = list(draws(counts, 100, seed=1))
+    assert [len(block) for block in in_blocks] == [7] * 14 + [2]
+    assert (np.concatenate(in_blocks) == whole).all()
+    assert (whole.sum(axis=1) == 10).all()
+    assert whole.mean(axis=0) == pytest.approx([5, 3, 2], abs=0.6)  # sd of the mean 0.16
+
+
+def test_a_class_a_resample_misses_leaves_its_mean() -> None:
+    # Three classes, all right; the second weighting misses c: macro-F1 stays 1, not 2/3.
+    weights = np.array([[1, 1, 1], [2, 1, 0]])
+    assert resampled(MacroF1(["a", "b", "c"]), ["a", "b", "c"], ["a", "b", "c"], weights).tolist() == [1.0, 1.0]
+
+
+def test_value_of_leaves_the_metric_empty() -> None:
+    metric = MacroF1()
+    assert value_of(metric, ["a", "b"], ["a", "a"]) == pytest.approx((2 / 3 + 0) / 2)
+    assert not metric.counts
+
+
+def test_wilson_at_the_ends_and_in_the_middle() -> None:
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=5e-5)
+    assert wilson_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=5e-5)
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I
+
+
+def test_the_corrected_interval_of_unbiased_resamples_is_the_percentile_interval() -> None:
+    values = np.linspace(0.0, 1.0, 1001)
+    assert bias_corrected_interval(values, 0.5) == pytest.approx(percentile_interval(values), abs=1e-3)
+
+
+def test_the_corrected_interval_moves_with_the_bias_and_holds_the_value() -> None:
+    values = np.linspace(0.0, 1.0, 1001)
+    low, high = bias_corrected_interval(values, 0.8)
+    assert low > 0.025
+    assert high > 0.975
+    assert bias_corrected_interval(np.full(100, 0.4), 0.9) == (0.4, 0.9)

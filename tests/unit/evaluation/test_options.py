@@ -1,0 +1,22 @@
+"""The evaluation section of a recipe: its defaults, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from burnish.evaluation.options import EvaluationOptions
+
+
+def test_the_defaults_are_the_written_ones() -> None:
+    options = EvaluationOptions()
+    assert options.model_dump() == {"metric": None, "goals": (), "minimum_effect": 0.01, "resamples": 2000}
+    assert options.confidence == 0.95
+
+
+@pytest.mark.parametrize(
+    "refused", [{"minimum_effect": 0}, {"minimum_effect": -0.01}, {"resamples": 99}, {"confidence": 0.9}]
+)
+def test_a_verdict_cannot_be_made_easier(refused: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(refused))):
+        EvaluationOptions.model_validate(refused)
