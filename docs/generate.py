@@ -12,17 +12,21 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from burnish.cli.main import build_parser
+from burnish.data.options import Format
+from burnish.method import METHODS
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe, json_schema_text
+from burnish.task import TASKS
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "burnish"
+BEGIN, END = "<!-- made by docs/generate.py -->", "<!-- end -->"
 
 
 def commands_page() -> str:
@@ -113,8 +117,24 @@ def _text(node: ast.AST) -> str:
     return "…"
 
 
+def works_table() -> str:
+    """What is registered; tests/integration/test_train.py trains every cell of it."""
+    lines = ["| task | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS)]
+    lines += [f"| {task} | " + " | ".join("✓" for _ in METHODS) + " |" for task in TASKS]
+    formats = ", ".join(name.upper() for name in get_args(Format))
+    return "\n".join([*lines, "", f"Data: {formats}. Bases: any encoder of transformers with safetensors weights."])
+
+
+def readme() -> str:
+    """The README with its generated part made anew."""
+    before, _, rest = (DOCS.parent / "README.md").read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{works_table()}\n{END}{after}"
+
+
 def main(check: bool) -> int:
     pages = {
+        DOCS.parent / "README.md": readme(),
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "recipe.md": recipe_page(),
         DOCS / "reference" / "errors.md": errors_page(),

@@ -157,7 +157,7 @@ def make_classifier(sentence_base: Path, make_tokenizer: Callable[[], Tokenizer]
     """A task and its untrained model over the shared base; both new at every call, equal for equal seeds."""
 
     def make(
-        folder: Path | None = None, *, classes: int = 2, seed: int = 0, **options: Any
+        folder: Path | None = None, *, classes: int = 2, seed: int = 0, head: Any = None, **options: Any
     ) -> tuple[TextClassification, PooledClassifier]:
         import torch
 
@@ -170,7 +170,7 @@ def make_classifier(sentence_base: Path, make_tokenizer: Callable[[], Tokenizer]
         task = TextClassification(make_tokenizer(), labels, max_length=base.max_length, **options)
         encoder = load_encoder(base)
         torch.manual_seed(seed)
-        model: Any = task.build(encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, head=None)
+        model: Any = task.build(encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, head=head)
         return task, model.eval()
 
     return make

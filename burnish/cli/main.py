@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,8 +23,17 @@ exit codes:  0 ok, 1 the answer is no, 2 usage or unreadable input, 3 diverged, 
              5 disk full, 6 damaged store, 130/143 stopped by a signal (checkpoint saved)"""
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM outside of the training loop, which finishes its step first."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
+
+
 def entry() -> NoReturn:
     """Console script: runs a command and ends the process with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main(sys.argv[1:]))
 
 
@@ -41,9 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     except BurnishError as error:
         _show_error(error, options)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, _Terminated) else 130
     except BrokenPipeError:  # the reader of our output went away; that is its right
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -82,12 +82,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def prune_checkpoints(folder: Path, *, keep: int, best_step: int) -> None:
-    """Deletes all but the newest `keep` and the best; called only after a newer one was published and verified."""
-    newest = sorted(folder.glob("step-*"), key=_step_of, reverse=True)
-    for path in newest[keep:]:
-        if _step_of(path) != best_step:
-            shutil.rmtree(path)
+def prune_checkpoints(folder: Path, *, step: int, keep: int, best_step: int) -> None:
+    """Deletes all but the newest `keep` up to `step`, which was just published, and the best.
+
+    What lies beyond `step` was damaged when the run went on from an older one, and will be written anew.
+    """
+    published = {_step_of(path): path for path in folder.glob("step-*")}
+    newest = sorted((past for past in published if past <= step), reverse=True)[:keep]
+    for past in published.keys() - {best_step, *newest}:
+        shutil.rmtree(published[past])
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:

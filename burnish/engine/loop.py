@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from burnish.engine.precision import Precision
 from burnish.engine.sampler import epoch_batches, micro_batches
 from burnish.engine.stopping import EarlyStopping, StopSignal, listening
 from burnish.errors import DivergedError, InterruptedRunError, OutOfMemoryError
-from burnish.storage.durable import append_lines, truncate
+from burnish.storage.durable import append_lines, require_undamaged, truncate
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Method, Progress, Task
 
@@ -176,7 +176,7 @@ class Training:
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.options.max_grad_norm))
         loss = total / weight
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._diverged(loss, norm, row_ids)
+            self._diverged(self.step + 1, f"loss {loss}, gradient norm {norm}; the step was not taken", row_ids)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -247,6 +247,8 @@ class Training:
         self.model.eval()
         with self._averaged():
             values = dict(self.validate(self.model))
+        if not math.isfinite(values["loss"]):
+            self._diverged(self.step, f"validation loss {values['loss']}", [])
         train_loss = self.epoch_loss / max(self.epoch_weight, 1e-9)
         self.epoch_loss = self.epoch_weight = 0.0
         best = self.stopping.see(
@@ -285,7 +287,7 @@ class Training:
             state=state,
         )
         checkpoints.prune_checkpoints(
-            self.folder.checkpoints, keep=self.keep.keep, best_step=self.stopping.best_step
+            self.folder.checkpoints, step=self.step, keep=self.keep.keep, best_step=self.stopping.best_step
         )
         self.folder.event("checkpoint", step=self.step)
         self.progress.note(f"saved checkpoint {path.name}: step {self.step}")
@@ -312,18 +314,21 @@ class Training:
 
     def _load_best(self, step: int) -> None:
         """Leaves the best weights in the model: the averaged ones of the best checkpoint."""
-        best = checkpoints.read_checkpoint(self.folder.checkpoints / f"step-{step}")
+        folder = self.folder.checkpoints / f"step-{step}"
+        require_undamaged(folder)
+        best = checkpoints.read_checkpoint(folder)
         with torch.no_grad():
             for name, weight in self.trainable.items():
                 weight.copy_(best.weights[AVERAGE + name if self.average else name])
         self.model.eval()
 
-    def _diverged(self, loss: float, norm: float, row_ids: list[int]) -> None:
-        self.folder.event("diverged", step=self.step + 1, rows=row_ids)
+    def _diverged(self, step: int, what: str, row_ids: list[int]) -> NoReturn:
+        self.folder.event("diverged", step=step, rows=row_ids)
+        rows = f" (rows {', '.join(map(str, row_ids[:8]))}{'…' if len(row_ids) > 8 else ''})" if row_ids else ""
         raise DivergedError(
             "engine/diverged",
-            f"step {self.step + 1}: loss {loss}, gradient norm {norm}; the step was not taken",
-            where=f"{self.folder.path} (rows {', '.join(map(str, row_ids[:8]))}…)",
+            f"step {step}: {what}",
+            where=f"{self.folder.path}{rows}",
             hint="lower the learning rate: --set training.learning_rate="
             f"{(self.options.learning_rate or 1e-4) / 4:g}",
         )

@@ -32,7 +32,8 @@ def diagnose(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
     if len(validation) < FEWEST:
         count = f"{len(validation)} evaluation{'' if len(validation) == 1 else 's'}"
         return f"Too few evaluations: {count} cannot show how the training went; {FEWEST} or more can."
-    return _from_training(training, validation) or _from_validation(training, validation)
+    kept = max((int(row["step"]) for row in metrics_rows if row.get("best") and "step" in row), default=0)
+    return _from_training(training, validation) or _from_validation(training, validation, kept)
 
 
 def _number(value: Any) -> float:
@@ -63,13 +64,15 @@ def _from_training(training: Sequence[Point], validation: Sequence[Point]) -> st
     return None
 
 
-def _from_validation(training: Sequence[Point], validation: Sequence[Point]) -> str:
+def _from_validation(training: Sequence[Point], validation: Sequence[Point], kept: int) -> str:
+    """What the validation loss shows; `kept` is the step whose metric was best."""
     step, lowest = _lowest(validation)
     last_step, last = validation[-1]
     if last > (1 + RISING) * lowest and _falls_after(training, step):
+        labels = f"; yet the labels were best at step {kept:,}: it grew too sure, not worse" if kept > step else ""
         return (
             f"Overfitting from step {step:,}: from there the validation loss rose from {lowest:.3g} to {last:.3g} "
-            "while the training loss fell."
+            f"while the training loss fell{labels}."
         )
     before = validation[-FEWEST][1]
     if step == last_step and before - last > STILL_FALLING * before:

@@ -29,13 +29,11 @@ from burnish.evaluation.wording import count, entries, figure, finite, metric_ti
 MOST_POINTS = 200  # of a curve; longer ones are drawn as means of neighbours
 MOST_BARS = 15
 FIRST_PLACES = 3
-PROBLEM_TITLES = {
-    "data/leakage": "the same text is among the test rows",
-    "data/duplicate": "the same text again",
-    "data/near-duplicate": "nearly the same text again",
-    "data/empty-text": "no text",
-    "data/empty-label": "no label",
-    "data/truncated": "longer than the model reads",
+PROBLEM_TITLES = {  # where a row's own reason names another row or a number
+    "data/leakage": "the same text is among the rows the model is judged on",
+    "data/duplicate": "the same text and label again",
+    "data/conflicting-label": "the same text with contradicting labels",
+    "data/truncated": "longer than the model reads; the end is not read",
 }
 ENVIRONMENT_TITLES = {
     "burnish": "burnish",

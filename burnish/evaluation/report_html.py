@@ -89,8 +89,11 @@ def code(text: object, limit: int | None = None) -> Html:
 
 
 def isolated(text: object, limit: int | None = None) -> Html:
-    """A user's text that may run from right to left without turning what stands around it."""
-    return Html(f"<bdi>{escaped(text, limit)}</bdi>")
+    """A user's text that may run from right to left without turning what stands around it.
+
+    A name_of_many_words may break after its underscores.
+    """
+    return Html(f"<bdi>{escaped(text, limit).replace('_', '_<wbr>')}</bdi>")
 
 
 def figures(*charts: str) -> Html:

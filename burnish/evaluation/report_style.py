@@ -115,6 +115,7 @@ details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); fon
   .numbers div { padding: .7rem .8rem; }
 }
 @media print {
+  :root { color-scheme: light; }
   body { font-size: 10.5pt; background: none; } nav, .skip { display: none; }
   header, main, footer { max-width: none; padding-inline: 0; }
   details::details-content { content-visibility: visible; block-size: auto; }

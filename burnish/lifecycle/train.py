@@ -92,14 +92,14 @@ def train(
     recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
     make_folder(folder.path)
     with exclusive(folder.path):
-        recipe = _with_absolute_paths(recipe, recipe_folder)
-        folder.update_manifest(
-            id=folder.path.name,
-            status="preparing",
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            parts_of_the_caller=own.names(),
-        )
         try:
+            folder.begin_manifest(
+                id=folder.path.resolve().name,
+                status="preparing",
+                created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                parts_of_the_caller=own.names(),
+            )
+            recipe = _with_absolute_paths(recipe, recipe_folder)
             _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent())
         except BaseException as error:
             _record_failure(folder, error)
@@ -170,6 +170,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         write_text(folder.recipe, recipe_text(recipe))
     folder.update_manifest(
         status="running",
+        error=None,
         task=chosen.name,
         method=recipe.method.name if recipe.method else "",
         base=base.describe(),

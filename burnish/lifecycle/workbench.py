@@ -16,7 +16,7 @@ from burnish.engine.loop import Trained, Training
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import mean_loss, pooled_features, predict_rows
 from burnish.errors import RecipeError, UsageError
-from burnish.evaluation.metrics import create_metric
+from burnish.evaluation.metrics import create_metric, find_metric
 from burnish.lifecycle.environment import default_threads
 from burnish.lifecycle.own import Own
 from burnish.method import build_method
@@ -168,7 +168,8 @@ class Workbench:
 
         def score(targets: np.ndarray[Any, Any], predictions: np.ndarray[Any, Any]) -> float:
             guessed = [{"label": self.data.labels[k]} for k in predictions]
-            return self.metric_of(guessed, Split.VALIDATION)[metric]
+            value = self.metric_of(guessed, Split.VALIDATION)[metric]
+            return value if find_metric(metric).higher_is_better else -value
 
         probe = choose_probe(
             self.features(Split.TRAIN),
@@ -182,14 +183,14 @@ class Workbench:
         self.model.head.set_(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
         append_lines(
             self.folder.metrics,
-            [{"step": 1, "epoch": 1.0, "validation": {metric: probe.validation_score}, "best": True}],
+            [{"step": 1, "epoch": 1.0, "validation": {metric: best_value}, "best": True}],
         )
         learned = sum(p.numel() for p in self.model.head.parameters())
         return {
             "steps": 0,
             "epochs": 0,
             "best_step": 1,
-            "best_value": probe.validation_score,
+            "best_value": best_value,
             "stopped": "solved to convergence",
             "trainable_parameters": learned,
             "total_parameters": sum(p.numel() for p in self.model.parameters()),
@@ -214,7 +215,7 @@ class Workbench:
             rows=self.encoded[Split.TRAIN],
             validate=self._validate,
             metric=str(self.recipe.evaluation.metric),
-            higher_is_better=True,
+            higher_is_better=find_metric(str(self.recipe.evaluation.metric)).higher_is_better,
             options=self.recipe.training,
             checkpoint=self.recipe.checkpoint,
             folder=self.folder,

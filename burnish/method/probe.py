@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[Array, Array], float]  # (targets, predictions), class ids (N,) each -> higher is better
@@ -98,7 +99,7 @@ def choose_probe(
     norm = _root_mean_square_norm(features)
     weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
     best: Probe | None = None
-    iterations = worse = 0
+    iterations = unimproved = 0
     for strength in strengths:
         l2 = norm**2 / (strength * len(targets))
         weight, bias, spent = _minimise(features, targets, l2, (weight, bias), 1e-5)
@@ -106,10 +107,10 @@ def choose_probe(
         candidate = Probe(weight, bias, l2, 0.0, iterations)
         scored = score(val_targets, candidate.logits(val_features).argmax(axis=1))
         if best is None or scored > best.validation_score:
-            best, worse = Probe(weight, bias, l2, scored, iterations), 0
-        elif scored < best.validation_score:
-            worse += 1
-            if worse == PATIENCE:
+            best, unimproved = Probe(weight, bias, l2, scored, iterations), 0
+        else:
+            unimproved += 1
+            if unimproved == PATIENCE:
                 break
     assert best is not None, "strengths is empty"
     return Probe(best.weight, best.bias, best.l2, best.validation_score, iterations)
@@ -144,7 +145,8 @@ def _minimise(
 
     start = np.concatenate([np.ravel(weight_CD * scale), bias_C + weight_CD @ mean_D]).astype(np.float64)
     options = {"maxiter": MAX_ITERATIONS, "gtol": min(gradient_tolerance, l2), "ftol": 0.0, "maxcor": 20}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    with threadpool_limits(1):  # the products are small: a second thread costs more than it brings
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     weight_CD = found.x[:-classes].reshape(classes, width) / scale
     return weight_CD, found.x[-classes:] - weight_CD @ mean_D, int(found.nit)
 

@@ -35,10 +35,11 @@ _LORA = """from transformers import AutoModel
 from peft import PeftModel
 encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "final").eval()"""
 _REST = """
-import json, torch
+import json, pathlib, torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
-about, head = json.load(open("final/model.json")), load_file("final/head.safetensors")
+about = json.loads(pathlib.Path("final/model.json").read_text("utf-8"))
+head = load_file("final/head.safetensors")
 tokenizer = AutoTokenizer.from_pretrained("final")
 texts = ["your text here"]
 batch = tokenizer(texts, padding=True, truncation=True, max_length=about["max_length"], return_tensors="pt")

@@ -56,8 +56,12 @@ class RunFolder:
             ) from error
         return content
 
+    def begin_manifest(self, **entries: Any) -> None:
+        """Writes a new manifest, without anything an earlier attempt left."""
+        durable.write_json(self.manifest_file, {"format": FORMAT, **entries})
+
     def update_manifest(self, **entries: Any) -> None:
-        durable.write_json(self.manifest_file, {**self.manifest(), "format": FORMAT, **entries})
+        self.begin_manifest(**{**self.manifest(), "format": FORMAT, **entries})
 
     def event(self, name: str, **details: Any) -> None:
         """Appends what happened, with the time in seconds since the epoch."""

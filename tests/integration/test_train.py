@@ -106,9 +106,9 @@ def test_predictions_are_those_of_the_test_rows(run: Run, toy: Path) -> None:
 
 
 def test_the_tuned_model_has_learned(run: Run) -> None:
-    models = run.evaluation["models"]
-    wanted = models["majority"]["accuracy"]["value"] + (0.0 if method_of(run) == "head" else 0.4)
-    assert models["tuned"]["accuracy"]["value"] >= wanted
+    """The vectors of a random base hold nothing that a head alone could learn."""
+    tuned, majority = (run.evaluation["models"][name]["accuracy"]["value"] for name in ("tuned", "majority"))
+    assert tuned >= majority + 0.4 or method_of(run) == "head"
 
 
 def test_only_the_weights_of_the_method_move(run: Run, sentence_base: Path) -> None:
@@ -141,7 +141,10 @@ def test_resolved_recipe_gives_the_same_run(
     assert again.folder.predictions.read_bytes() == run.folder.predictions.read_bytes()
 
 
-def test_model_opens_without_burnish(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft's affair
+def test_model_opens_without_burnish(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The script of USE.md gives the label that burnish gives."""
     script = re.search("```python\n(.*)```", (run.folder.final / "USE.md").read_text(encoding="utf-8"), re.DOTALL)
     assert script
@@ -159,7 +162,7 @@ def test_report_needs_nothing_from_elsewhere(run: Run) -> None:
 
 
 def test_card_tells_base_data_and_verdict(run: Run, sentence_base: Path) -> None:
-    card = run.folder.card.read_text(encoding="utf-8")
+    card = run.folder.card.read_text(encoding="utf-8").lower()
     for fact in (sentence_base.name, "toy.csv", run.verdict["answer"], "27"):
         assert fact in card
 
@@ -197,7 +200,7 @@ def test_dropped_rows_are_listed_with_file_and_line(
     path = write_csv(rows)
     run = train(path, output=tmp_path / "run", overrides=overrides_of("head"))
     problems = {(p["code"], p["line"]): p for p in lines_of(run.folder.problems)}
-    assert set(problems) == {("data/empty-text", 9), ("data/duplicate", 62)}
+    assert set(problems) == {("data/empty-text", 9), ("data/duplicate", 63)}
     for problem in problems.values():
         assert (problem["file"], problem["action"]) == (str(path), "dropped")
         assert problem["reason"]
@@ -244,8 +247,8 @@ def test_another_seed_gives_another_split(run: Run, toy: Path, overrides_of: Ove
 def test_tuned_model_is_a_base_for_the_next_run(
     run: Run, toy: Path, overrides_of: Overrides, tmp_path: Path
 ) -> None:
-    """Its vectors separate the classes at once."""
+    """Its vectors hold what those of the random base did not."""
     following = train(toy, output=tmp_path / "run", overrides=[*overrides_of("head"), f"model.base={run.path}"])
     assert following.folder.manifest()["base"]["name"] == str(run.path)
-    if method_of(run) != "head":
-        assert following.evaluation["models"]["tuned"]["accuracy"]["value"] >= 0.9
+    before, now = (r.evaluation["models"]["base-probe"]["accuracy"]["value"] for r in (run, following))
+    assert now >= before + 0.3 or method_of(run) == "head"

@@ -144,10 +144,18 @@ def test_leftovers_of_a_killed_process_go_away(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["step-1"]
 
 
-def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
-    for step in (1, 2, 9, 10, 11):
-        save(tmp_path, step)
-    prune_checkpoints(tmp_path, keep=2, best_step=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-10", "step-11", "step-2"]
-    prune_checkpoints(tmp_path, keep=1, best_step=11)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-11"]
+@pytest.mark.parametrize(
+    ("step", "keep", "best", "kept"),
+    [
+        (11, 2, 2, [2, 10, 11]),
+        (11, 1, 11, [11]),
+        (11, 9, 0, [1, 2, 9, 10, 11]),
+        (9, 1, 2, [2, 9]),  # what lies beyond the step just written was damaged when the run went on
+        (9, 2, 9, [2, 9]),
+    ],
+)
+def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path, step: int, keep: int, best: int, kept: list[int]) -> None:
+    for number in (1, 2, 9, 10, 11):
+        save(tmp_path, number)
+    prune_checkpoints(tmp_path, step=step, keep=keep, best_step=best)
+    assert sorted(int(p.name.removeprefix("step-")) for p in tmp_path.iterdir()) == kept

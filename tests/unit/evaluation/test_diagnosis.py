@@ -40,6 +40,14 @@ def test_a_validation_loss_that_turns_is_overfitting_from_its_lowest_step() -> N
     assert diagnose(rows(falling, lambda step: 0.5 + abs(step - 80) / 200)).startswith("Overfitting from step 80:")
 
 
+def test_a_loss_that_rises_while_the_labels_get_better_is_told_apart() -> None:
+    curve = rows(falling, lambda step: 0.5 + abs(step - 80) / 200)
+    assert "too sure" not in diagnose([{**row, "best": row["step"] == 80} for row in curve])
+    assert "the labels were best at step 160: it grew too sure" in diagnose(
+        [{**row, "best": row["step"] in (80, 160)} for row in curve]
+    )
+
+
 def test_a_training_loss_that_hardly_falls_is_underfitting() -> None:
     assert diagnose(rows(lambda step: 2.0 - step / 10_000, lambda step: 2.1)).startswith("Underfitting")
 

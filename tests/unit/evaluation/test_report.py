@@ -15,7 +15,7 @@ from burnish.evaluation.report import SECTIONS, render_report
 from burnish.evaluation.report_style import DARK, LIGHT
 
 HOSTILE = "<script>alert(1)</script>\x00\u202e&quot;\ttail"
-VOID = {"meta", "circle", "rect", "line", "path"}
+VOID = {"meta", "circle", "rect", "line", "path", "wbr"}
 FILES = ("manifest.json", "evaluation.json", "metrics.jsonl", "problems.jsonl", "predictions.jsonl", "recipe.yaml")
 
 BuildRun = Callable[..., Path]

@@ -74,7 +74,7 @@ def test_features_of_any_length_choose_the_same() -> None:
     assert large.l2 == pytest.approx(probe.l2 * 1600)
 
 
-def test_the_path_is_left_once_it_gets_worse() -> None:
+def test_the_path_is_left_once_it_stops_getting_better() -> None:
     features, targets = points(30, 0)
     scores = iter([0.5, 0.9, 0.9, 0.8, 0.7, 0.99])
     seen: list[int] = []
@@ -84,7 +84,7 @@ def test_the_path_is_left_once_it_gets_worse() -> None:
         return next(scores)
 
     probe = choose_probe(features, targets, features, targets, score)
-    assert PATIENCE == 2
+    assert PATIENCE == 3
     assert len(seen) == 5  # best, equal, worse, worse: left before the last
     assert probe.validation_score == 0.9
     assert probe.l2 == pytest.approx((features**2).sum(axis=1).mean() / (0.3 * 30))  # the first of the two equal ones
