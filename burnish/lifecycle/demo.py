@@ -11,7 +11,7 @@ from burnish.recipe.schema import Recipe
 def demo_recipe() -> Recipe:
     """The recipe of the demo, on the data that comes with the package.
 
-    3,500 messages written for it. The label is a judgement (does support, the customer or nobody have to move
+    3,000 messages written for it. The label is a judgement (does support, the customer or nobody have to move
     next?), which topic words do not give away; the training file has the faults of real ones: duplicates, wrong
     labels, rare "nobody".
     """
@@ -25,7 +25,7 @@ def demo_recipe() -> Recipe:
             "columns": {"text": "message", "label": "next_action"},
         },
         "method": "full",
-        "training": {"epochs": 2},
+        "training": {"epochs": 2, "evaluate_every_steps": 36},
         "evaluation": {"goals": ["macro-f1 >= 0.85", "recall[support] >= 0.90"]},
     }
     return build_recipe(tree, source="the demo's recipe")

@@ -35,7 +35,7 @@ from burnish.types import Example, Problem, Progress, Row, Split
 
 
 def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
-    """Opens the sealed test rows and writes evaluation.json, predictions.jsonl, report.html and card.md."""
+    """Opens the sealed test rows and writes evaluation.json and predictions.jsonl."""
     evaluation, tuned, arms = _judge(folder, bench, runs)
     examples = bench.data.splits[Split.TEST]
     folder.write_rows(folder.predictions, _prediction_rows(examples, tuned, arms))
@@ -43,6 +43,10 @@ def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
     verdict = evaluation["verdict"]
     value = evaluation["models"]["tuned"][verdict["metric"]]["value"]
     folder.update_manifest(verdict={"answer": verdict["answer"], "metric": verdict["metric"], "tuned": value})
+
+
+def publish_report(folder: RunFolder) -> None:
+    """Writes card.md and report.html from what the run folder says."""
     write_text(folder.card, render_card(folder.path))
     write_text(folder.report, render_report(folder.path))
 
@@ -77,6 +81,7 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     bench = Workbench.open(recipe, base, prepared, task, Own(), folder, progress)
     if data is None:
         judge_run(folder, bench, runs=runs)
+        publish_report(folder)
         content: dict[str, Any] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
         return content
     evaluation, _, _ = _judge(folder, bench, runs)

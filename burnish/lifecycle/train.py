@@ -149,6 +149,9 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
 
 def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress) -> None:
     """All stages of a run; see the module's first lines."""
+    from burnish.lifecycle.judge import judge_run, publish_report
+    from burnish.lifecycle.workbench import Workbench
+
     started = time.monotonic()
     chosen = own.task or task_class(recipe)
     progress.stage("reading and splitting the data")
@@ -177,8 +180,6 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         data=_describe_data(data),
         environment=describe_environment(),
     )
-    from burnish.lifecycle.workbench import Workbench
-
     workbench = Workbench.open(recipe, base, data, chosen, own, folder, progress)
     workbench.record()
     require_space(folder.path, workbench.expected_bytes())
@@ -186,10 +187,10 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     seconds = round(time.monotonic() - started, 1)
     folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
     workbench.save_final(model)
-    from burnish.lifecycle.judge import judge_run
-
     judge_run(folder, workbench, runs=runs)
-    folder.update_manifest(status="finished", seconds=round(time.monotonic() - started, 1))
+    folder.update_manifest(seconds=round(time.monotonic() - started, 1))
+    publish_report(folder)
+    folder.update_manifest(status="finished")
     folder.event("finished")
 
 

@@ -19,7 +19,7 @@ from burnish.errors import RecipeError, UsageError
 from burnish.evaluation.metrics import create_metric, find_metric
 from burnish.lifecycle.environment import default_threads
 from burnish.lifecycle.own import Own
-from burnish.method import build_method
+from burnish.method.build import build_method
 from burnish.method.probe import choose_probe
 from burnish.model.load import Base, load_encoder, load_tokenizer
 from burnish.model.pooled import LinearHead, PooledClassifier, PooledEncoder

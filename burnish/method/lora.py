@@ -39,7 +39,7 @@ class Lora:
         encoder: Any = model.encoder if isinstance(model, PooledClassifier) else model
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(encoder))
         with warnings.catch_warnings():  # peft asks transformers for a property by its old name
-            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             adapted = get_peft_model(encoder, config)
         if isinstance(model, PooledClassifier):
             model.replace_encoder(adapted)

@@ -130,7 +130,7 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
         from peft import PeftModel
 
         with warnings.catch_warnings():  # peft asks transformers for a property by its old name
-            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             adapted = PeftModel.from_pretrained(encoder, base.adapter, is_trainable=trainable_adapter)
         encoder = adapted if trainable_adapter else adapted.merge_and_unload()
     return encoder

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.layout import LaidOut
-from burnish.method import METHODS, Full, FullOptions, Head, HeadOptions, Lora, LoraOptions, build_method
+from burnish.method.build import METHODS, build_method
+from burnish.method.full import Full
+from burnish.method.head import Head
+from burnish.method.lora import Lora
+from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.types import Method
 
 Make = Callable[..., Any]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from burnish.errors import DamagedStoreError, ModelError
-from burnish.method import Lora
+from burnish.method.lora import Lora
 from burnish.model import load
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
