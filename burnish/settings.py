@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from burnish.errors import UsageError, excerpt
 
 
 class Options(BaseModel):
     """A closed, frozen set of options: an unknown key is an error, nothing changes after reading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Settings(BaseSettings):
@@ -30,6 +32,20 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    home = Settings().expanded_home()
-    return Settings(_env_file=home / "settings.env")
+    """The settings of this process, read once.
+
+    Raises:
+        UsageError: [settings/invalid] naming the variable.
+    """
+    try:
+        home = Settings().expanded_home()
+        return Settings(_env_file=home / "settings.env")
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"BURNISH_{first['loc'][0]}".upper()
+        raise UsageError(
+            "settings/invalid",
+            f"{first['msg'][0].lower()}{first['msg'][1:]} (found {excerpt(repr(first['input']))})",
+            where=name,
+            hint=f"mend or unset {name}, in the environment and in $BURNISH_HOME/settings.env",
+        ) from None

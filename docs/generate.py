@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from burnish.cli.main import build_parser
 from burnish.data.options import Format
-from burnish.method import METHODS
+from burnish.method.build import METHODS
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe, json_schema_text
 from burnish.task import TASKS

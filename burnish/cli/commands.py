@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import show_check, show_run, show_runs, show_verdict
-from burnish.errors import GoalNotReachedError, UsageError
+from burnish.errors import DataReadError, GoalNotReachedError, UsageError
 from burnish.settings import settings
 
 
@@ -57,6 +57,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.train import recipe_of
     from burnish.lifecycle.train import train as train_
 
     if options.resume and options.output is None:
@@ -66,6 +67,9 @@ def train(options: argparse.Namespace) -> int:
             where="--resume",
             hint="name it with --output DIR",
         )
+    if options.require == "goals" and not options.resume:
+        recipe, _ = recipe_of(options.source, test=options.test, overrides=options.set, seed=options.seed)
+        _need_goals(recipe.evaluation.goals)
     run = train_(
         options.source,
         test=options.test,
@@ -92,6 +96,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
     folder = find_run(options.run, settings().runs)
     evaluation = evaluate_run(folder, data=options.data, runs=settings().runs, progress=TerminalProgress())
+    if options.require == "goals":
+        _need_goals(evaluation["goals"])
     if options.json:
         _print_json(evaluation)
     else:
@@ -107,7 +113,7 @@ def predict(options: argparse.Namespace) -> int:
     elif options.data:
         texts = texts_of(options.run, Path(options.data))
     else:
-        texts = [line.rstrip("\n") for line in sys.stdin]
+        texts = _lines_of_stdin()
     predictions = predict_texts(options.run, texts, progress=TerminalProgress())
     if options.json:
         _print_json({"predictions": [{"text": t, **p} for t, p in zip(texts, predictions, strict=True)]})
@@ -139,6 +145,8 @@ def runs(options: argparse.Namespace) -> int:
 def _finish(run: Any, options: argparse.Namespace) -> int:
     """Prints verdict, id and folder of a finished run."""
     evaluation = run.evaluation
+    if options.require == "goals":
+        _need_goals(evaluation["goals"])
     if options.json:
         shown = {
             "id": run.id,
@@ -158,23 +166,37 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
 
 
 def _require(evaluation: dict[str, Any], options: argparse.Namespace) -> int:
-    """Turns a missed --require into exit code 1."""
+    """Turns a missed --require into exit code 1; the result is printed already."""
     wanted = options.require
     answer = evaluation["verdict"]["answer"]
     if wanted == "better" and answer != "better":
         raise GoalNotReachedError("verdict/not-better", f'the verdict is "{answer}"', where="--require better")
-    goals = evaluation.get("goals", [])
-    missed = [goal["goal"] for goal in goals if not goal["reached"]]
-    if wanted == "goals" and not goals:
+    missed = [goal["goal"] for goal in evaluation["goals"] if not goal["reached"]]
+    if wanted == "goals" and missed:
+        raise GoalNotReachedError("verdict/goals-missed", f"not reached: {', '.join(missed)}", where="--require goals")
+    return 0
+
+
+def _need_goals(goals: Sequence[object]) -> None:
+    if not goals:
         raise UsageError(
             "verdict/no-goals",
             "the recipe states no goals",
             where="--require goals",
             hint='evaluation: {goals: ["macro-f1 >= 0.90"]}',
         )
-    if wanted == "goals" and missed:
-        raise GoalNotReachedError("verdict/goals-missed", f"not reached: {', '.join(missed)}", where="--require goals")
-    return 0
+
+
+def _lines_of_stdin() -> list[str]:
+    try:
+        return [line.rstrip("\n") for line in sys.stdin]
+    except UnicodeDecodeError as error:
+        raise DataReadError(
+            "data/wrong-encoding",
+            f"byte 0x{error.object[error.start]:02x} is not {error.encoding} text",
+            where="stdin",
+            hint="convert it first: `iconv -f cp1252 -t UTF-8`",
+        ) from None
 
 
 def _print_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.errors import BurnishError
+from burnish.errors import BurnishError, GoalNotReachedError
 
 DESCRIPTION = """\
 Fine-tune a pretrained model on your own rows, and get a verdict: is it better than what
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         from burnish.cli import commands
 
-        return int(commands.COMMANDS[options.command](options))
+        code = commands.COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return code
     except BurnishError as error:
         _show_error(error, options)
         return error.exit_code
@@ -152,7 +154,7 @@ def _require(parser: argparse.ArgumentParser) -> None:
 def _show_error(error: BurnishError, options: argparse.Namespace) -> None:
     if options.traceback:
         traceback.print_exc()
-    if options.json:
+    if options.json and not isinstance(error, GoalNotReachedError):  # that one follows a result on stdout
         shown: dict[str, Any] = {"error": error.as_dict(), "exit_code": error.exit_code}
         print(json.dumps(shown, ensure_ascii=False))
     print(str(error), file=sys.stderr)

@@ -54,7 +54,8 @@ def show_check(findings: Mapping[str, Any]) -> str:
         return "\n".join([*lines, "no problems found"])
     for problem in findings["problems"]:
         places = ", ".join(problem["places"][:3]) + (" …" if problem["count"] > 3 else "")
-        lines.append(f"  {problem['count']:>6,}  {problem['code']:<24} {problem['reason']}")
+        example = "e.g. " if problem["count"] > 1 else ""
+        lines.append(f"  {problem['count']:>6,}  {problem['code']:<24} {example}{problem['reason']}")
         lines.append(f"          {places}")
     return "\n".join(lines)
 

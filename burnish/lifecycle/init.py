@@ -10,7 +10,7 @@ from burnish.data.prepare import prepare
 from burnish.errors import UsageError
 from burnish.lifecycle.resolve import decide_metric, default_epochs
 from burnish.lifecycle.train import recipe_of, task_class
-from burnish.storage.durable import write_text
+from burnish.storage.durable import make_folder, write_text
 from burnish.types import Split
 
 TEMPLATE = """\
@@ -72,6 +72,7 @@ def write_recipe(data: Path, output: Path) -> dict[str, Any]:
         epochs=default_epochs(rows, len(prepared.labels)),
         metric=decided.evaluation.metric,
     )
+    make_folder(output.parent)
     write_text(output, text)
     return {
         "recipe": str(output),

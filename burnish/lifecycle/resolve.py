@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from burnish.evaluation.metrics import default_metric
+from burnish.evaluation.goals import parse_goal
+from burnish.evaluation.metrics import default_metric, find_metric
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
 
@@ -63,6 +64,18 @@ def decide_metric(recipe: Recipe, label_counts: Mapping[str, int]) -> tuple[Reci
     smallest, largest = min(label_counts.values()), max(label_counts.values())
     reason = f"evaluation.metric: {metric}, classes have {smallest:,} to {largest:,} training rows"
     return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), reason
+
+
+def check_evaluation(recipe: Recipe, labels: Sequence[str]) -> None:
+    """Refuses a metric or a goal that could not be judged, before anything is trained.
+
+    Raises:
+        RecipeError: [recipe/unknown-metric], [recipe/bad-goal], [recipe/unknown-goal-label].
+    """
+    if recipe.evaluation.metric is not None:
+        find_metric(recipe.evaluation.metric)
+    for goal in recipe.evaluation.goals:
+        parse_goal(goal, labels)
 
 
 def _with(recipe: Recipe, **changes: Any) -> Recipe:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.errors import RunError
+from burnish.lifecycle.own import Own
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Row
 
 if TYPE_CHECKING:
-    from burnish.serving.package import HeadBuilder
     from burnish.serving.predict import Predictor
 
 
@@ -28,7 +28,7 @@ class Run:
 
     folder: RunFolder
     runs: Path
-    head: HeadBuilder | None = None
+    own: Own = field(default_factory=Own, repr=False)
     _predictor: Predictor | None = field(default=None, repr=False)
 
     @property
@@ -71,8 +71,17 @@ class Run:
         verdict: dict[str, Any] = self.evaluation["verdict"]
         return verdict
 
-    def predict(self, texts: Sequence[str]) -> list[Row]:
-        """{"label", "probability", "margin"} for each text, in order."""
+    def predict(self, texts: Sequence[str | Row]) -> list[Row]:
+        """{"label", "probability", "margin"} for each text, in order.
+
+        Args:
+            texts: texts, or rows with the task's columns: {"text": ...}.
+
+        Raises:
+            RunError: [run/not-finished]; [run/own-parts] when the model needs a task that was not given.
+        """
+        from burnish.lifecycle.train import task_class
+        from burnish.recipe.read import read_recipe
         from burnish.serving.predict import Predictor
 
         if not self.folder.final.is_dir():
@@ -83,5 +92,13 @@ class Run:
                 hint=f"go on with: burnish resume {self.path}",
             )
         if self._predictor is None:
-            self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.head)
+            if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
+                raise RunError(
+                    "run/own-parts",
+                    f"this run was made with your own task, {self.folder.manifest()['parts_of_the_caller']['task']}",
+                    where=str(self.path),
+                    hint="give it again: burnish.load(run, task=YourTask)",
+                )
+            task = self.own.task or task_class(read_recipe(self.folder.recipe))
+            self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.own.head, task=task)
         return self._predictor.predict(texts)

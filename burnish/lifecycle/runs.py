@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.data.columns import infer_columns
-from burnish.data.options import DataOptions
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError
+from burnish.lifecycle.own import Own
 from burnish.lifecycle.run import Run
+from burnish.recipe.read import read_recipe
 from burnish.registry.runs import find_run
 from burnish.settings import settings
 from burnish.types import Problem, Progress, Row
 
 if TYPE_CHECKING:
     from burnish.serving.package import HeadBuilder
+    from burnish.task.text_classification import TextClassification
 
 
-def load(run: str | Path, *, head: HeadBuilder | None = None) -> Run:
+def load(
+    run: str | Path, *, task: type[TextClassification] | None = None, head: HeadBuilder | None = None
+) -> Run:
     """A run by id, unique beginning of an id, or folder; `load(run).predict(texts)` uses its model.
 
     Args:
-        head: builds the head of a model that was trained with your own.
+        task, head: your own, when the model was trained with them.
 
     Raises:
         RunError: [run/not-found], [run/ambiguous].
     """
     runs = settings().runs
-    return Run(find_run(str(run), runs), runs, head)
+    return Run(find_run(str(run), runs), runs, Own(task=task, head=head))
 
 
 def predict_texts(run: str | Path, texts: Sequence[str], *, progress: Progress) -> list[Row]:
@@ -41,16 +44,17 @@ def predict_texts(run: str | Path, texts: Sequence[str], *, progress: Progress) 
 
 
 def texts_of(run: str | Path, data: Path) -> list[str]:
-    """The text column of a file, under the name it had in training when the file has it.
+    """The text column of a file that is read as in training; its name may be another one.
 
     Raises:
         DataProblemError: [predict/bad-row] naming the first row without a text.
     """
-    columns = _text_column(run)
-    options = DataOptions(train=str(data))
+    options = read_recipe(load(run).folder.recipe).data
+    learned = options.columns.get("text")
+    options = options.model_copy(update={"columns": {"text": learned} if learned else {}})
     shape = inspect_source(data, options)
-    if columns in shape.columns:
-        options = options.model_copy(update={"columns": {"text": columns}})
+    if learned not in shape.columns:
+        options = options.model_copy(update={"columns": {}})
     column = infer_columns(shape, options, {"text": str})["text"]
     texts = []
     for record in read_source(data, shape, options):
@@ -61,9 +65,3 @@ def texts_of(run: str | Path, data: Path) -> list[str]:
             raise DataProblemError("predict/bad-row", f'no text in column "{column}"', where=str(record.origin))
         texts.append(text)
     return texts
-
-
-def _text_column(run: str | Path) -> str | None:
-    manifest = json.loads(load(run).folder.manifest_file.read_text(encoding="utf-8"))
-    name = manifest.get("data", {}).get("columns", {}).get("text")
-    return str(name) if name is not None else None

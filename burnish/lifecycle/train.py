@@ -24,8 +24,9 @@ from burnish.errors import RecipeError, RunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
 from burnish.lifecycle.environment import default_threads, describe_environment, peak_memory_bytes
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.resolve import decide_method, decide_metric, decide_training
+from burnish.lifecycle.resolve import check_evaluation, decide_method, decide_metric, decide_training
 from burnish.lifecycle.run import Run
+from burnish.model.catalogue import CATALOGUE
 from burnish.model.load import Base, find_base
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text
 from burnish.recipe.schema import Recipe
@@ -104,7 +105,7 @@ def train(
         except BaseException as error:
             _record_failure(folder, error)
             raise
-    return Run(folder, runs, head)
+    return Run(folder, runs, own)
 
 
 def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress | None = None) -> Run:
@@ -120,7 +121,7 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
     manifest = folder.manifest()
     if manifest.get("status") == "finished":
         progress.note(f"run {folder.id} is already finished")
-        return Run(folder, runs, chosen.head)
+        return Run(folder, runs, chosen)
     missing = sorted(set(manifest.get("parts_of_the_caller", {})) - set(chosen.names()))
     if missing:
         raise RunError(
@@ -144,7 +145,7 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
         except BaseException as error:
             _record_failure(folder, error)
             raise
-    return Run(folder, runs, chosen.head)
+    return Run(folder, runs, chosen)
 
 
 def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress) -> None:
@@ -161,13 +162,14 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         progress.note(note)
     for warning in data.warnings:
         progress.warn(warning)
-    progress.stage("opening the base")
-    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     if own.metric is not None:
         register_metric(own.metric)
     if own.metric is not None and recipe.evaluation.metric is None:
         evaluation = recipe.evaluation.model_copy(update={"metric": own.metric.name})
         recipe = recipe.model_copy(update={"evaluation": evaluation})
+    check_evaluation(recipe, data.labels)
+    progress.stage("opening the base")
+    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     recipe = _decided(recipe, data, base, chosen, progress)
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
@@ -240,7 +242,8 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
     local = folder / Path(recipe.model.base).expanduser()
-    model = recipe.model.model_copy(update={"base": str(local)}) if local.is_dir() else recipe.model
+    named = recipe.model.base in CATALOGUE or not local.is_dir()
+    model = recipe.model if named else recipe.model.model_copy(update={"base": str(local)})
     return recipe.model_copy(update={"data": data, "model": model})
 
 

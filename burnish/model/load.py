@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+WIDTH_NAMES = ("hidden_size", "dim", "d_model", "n_embd")  # families name the width of their vectors differently
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -169,7 +170,7 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
     try:
         pooling, normalize = _pooling(folder, config)
         limit = _length_limit(folder, config)
-        width = int(config.get("hidden_size") or config.get("dim") or config.get("d_model") or config.get("n_embd") or 0)
+        width = int(next((config[name] for name in WIDTH_NAMES if config.get(name)), 0))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError("model/bad-file", f"settings of an unknown form: {error}", where=str(folder)) from error
     return Base(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +16,7 @@ from burnish.recipe.schema import Recipe, contradictions
 
 MAX_BYTES = 2**20
 MAX_NODES = 10_000
+BRANCHES = ("head", "lora", "full", "str", "tuple[str, ...]")  # of a union, which validation adds to the place
 Place = tuple[str | int, ...]
 
 
@@ -37,8 +38,9 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         ) from error
     if len(raw) > MAX_BYTES:
         raise RecipeError("recipe/bad-yaml", f"a recipe is at most {MAX_BYTES:,} bytes", where=str(path))
+    lines: dict[Place, int] = {}
     try:
-        tree = _yaml().load(raw.decode("utf-8"))
+        tree = _plain(_yaml().load(raw.decode("utf-8")), (), lines, [0], str(path))
     except UnicodeDecodeError as error:
         raise RecipeError("recipe/bad-yaml", f"not UTF-8: byte {error.start}", where=str(path)) from error
     except YAMLError as error:
@@ -48,13 +50,13 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError("recipe/bad-yaml", str(reason), where=f"{path}:{line}") from error
     except RecursionError as error:
         raise RecipeError("recipe/bad-yaml", "nested too deeply", where=str(path)) from error
-    if not isinstance(tree, Mapping):
+    except ValueError as error:  # a date, number or character that does not exist
+        raise RecipeError("recipe/bad-yaml", f"unreadable value: {excerpt(str(error))}", where=str(path)) from error
+    if not isinstance(tree, dict):
         raise RecipeError(
             "recipe/bad-yaml", "a recipe is a list of `section: ...`", where=f"{path}:1", hint="data: {train: FILE.csv}"
         )
-    lines: dict[Place, int] = {}
-    plain = _plain(tree, (), lines, [0], str(path))
-    return build_recipe(plain, overrides, source=str(path), lines=lines)
+    return build_recipe(tree, overrides, source=str(path), lines=lines)
 
 
 def build_recipe(
@@ -69,7 +71,7 @@ def build_recipe(
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         problems = [_describe(e["loc"], e["type"], e["msg"], e.get("input"), tree) for e in error.errors()]
-        raise _invalid([(place, text) for place, text in problems], source, lines) from None
+        raise _invalid(_one_a_place(problems), source, lines) from None
     wrong = contradictions(recipe)
     if wrong:
         raise _invalid([(tuple(field.split(".")), f"{field}: {text}") for field, text in wrong], source, lines)
@@ -113,6 +115,8 @@ def _plain(node: Any, place: Place, lines: dict[Place, int], seen: list[int], so
         return [_plain(child, (*place, index), lines, seen, source) for index, child in enumerate(node)]
     if isinstance(node, bool) or node is None:
         return node
+    if isinstance(node, str):
+        node.encode()  # half a surrogate pair is no text: ValueError
     for kind in (int, float, str):
         if isinstance(node, kind):
             return kind(node)
@@ -132,7 +136,7 @@ def _apply(tree: dict[str, Any], override: str) -> Place:
         )
     try:
         value = _plain(_yaml().load(text), (), {}, [0], "--set")
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise RecipeError("recipe/bad-override", f"{excerpt(text)!r} is not a value", where="--set") from error
     node = tree
     for name in names[:-1]:
@@ -149,7 +153,7 @@ def _describe(
     location: tuple[int | str, ...], kind: str, message: str, value: Any, tree: Mapping[str, Any]
 ) -> tuple[Place, str]:
     """Place and sentence of one validation problem, with the nearest known key for an unknown one."""
-    place = tuple(part for part in location if part not in ("head", "lora", "full") or part in _keys(tree))
+    place = tuple(part for part in location if part not in BRANCHES or part in tree)
     dotted = ".".join(map(str, place))
     if kind == "extra_forbidden":
         known = _fields_at(place[:-1], tree)
@@ -159,13 +163,19 @@ def _describe(
     if kind == "missing":
         return place, f'"{dotted}" is needed'
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return (*place, "name"), f"{dotted}: method is one of head, lora, full"
+        return (*place, "name"), f"{dotted}: its name is one of head, lora, full"
     shown = "" if isinstance(value, (dict, list)) else f" (found {excerpt(repr(value))})"
     return place, f"{dotted}: {message[0].lower() + message[1:]}{shown}"
 
 
-def _keys(tree: Mapping[str, Any]) -> Iterable[str]:
-    return tree.keys()
+def _one_a_place(problems: Sequence[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    """The deepest problem of each place: text that may also be a list is reported once as either."""
+    places = [place for place, _ in problems]
+    return [
+        (place, text)
+        for index, (place, text) in enumerate(problems)
+        if place not in places[:index] and not any(p != place and p[: len(place)] == place for p in places)
+    ]
 
 
 def _fields_at(place: Place, tree: Mapping[str, Any]) -> list[str]:

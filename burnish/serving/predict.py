@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from burnish.engine.layout import LayoutChoice, choose_layout
@@ -44,16 +44,22 @@ class Predictor:
         )
         self._layout: LayoutChoice | None = None
 
-    def predict(self, texts: Sequence[str], *, progress: Progress | None = None) -> list[Row]:
+    def predict(self, texts: Sequence[str | Row], *, progress: Progress | None = None) -> list[Row]:
         """{"label", "probability", "margin"} for each text, in order.
+
+        Args:
+            texts: texts, or rows with the task's columns.
 
         Raises:
             DataProblemError: [predict/bad-text] when something is not a text or is empty.
         """
-        for index, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                raise DataProblemError("predict/bad-text", "not a text, or empty", where=f"item {index + 1}")
-        return self.predict_rows([{"text": text} for text in texts], progress=progress)
+        rows = [dict(text) if isinstance(text, Mapping) else {"text": text} for text in texts]
+        for index, row in enumerate(rows):
+            for column, kind in self.task.columns.items():
+                if column != "label" and not _readable(row.get(column), kind):
+                    what = "not a text, or empty" if column == "text" else f'"{column}" is missing, or not readable'
+                    raise DataProblemError("predict/bad-text", what, where=f"item {index + 1}")
+        return self.predict_rows(rows, progress=progress)
 
     def predict_rows(self, rows: Sequence[Row], *, progress: Progress | None = None) -> list[Row]:
         """The same for rows with the task's columns; a label in them is not looked at."""
@@ -77,3 +83,10 @@ class Predictor:
         if isinstance(encoded, Refusal):
             raise DataProblemError("predict/bad-text", encoded.reason, where=f"item {index + 1}")
         return encoded
+
+
+def _readable(value: object, kind: type) -> bool:
+    """Whether a value is of its column's kind; a text must say something and be Unicode (no half surrogate pairs)."""
+    if not isinstance(value, kind) or not isinstance(value, str):
+        return isinstance(value, kind)
+    return bool(value.strip()) and not any("\ud800" <= character <= "\udfff" for character in value)

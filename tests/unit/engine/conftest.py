@@ -15,7 +15,7 @@ from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
 from burnish.engine.predict import mean_loss, predict_rows
-from burnish.method import Full
+from burnish.method.full import Full
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from burnish.engine import layout
 from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout, position_offset
-from burnish.method import Lora
+from burnish.method.lora import Lora
 from burnish.types import Batch, Encoded
 
 Make = Callable[..., Any]

@@ -17,7 +17,7 @@ from burnish.engine.layout import LaidOut, choose_layout
 from burnish.engine.loop import AVERAGE, Training
 from burnish.engine.optimizer import learning_rate_factor
 from burnish.errors import DivergedError, OutOfMemoryError
-from burnish.method import Lora
+from burnish.method.lora import Lora
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from burnish.engine import checkpoint as checkpoints
 from burnish.engine.loop import Training
 from burnish.errors import DamagedStoreError, DiskFullError, InterruptedRunError
-from burnish.method import Full, Lora
+from burnish.method.full import Full
+from burnish.method.lora import Lora
 from burnish.storage import durable
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent

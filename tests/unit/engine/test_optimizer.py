@@ -12,7 +12,8 @@ from torch import nn
 
 from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor
 from burnish.engine.options import TrainingOptions
-from burnish.method import Full, Lora
+from burnish.method.full import Full
+from burnish.method.lora import Lora
 
 Make = Callable[..., Any]
 

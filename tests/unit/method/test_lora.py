@@ -11,7 +11,7 @@ from torch import nn
 
 from burnish.engine.layout import LaidOut
 from burnish.errors import RecipeError
-from burnish.method import Lora
+from burnish.method.lora import Lora
 
 Make = Callable[..., Any]
 CPU = torch.device("cpu")

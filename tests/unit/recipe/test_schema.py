@@ -1,0 +1,62 @@
+"""The public fields of a recipe, pinned: a new one is a decision, not an accident."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from burnish.recipe.schema import Recipe, json_schema, json_schema_text
+
+FIELDS = {
+    "task": None,
+    "model": {"base", "revision", "max_length"},
+    "data": {
+        *("train", "validation", "test", "columns", "format", "header", "encoding", "label_map"),
+        *("merge_label_variants", "deduplicate", "validation_ratio", "test_ratio", "max_bad_ratio", "max_row_bytes"),
+    },
+    "method": None,
+    "training": {
+        *("epochs", "max_steps", "learning_rate", "global_batch_size", "micro_batch_tokens", "seed", "schedule"),
+        *("warmup_ratio", "weight_decay", "layer_decay", "max_grad_norm", "average_decay", "dropout"),
+        *("label_smoothing", "precision", "patience", "evaluate_every_steps", "log_every_steps", "threads"),
+    },
+    "checkpoint": {"every_steps", "keep"},
+    "evaluation": {"metric", "goals", "minimum_effect", "resamples"},
+}
+
+
+def test_the_fields_are_those_that_were_decided_on() -> None:
+    assert list(Recipe.model_fields) == list(FIELDS)
+    for section, fields in FIELDS.items():
+        if fields is not None:
+            model: Any = Recipe.model_fields[section].annotation
+            assert set(model.model_fields) == fields, section
+
+
+def test_every_field_can_be_found_in_the_schema_with_its_default() -> None:
+    definitions = json_schema()["$defs"]
+    assert definitions["TrainingOptions"]["properties"]["seed"]["default"] == 13
+    assert all(definition.get("additionalProperties") is False for definition in definitions.values())
+
+
+def test_the_shipped_schema_is_up_to_date() -> None:
+    shipped = files("burnish.recipe").joinpath("recipe.schema.json").read_text(encoding="utf-8")
+    assert shipped == json_schema_text(), (
+        "write it anew: python -c 'from burnish.recipe.schema import json_schema_text as t; print(t(), end=\"\")'"
+        " > burnish/recipe/recipe.schema.json"
+    )
+
+
+def test_the_schema_is_json() -> None:
+    assert json.loads(json_schema_text())["title"] == "burnish recipe"
+
+
+@pytest.mark.parametrize("section", [name for name, fields in FIELDS.items() if fields is not None])
+def test_options_do_not_change_after_reading(section: str) -> None:
+    recipe = Recipe.model_validate({"data": {"train": "a"}})
+    field = sorted(FIELDS[section] or ())[0]
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(getattr(recipe, section), field, None)
