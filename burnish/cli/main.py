@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.errors import BurnishError, GoalNotReachedError
+from burnish.errors import BurnishError, GoalNotReachedError, nearest
 
 DESCRIPTION = """\
 Fine-tune a pretrained model on your own rows, and get a verdict: is it better than what
@@ -69,8 +70,17 @@ def main(arguments: Sequence[str]) -> int:
         return 70
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse that says which word was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        match = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        close = nearest(match.group(1), re.findall(r"[\w-]+", match.group(2))) if match else None
+        super().error(f'{message}; did you mean "{close}"?' if close else message)
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="burnish",
         description=DESCRIPTION,
         epilog=EPILOG,

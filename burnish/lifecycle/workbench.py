@@ -161,7 +161,12 @@ class Workbench:
         """The exact solution of the linear head on the frozen base."""
         self.progress.stage("solving the head")
         if not isinstance(self.model.head, LinearHead):
-            raise RecipeError("recipe/invalid", "method: head solves a linear head; your own head needs lora or full")
+            raise RecipeError(
+                "recipe/invalid",
+                "method: head solves a linear head; your own head needs lora or full",
+                where="method",
+                hint="write `method: lora` or `method: full`",
+            )
         started = time.monotonic()
         truncate(self.folder.metrics, 0)
         metric = str(self.recipe.evaluation.metric)

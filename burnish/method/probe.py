@@ -20,7 +20,7 @@ Score = Callable[[Array, Array], float]  # (targets, predictions), class ids (N,
 
 # Inverse strengths of the L2 term (scikit-learn's C) for features of norm 1; the best is seldom outside 1..100.
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
-PATIENCE = 2  # strengths in a row below the best before the rest of the path is left out
+PATIENCE = 2  # strengths in a row that are no better before the rest of the path is left out
 MAX_ITERATIONS = 1000
 
 

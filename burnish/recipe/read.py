@@ -40,7 +40,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError("recipe/bad-yaml", f"a recipe is at most {MAX_BYTES:,} bytes", where=str(path))
     lines: dict[Place, int] = {}
     try:
-        tree = _plain(_yaml().load(raw.decode("utf-8")), (), lines, [0], str(path))
+        tree = _plain(_load(raw.decode("utf-8")), (), lines, [0], str(path))
     except UnicodeDecodeError as error:
         raise RecipeError("recipe/bad-yaml", f"not UTF-8: byte {error.start}", where=str(path)) from error
     except YAMLError as error:
@@ -96,6 +96,14 @@ def _yaml() -> YAML:
     return yaml
 
 
+def _load(text: str) -> Any:
+    """The tree of a YAML text; ValueError when a value is not what its form or tag says."""
+    try:
+        return _yaml().load(text)
+    except (TypeError, AttributeError, LookupError) as error:  # the library's own answer to a tag that does not fit
+        raise ValueError("a tag does not fit its value") from error
+
+
 def _plain(node: Any, place: Place, lines: dict[Place, int], seen: list[int], source: str) -> Any:
     """Plain dicts, lists and scalars of a loaded tree, noting the line of each place on the way."""
     seen[0] += 1
@@ -135,7 +143,7 @@ def _apply(tree: dict[str, Any], override: str) -> Place:
             hint="for example: --set training.learning_rate=2e-5",
         )
     try:
-        value = _plain(_yaml().load(text), (), {}, [0], "--set")
+        value = _plain(_load(text), (), {}, [0], "--set")
     except (YAMLError, ValueError, RecursionError) as error:
         raise RecipeError("recipe/bad-override", f"{excerpt(text)!r} is not a value", where="--set") from error
     node = tree

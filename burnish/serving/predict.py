@@ -87,6 +87,6 @@ class Predictor:
 
 def _readable(value: object, kind: type) -> bool:
     """Whether a value is of its column's kind; a text must say something and be Unicode (no half surrogate pairs)."""
-    if not isinstance(value, kind) or not isinstance(value, str):
-        return isinstance(value, kind)
-    return bool(value.strip()) and not any("\ud800" <= character <= "\udfff" for character in value)
+    if kind is str and isinstance(value, str):
+        return bool(value.strip()) and not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, kind)

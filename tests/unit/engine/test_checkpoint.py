@@ -57,7 +57,6 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-
 def test_moments_come_back_exactly_and_go_on_to_the_same_bits(tmp_path: Path) -> None:
     straight, optimizer, _ = trained(5)
     learn(straight, optimizer, 3)
@@ -86,7 +85,8 @@ def test_every_generator_goes_on_where_it_was(tmp_path: Path) -> None:
     path = save(tmp_path, 1)
 
     def draws() -> list[float]:
-        return [float(torch.rand(())), random.random(), random.gauss(0, 1), np.random.standard_normal(), np.random.rand()]
+        of_numpy = [np.random.standard_normal(), np.random.rand()]
+        return [float(torch.rand(())), random.random(), random.gauss(0, 1), *of_numpy]
 
     expected = draws()
     draws()
@@ -154,7 +154,9 @@ def test_leftovers_of_a_killed_process_go_away(tmp_path: Path) -> None:
         (9, 2, 9, [2, 9]),
     ],
 )
-def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path, step: int, keep: int, best: int, kept: list[int]) -> None:
+def test_pruning_keeps_the_newest_and_the_best(
+    tmp_path: Path, step: int, keep: int, best: int, kept: list[int]
+) -> None:
     for number in (1, 2, 9, 10, 11):
         save(tmp_path, number)
     prune_checkpoints(tmp_path, step=step, keep=keep, best_step=best)

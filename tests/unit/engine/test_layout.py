@@ -64,9 +64,7 @@ def _no_gradients(single_thread: None) -> Iterator[None]:
 
 def hidden(model: nn.Module, rows: Sequence[Encoded], choice: LayoutChoice) -> list[Tensor]:
     """The states of each row."""
-    batch = LaidOut(
-        rows, range(len(rows)), padded=choice.padded, device=CPU, position_offset=choice.position_offset
-    )
+    batch = LaidOut(rows, range(len(rows)), padded=choice.padded, device=CPU, position_offset=choice.position_offset)
     return list(torch.split(batch.hidden(model), [row.length for row in rows]))
 
 

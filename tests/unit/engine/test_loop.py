@@ -224,9 +224,7 @@ def test_the_average_is_judged_and_kept_and_the_weights_go_on(make_training: Mak
     judge = Scripted((0.9, 1.0), (0.8, 1.0), (0.7, 1.0))
     training = make_training(tmp_path / "a", validate=judge, average_decay=0.9, patience=5)
     training.run()
-    seldom = make_training(
-        tmp_path / "b", validate=Scripted((0.9, 1.0)), average_decay=0.9, evaluate_every_steps=18
-    )
+    seldom = make_training(tmp_path / "b", validate=Scripted((0.9, 1.0)), average_decay=0.9, evaluate_every_steps=18)
     seldom.run()
     last = [read_checkpoint(tmp_path / name / "checkpoints" / "step-18").weights for name in ("a", "b")]
     assert all(torch.equal(last[0][name], last[1][name]) for name in last[0])
@@ -239,9 +237,7 @@ def test_the_average_is_judged_and_kept_and_the_weights_go_on(make_training: Mak
 
 def test_the_newest_and_the_best_checkpoint_stay(make_training: Make, tmp_path: Path) -> None:
     judge = Scripted((0.9, 1.0), *[(0.5, 1.0)] * 5)
-    training = make_training(
-        tmp_path, epochs=6, patience=9, validate=judge, checkpoint={"keep": 2, "every_steps": 4}
-    )
+    training = make_training(tmp_path, epochs=6, patience=9, validate=judge, checkpoint={"keep": 2, "every_steps": 4})
     training.run()
     assert saved_steps(tmp_path) == [6, 32, 36]
 

@@ -233,9 +233,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("keep", "name"), [(1, "weights.safetensors"), (2, "state.json")])
-def test_a_damaged_newest_checkpoint_is_passed_over(
-    make_training: Make, tmp_path: Path, name: str, keep: int
-) -> None:
+def test_a_damaged_newest_checkpoint_is_passed_over(make_training: Make, tmp_path: Path, name: str, keep: int) -> None:
     settings = {**SETTINGS, "checkpoint": {"every_steps": 4, "keep": keep}}
     wanted = ending(make_training(tmp_path / "straight", **settings))
     with pytest.raises(Killed):
@@ -253,11 +251,11 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
 def test_a_damaged_checkpoint_does_not_push_out_a_good_one(make_training: Make, tmp_path: Path) -> None:
     """Killed a second time before it reaches the damaged one's step, a run goes on from what it saved since."""
 
-
     def judge(_: nn.Module) -> dict[str, float]:
         return {"accuracy": 0.5, "loss": 1.0}  # the first one stays the best
 
-    settings = {"checkpoint": {"every_steps": 1, "keep": 1}, "validate": judge, "patience": 9, "evaluate_every_steps": 2, "max_steps": 8}
+    settings: dict[str, Any] = {"checkpoint": {"every_steps": 1, "keep": 1}, "max_steps": 8}
+    settings |= {"validate": judge, "patience": 9, "evaluate_every_steps": 2}
     wanted = ending(make_training(tmp_path / "straight", **settings))
     with pytest.raises(Killed):
         make_training(tmp_path / "run", progress=Told(8, kill), **settings).run()
@@ -271,9 +269,7 @@ def test_a_damaged_checkpoint_does_not_push_out_a_good_one(make_training: Make, 
     assert_same(found, wanted)
 
 
-def test_without_any_usable_checkpoint_a_run_starts_afresh(
-    make_training: Make, straight: Any, tmp_path: Path
-) -> None:
+def test_without_any_usable_checkpoint_a_run_starts_afresh(make_training: Make, straight: Any, tmp_path: Path) -> None:
     wanted = straight("lora")
     with pytest.raises(Killed):
         make_training(tmp_path / "run", progress=Told(5, kill), **SETTINGS, **KINDS["lora"]()).run()

@@ -32,9 +32,7 @@ def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_each_row_gets_its_own_prediction_in_order(make_classifier: Make, make_rows: Make, concatenated: bool) -> None:
     task, model = make_classifier(classes=3)
     rows = make_rows(np.random.default_rng(0).integers(1, 20, size=25).tolist(), classes=3)
-    alone = [
-        predict_rows(task, model, [row], layout=PADDED, precision=FP32, device=CPU)[0] for row in rows
-    ]
+    alone = [predict_rows(task, model, [row], layout=PADDED, precision=FP32, device=CPU)[0] for row in rows]
     layout = choose_layout(model.encoder, rows, device=CPU) if concatenated else PADDED
     together = predict_rows(task, model, rows, layout=layout, precision=FP32, device=CPU)
     assert [p["label"] for p in together] == [p["label"] for p in alone]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,7 @@ def test_pieces_keep_order_rows_and_limit(lengths: list[int], limit: int) -> Non
     pieces = micro_batches(rows, lengths, max_tokens=limit)
     assert [row for piece in pieces for row in piece] == rows
     assert all(sum(lengths[i] for i in piece) <= limit or len(piece) == 1 for piece in pieces)
-    for before, after in zip(pieces, pieces[1:], strict=False):  # and no piece is smaller than it need be
+    for before, after in itertools.pairwise(pieces):  # and no piece is smaller than it need be
         assert sum(lengths[i] for i in before) + lengths[after[0]] > limit
 
 

@@ -84,8 +84,8 @@ def test_the_path_is_left_once_it_stops_getting_better() -> None:
         return next(scores)
 
     probe = choose_probe(features, targets, features, targets, score)
-    assert PATIENCE == 3
-    assert len(seen) == 5  # best, equal, worse, worse: left before the last
+    assert PATIENCE == 2
+    assert len(seen) == 4  # better, best, equal, worse: left before the fifth
     assert probe.validation_score == 0.9
     assert probe.l2 == pytest.approx((features**2).sum(axis=1).mean() / (0.3 * 30))  # the first of the two equal ones
 

@@ -110,9 +110,7 @@ def test_code_that_comes_with_a_model_is_refused(folder: Path, trick: str) -> No
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "flash_attention_2", None])
 def test_attention_of_transformers_itself_is_no_code(folder: Path, implementation: str | None) -> None:
-    write_json(
-        folder / "config.json", {"model_type": "bert", "_attn_implementation": implementation, "auto_map": None}
-    )
+    write_json(folder / "config.json", {"model_type": "bert", "_attn_implementation": implementation, "auto_map": None})
     assert inspect_model_folder(folder).parameters == 10
 
 
@@ -161,13 +159,11 @@ def test_links_of_a_hub_cache_lead_to_its_blobs(folder: Path) -> None:
 
 def test_an_index_with_shards(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
-    write_json(
-        folder / "model.safetensors.index.json", {"weight_map": {"a": "model-00001-of-00001.safetensors"}}
-    )
+    write_json(folder / "model.safetensors.index.json", {"weight_map": {"a": "model-00001-of-00001.safetensors"}})
     assert inspect_model_folder(folder).weight_files == ("model-00001-of-00001.safetensors",)
 
 
-@pytest.mark.parametrize("shard", ["../x.safetensors", "/x.safetensors", "..\\x.safetensors", ".x.safetensors", "x.bin"])
+@pytest.mark.parametrize("shard", [f"{way}x.safetensors" for way in ("../", "/", "..\\", ".")] + ["x.bin"])
 def test_an_index_that_points_outside(folder: Path, shard: str) -> None:
     (folder.parent / "x.safetensors").write_bytes(safetensors({}))
     path = folder / "model.safetensors.index.json"
@@ -258,7 +254,7 @@ HEADERS: dict[str, bytes] = {
     "overlapping tensors": safetensors({"a": tensor(0, 4), "b": tensor(2, 6)}, bytes(6)),
     "the same span twice": safetensors({"a": tensor(0, 4), "b": tensor(0, 4)}, bytes(4)),
     "data cut off": safetensors({"a": tensor(0, 4)}, bytes(3)),
-    "number too long to read": safetensors(b'{"a": {"shape": [' + b"9" * 10_000 + b'], "data_offsets": [0, 4]}}', bytes(4)),
+    "number too long to read": safetensors(b'{"a": {"data_offsets": [0, ' + b"9" * 10_000 + b"]}}", bytes(4)),
     "product too long to compute": safetensors({"a": tensor(0, 4, *[10**18] * 100_000)}, bytes(4)),
 }
 

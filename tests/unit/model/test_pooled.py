@@ -16,10 +16,8 @@ from burnish.model.pooled import SCALE, LinearHead, PooledClassifier, PooledEnco
 class Given:
     """A batch of two segments with three tokens in all, and the states of its tokens."""
 
-    hidden_TD = torch.tensor([[3.0, 0.0], [1.0, 4.0], [0.0, 5.0]], dtype=torch.float64)
-
     def hidden(self, _: nn.Module) -> Tensor:
-        return self.hidden_TD
+        return torch.tensor([[3.0, 0.0], [1.0, 4.0], [0.0, 5.0]], dtype=torch.float64)
 
     def mean(self, hidden_TD: Tensor) -> Tensor:
         return torch.stack([hidden_TD[:2].mean(0), hidden_TD[2]])

@@ -10,9 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from burnish.errors import RecipeError
-from burnish.method import FullOptions, HeadOptions, LoraOptions
+from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text
-from burnish.recipe.schema import Recipe
 
 CODES = {"recipe/bad-yaml", "recipe/invalid", "recipe/bad-override"}
 PIECES = [
@@ -33,12 +32,13 @@ def read_anything(place: Path, content: bytes, *overrides: str) -> None:
     try:
         recipe = read_recipe(place, overrides)
     except RecipeError as error:
-        assert error.code in CODES
-        assert str(error.where).startswith((str(place), "--set"))
-        assert str(error).isprintable() or "\n" in str(error)
+        refused = error
     else:
-        assert isinstance(recipe, Recipe)
         recipe_text(recipe)
+        return
+    assert refused.code in CODES
+    assert str(refused.where).startswith((str(place), "--set"))
+    assert all(line.isprintable() for line in str(refused).split("\n"))
 
 
 @given(content=st.binary(max_size=200))
@@ -62,14 +62,13 @@ def test_any_override(place: Path, pieces: list[str]) -> None:
     read_anything(place, b"data: {train: a.csv}\n", text)
 
 
-words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(
-    ["no", "null", "~", "1e5", "0x1f", "2001-01-01", " a ", "a: b", "#a", "- a", "'", '"', "\n", "a\nb\n", "<<", "=", "é"]
-)
+ODD = ["no", "null", "~", "1e5", "0x1f", "2001-01-01", " a ", "a: b", "#a", "- a", "'", '"', "\n", "a\nb\n", "<<", "="]
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(ODD)
 methods: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.just(HeadOptions()),
     st.just(FullOptions()),
-    st.builds(LoraOptions, rank=st.integers(1, 1024), target_modules=st.none() | st.lists(words, max_size=3).map(tuple)),
+    st.builds(LoraOptions, rank=st.integers(1, 1024), target_modules=st.none() | st.tuples(words)),
 )
 
 

@@ -27,9 +27,11 @@ def test_every_type_and_shape_comes_back_bit_for_bit(tmp_path: Path) -> None:
     for name, tensor in tensors.items():
         assert loaded[name].dtype == tensor.dtype
         assert loaded[name].shape == tensor.shape
-        assert loaded[name].numpy(force=True).tobytes() == tensor.numpy(force=True).tobytes() if (
-            tensor.dtype != torch.bfloat16
-        ) else torch.equal(loaded[name], tensor)
+        assert (
+            loaded[name].numpy(force=True).tobytes() == tensor.numpy(force=True).tobytes()
+            if (tensor.dtype != torch.bfloat16)
+            else torch.equal(loaded[name], tensor)
+        )
     with safe_open(tmp_path / "a.safetensors", "pt") as stream:
         assert stream.metadata() == {"format": "pt", "step": "7"}
 

@@ -72,7 +72,8 @@ def test_a_row_without_a_label_can_be_predicted(task: TextClassification) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "kept", "lost"), [(6, 6, 0), (7, 6, 1), (20, 6, 14), (200, 6, 194)]  # 8 tokens less [CLS] and [SEP]
+    ("words", "kept", "lost"),
+    [(6, 6, 0), (7, 6, 1), (20, 6, 14), (200, 6, 194)],  # 8 tokens less [CLS] and [SEP]
 )
 def test_what_does_not_fit_is_cut_at_the_end_and_counted(
     task: TextClassification, words: int, kept: int, lost: int
