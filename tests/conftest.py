@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 # Read by the libraries when they are first imported.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -29,6 +30,10 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = ("card", "cash", "late", "lost", "money", "my", "refund", "the", "transfer", "where")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
 VOCABULARY = (*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS))
+
+# No deadline: a machine that is busy with something else is no mistake of ours.
+hypothesis.settings.register_profile("burnish", deadline=None)
+hypothesis.settings.load_profile("burnish")
 
 MakeBase = Callable[..., Path]
 MakeRows = Callable[..., list[Encoded]]

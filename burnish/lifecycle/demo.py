@@ -25,7 +25,7 @@ def demo_recipe() -> Recipe:
             "columns": {"text": "message", "label": "next_action"},
         },
         "method": "full",
-        "training": {"epochs": 2, "evaluate_every_steps": 36},
+        "training": {"epochs": 2, "evaluate_every_steps": 48},
         "evaluation": {"goals": ["macro-f1 >= 0.85", "recall[support] >= 0.90"]},
     }
     return build_recipe(tree, source="the demo's recipe")

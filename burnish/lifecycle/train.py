@@ -342,7 +342,8 @@ def _quietly(action: Callable[[], None]) -> None:
 
 
 def _new_id(source: str | Path | Recipe) -> str:
-    stem = source.data.train_files[0] if isinstance(source, Recipe) else str(source)
-    name = re.sub(r"[^a-z0-9]+", "-", Path(stem).stem.lower()).strip("-")[:40] or "run"
+    path = Path(source.data.train_files[0] if isinstance(source, Recipe) else source)
+    telling = path.resolve().parent.name if path.stem in ("train", "recipe") else path.stem
+    name = re.sub(r"[^a-z0-9]+", "-", telling.lower()).strip("-")[:40] or "run"
     moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     return f"{name}-{moment}-{secrets.token_hex(2)}"

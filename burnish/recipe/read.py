@@ -47,7 +47,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
         reason = getattr(error, "problem", None) or "not valid YAML"
-        raise RecipeError("recipe/bad-yaml", str(reason), where=f"{path}:{line}") from error
+        raise RecipeError("recipe/bad-yaml", excerpt(str(reason), 200), where=f"{path}:{line}") from error
     except RecursionError as error:
         raise RecipeError("recipe/bad-yaml", "nested too deeply", where=str(path)) from error
     except ValueError as error:  # a date, number or character that does not exist
@@ -92,8 +92,16 @@ def _yaml() -> YAML:
     yaml = YAML(typ="rt", pure=True)
     yaml.default_flow_style = False
     yaml.width = 120
+    yaml.composer.warn_double_anchors = False  # the later one counts, as YAML says
     yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(str, _text)
     return yaml
+
+
+def _text(representer: Any, text: str) -> Any:
+    """Text as a scalar; U+0085 is a line break to YAML unless it is escaped."""
+    style = '"' if "\x85" in text else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _load(text: str) -> Any:
@@ -109,17 +117,17 @@ def _plain(node: Any, place: Place, lines: dict[Place, int], seen: list[int], so
     seen[0] += 1
     if seen[0] > MAX_NODES:
         raise RecipeError("recipe/bad-yaml", f"more than {MAX_NODES:,} values", where=source)
-    position = getattr(node, "lc", None)
+    known = getattr(getattr(node, "lc", None), "data", None) or {}  # no line for keys that were merged in with <<
     if isinstance(node, Mapping):
         result = {}
         for key, child in node.items():
             inner = (*place, str(key))
-            lines[inner] = position.key(key)[0] + 1 if position is not None and position.data else 1
+            lines[inner] = known[key][0] + 1 if key in known else lines.get(place, 1)
             result[str(key)] = _plain(child, inner, lines, seen, source)
         return result
     if isinstance(node, list):
         for index in range(len(node)):
-            lines[(*place, index)] = position.item(index)[0] + 1 if position is not None and position.data else 1
+            lines[(*place, index)] = known[index][0] + 1 if index in known else lines.get(place, 1)
         return [_plain(child, (*place, index), lines, seen, source) for index, child in enumerate(node)]
     if isinstance(node, bool) or node is None:
         return node
@@ -162,7 +170,7 @@ def _describe(
 ) -> tuple[Place, str]:
     """Place and sentence of one validation problem, with the nearest known key for an unknown one."""
     place = tuple(part for part in location if part not in BRANCHES or part in tree)
-    dotted = ".".join(map(str, place))
+    dotted = excerpt(".".join(map(str, place)), 120)
     if kind == "extra_forbidden":
         known = _fields_at(place[:-1], tree)
         close = nearest(str(place[-1]), known)

@@ -20,6 +20,7 @@ from typing import Any
 from torch import nn
 
 from burnish.errors import ModelError
+from burnish.method.lora import Lora
 from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier
@@ -68,13 +69,20 @@ class PackagedClassifier:
 def save_classifier(
     target: Path, model: PooledClassifier, *, base: Base, labels: Sequence[str], method: str, task: str
 ) -> None:
-    """Publishes the tuned model as `target`, complete with a manifest of its files."""
+    """Publishes the tuned model as `target`, complete with a manifest of its files.
+
+    An adapter that was trained on top of another adapter is merged: one adapter alone would have no plain base to lie on.
+    """
     head_type = type(model.head)
+    adapter = method == "lora" and base.adapter is None
+    if method == "lora" and not adapter:
+        Lora().merge(model)
     description = {
         "format": 1,
         "task": task,
         "labels": list(labels),
         "method": method,
+        "adapter": adapter,
         "max_length": base.max_length,
         "base": base.describe() | {"folder": str(base.folder.resolve())},
         "head": "linear" if head_type is LinearHead else f"{head_type.__module__}:{head_type.__qualname__}",
@@ -83,7 +91,7 @@ def save_classifier(
     with published_folder(target) as folder:
         encoder.save_pretrained(folder, safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
-        head = model.head.plain() if isinstance(model.head, LinearHead) else model.head.state_dict()
+        head = model.head.plain() if type(model.head) is LinearHead else model.head.state_dict()
         save_tensors(folder / "head.safetensors", head)
         for name in TOKENIZER_FILES:
             if (base.folder / name).is_file():
@@ -124,7 +132,15 @@ def load_classifier(
         )
     else:
         module = head(description["base"]["width"], len(description["labels"]))
-        module.load_state_dict(plain)
+        try:
+            module.load_state_dict(plain)
+        except RuntimeError as error:
+            raise ModelError(
+                "model/own-head",
+                f"the given head does not fit the stored one, {description['head']}",
+                where=str(folder),
+                hint="give the head that the model was trained with: burnish.load(run, head=YourHead)",
+            ) from error
     model = PooledClassifier(encoder, module, pooling=base.pooling, normalize=base.normalize)
     return PackagedClassifier(model.eval(), description, base)
 
@@ -134,7 +150,7 @@ def use_without_burnish(description: Mapping[str, Any]) -> str:
     base = description["base"]
     if description["head"] != "linear":
         return "# Without burnish\n\nThis model has its own head; its weights are in head.safetensors.\n"
-    opening = _LORA.format(base=base["folder"]) if description["method"] == "lora" else _FULL
+    opening = _LORA.format(base=base["folder"]) if description["adapter"] else _FULL
     pool = _POOL[base["pooling"]]
     if base["normalize"]:
         pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from burnish.errors import RecipeError
@@ -72,6 +72,7 @@ methods: st.SearchStrategy[Any] = st.one_of(
 )
 
 
+@settings(max_examples=30)  # of 40 milliseconds each
 @given(
     train=words | st.lists(words, min_size=1, max_size=3),
     labels=st.dictionaries(words, words, max_size=3),

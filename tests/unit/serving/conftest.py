@@ -1,0 +1,47 @@
+"""Tuned classifiers in their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from burnish.method.build import METHODS
+from burnish.model.load import find_base, load_encoder
+from burnish.model.options import ModelOptions
+from burnish.model.pooled import SCALE, LinearHead, PooledClassifier
+from burnish.serving.package import save_classifier
+
+LABELS = ("cancel", "refund", "upgrade")
+
+
+@pytest.fixture(scope="session")
+def tuned(sentence_base: Path) -> Callable[..., PooledClassifier]:
+    """Saves a classifier whose learned weights were moved at random, and gives it as it was in memory."""
+
+    def make(
+        final: Path,
+        *,
+        method: str = "full",
+        folder: str | Path | None = None,
+        runs: Path = Path("absent"),
+        head: Any = None,
+        max_length: int | None = None,
+    ) -> PooledClassifier:
+        options = ModelOptions(base=str(folder or sentence_base), max_length=max_length)
+        base = find_base(options, recipe_folder=Path(), runs=runs)
+        torch.manual_seed(3)
+        head = head or LinearHead(base.width, len(LABELS), scale=SCALE if base.normalize else 1.0)
+        model: Any = PooledClassifier(load_encoder(base), head, pooling=base.pooling, normalize=base.normalize)
+        chosen = METHODS[method]()
+        model = chosen.attach(model)
+        with torch.no_grad():
+            for weight in chosen.trainable(model).values():
+                weight.add_(0.1 * torch.randn(weight.shape))
+        save_classifier(final, model, base=base, labels=LABELS, method=method, task="text-classification")
+        return model.eval()  # type: ignore[no-any-return]
+
+    return make

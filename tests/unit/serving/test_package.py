@@ -1,0 +1,236 @@
+"""The tuned model as a folder: it comes back with the same logits, in burnish and without it, or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from burnish.engine.layout import LaidOut
+from burnish.errors import DamagedStoreError, ModelError
+from burnish.model.pooled import LinearHead, PooledClassifier
+from burnish.serving.package import load_classifier
+from burnish.serving.predict import Predictor
+from burnish.storage.durable import damage_of, published_folder
+from burnish.storage.tensors import load_tensors
+
+Tune = Callable[..., PooledClassifier]
+MakeRows = Callable[..., Any]
+ABSENT = Path("absent")
+TEXTS = [f"{first} {second} card?" for first in ("where", "my", "late", "lost", "the") for second in
+         ("cash", "refund", "money", "transfer")]
+
+
+def logits(model: nn.Module, make_rows: MakeRows) -> Tensor:
+    rows = LaidOut(make_rows([5, 3, 9, 4]), range(4), padded=True, device=torch.device("cpu"))
+    with torch.no_grad():
+        return model(rows)  # type: ignore[no-any-return]
+
+
+def refusal(final: Path, runs: Path = ABSENT, **given: Any) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        load_classifier(final, runs=runs, **given)
+    return caught.value
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "head"])
+def test_a_model_comes_back_with_the_same_logits(tuned: Tune, tmp_path: Path, make_rows: MakeRows, method: str) -> None:
+    model = tuned(tmp_path / "final", method=method)
+    package = load_classifier(tmp_path / "final", runs=ABSENT)
+    # float32: the scale of 20 and the update of an adapter are multiplied in before or after the sums
+    assert torch.allclose(logits(package.model, make_rows), logits(model, make_rows), atol=1e-3)
+    assert not package.model.training
+    assert package.description["labels"] == ["cancel", "refund", "upgrade"]
+    assert package.description["method"] == method
+    assert (package.base.pooling, package.base.normalize) == ("mean", True)
+
+
+@pytest.mark.parametrize(
+    ("method", "weights"),
+    [
+        ("full", {"config.json", "model.safetensors"}),
+        ("head", {"config.json", "model.safetensors"}),
+        ("lora", {"adapter_config.json", "adapter_model.safetensors"}),
+    ],
+)
+def test_what_lies_in_the_folder(tuned: Tune, tmp_path: Path, method: str, weights: set[str]) -> None:
+    final = tmp_path / "final"
+    tuned(final, method=method)
+    common = {"model.json", "head.safetensors", "tokenizer.json", "tokenizer_config.json", "USE.md", "files.json"}
+    assert {path.name for path in final.iterdir()} == weights | common
+    assert damage_of(final) is None
+    assert set(json.loads((final / "files.json").read_text())) == (weights | common) - {"files.json"}
+    assert {path.suffix for path in final.iterdir()} == {".json", ".safetensors", ".md"}
+
+
+def test_the_head_is_stored_plain(tuned: Tune, tmp_path: Path) -> None:
+    """logits = pooled @ weight.T + bias, without a scale to know of."""
+    model = tuned(tmp_path / "final")
+    assert isinstance(model.head, LinearHead)
+    stored = load_tensors(tmp_path / "final" / "head.safetensors")
+    assert {name: tuple(t.shape) for name, t in stored.items()} == {"weight": (3, 16), "bias": (3,)}
+    assert torch.equal(stored["weight"], model.head.linear.weight * model.head.scale)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "head.safetensors", "model.json", "tokenizer.json", "files.json"])
+def test_one_flipped_bit_is_refused(tuned: Tune, tmp_path: Path, name: str) -> None:
+    final = tmp_path / "final"
+    tuned(final)
+    data = bytearray((final / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (final / name).write_bytes(data)
+    for opening in (lambda: load_classifier(final, runs=ABSENT), lambda: Predictor(final, runs=ABSENT)):
+        with pytest.raises(DamagedStoreError) as caught:
+            opening()
+        assert (caught.value.code, caught.value.exit_code) == ("storage/damaged", 6)
+        assert caught.value.where == str(final)
+        assert name in caught.value.message
+
+
+def test_an_adapter_on_another_base_is_refused(
+    tuned: Tune, tmp_path: Path, make_base: Callable[..., Path]
+) -> None:
+    base = make_base(pooling="mean", normalize=True)
+    tuned(tmp_path / "final", method="lora", folder=base)
+    shutil.copyfile(make_base(seed=9) / "model.safetensors", base / "model.safetensors")
+    error = refusal(tmp_path / "final")
+    assert error.code == "model/other-base"
+    assert error.where == str(base)
+    assert "put the original base back" in str(error.hint)
+
+
+def test_an_adapter_whose_base_is_gone(tuned: Tune, tmp_path: Path, make_base: Callable[..., Path]) -> None:
+    base = make_base(pooling="mean", normalize=True)
+    tuned(tmp_path / "final", method="lora", folder=base)
+    shutil.rmtree(base)
+    error = refusal(tmp_path / "final")
+    assert error.code == "model/unknown-base"
+    assert str(base) in error.message
+
+
+def test_a_full_model_needs_its_base_no_more(tuned: Tune, tmp_path: Path, make_base: Callable[..., Path]) -> None:
+    base = make_base(pooling="first")
+    tuned(tmp_path / "final", folder=base)
+    shutil.rmtree(base)
+    package = load_classifier(tmp_path / "final", runs=ABSENT)
+    assert (package.base.pooling, package.base.normalize) == ("first", False)
+
+
+@pytest.mark.parametrize("second", ["lora", "full"])
+def test_a_tuned_model_is_tuned_again(tuned: Tune, tmp_path: Path, make_rows: MakeRows, second: str) -> None:
+    """An earlier LoRA run as base: its adapter is below the new one, and is not lost."""
+    runs = tmp_path / "runs"
+    tuned(runs / "first" / "final", method="lora")
+    model = tuned(runs / "second" / "final", method=second, folder="first", runs=runs)
+    package = load_classifier(runs / "second" / "final", runs=runs)
+    # float32: see above
+    assert torch.allclose(logits(package.model, make_rows), logits(model, make_rows), atol=1e-3)
+    assert package.description["base"]["name"] == "first"
+    shutil.rmtree(runs / "first")  # and it is whole without the run it came from
+    again = load_classifier(runs / "second" / "final", runs=runs)
+    assert torch.equal(logits(again.model, make_rows), logits(package.model, make_rows))
+
+
+class Wide(nn.Module):
+    """A head of one's own."""
+
+    def __init__(self, width: int, classes: int, hidden: int = 8) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+    def forward(self, pooled_BD: Tensor) -> Tensor:
+        return self.layers(pooled_BD)  # type: ignore[no-any-return]
+
+
+class Linear(LinearHead):
+    """A head of one's own that is nearly ours."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width, classes, scale=3.0)
+
+
+@pytest.mark.parametrize("own", [Wide, Linear])
+def test_ones_own_head_comes_back_when_it_is_given_again(
+    tuned: Tune, tmp_path: Path, make_rows: MakeRows, own: Callable[[int, int], nn.Module]
+) -> None:
+    model = tuned(tmp_path / "final", head=own(16, 3))
+    package = load_classifier(tmp_path / "final", runs=ABSENT, head=own)
+    assert torch.equal(logits(package.model, make_rows), logits(model, make_rows))
+    error = refusal(tmp_path / "final")
+    assert error.code == "model/own-head"
+    assert own.__qualname__ in error.message  # type: ignore[attr-defined]
+    assert "burnish.load(run, head=YourHead)" in str(error.hint)
+
+
+def test_another_head_than_the_stored_one(tuned: Tune, tmp_path: Path) -> None:
+    tuned(tmp_path / "final", head=Wide(16, 3))
+    error = refusal(tmp_path / "final", head=lambda width, classes: Wide(width, classes, hidden=9))
+    assert error.code == "model/own-head"
+    assert error.where == str(tmp_path / "final")
+
+
+def test_an_attempt_to_save_that_dies_leaves_the_old_model(
+    tuned: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = tmp_path / "final"
+    tuned(final)
+    before = (final / "files.json").read_bytes()
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("burnish.serving.package.save_tensors", die)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(final, method="head")
+    assert (final / "files.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def script_of(final: Path, texts: list[str]) -> str:
+    """The script of USE.md, reading these texts."""
+    blocks = re.findall(r"```python\n(.*?)```", (final / "USE.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    assert blocks[0].count('["your text here"]') == 1
+    return str(blocks[0]).replace('["your text here"]', json.dumps(texts))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "pooling", "normalize"), [("full", "mean", True), ("lora", "first", False), ("full", "last", True)]
+)
+def test_the_script_of_use_md_gives_the_same_labels(
+    tuned: Tune, tmp_path: Path, make_base: Callable[..., Path], method: str, pooling: str, normalize: bool
+) -> None:
+    """Run as a reader would, beside the folder, with nothing of burnish to be found."""
+    final = tmp_path / "final"
+    tuned(final, method=method, folder=make_base(pooling=pooling, normalize=normalize))
+    ours = [row["label"] for row in Predictor(final, runs=ABSENT).predict(TEXTS)]
+    script = f"import sys; sys.modules['burnish'] = None\n{script_of(final, TEXTS)}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == str(ours)
+    assert len(ours) == 20
+
+
+def test_a_model_with_its_own_head_does_not_promise_a_script(tuned: Tune, tmp_path: Path) -> None:
+    tuned(tmp_path / "final", head=Wide(16, 3))
+    text = (tmp_path / "final" / "USE.md").read_text()
+    assert "```" not in text
+    assert "head.safetensors" in text
+
+
+def test_a_folder_is_not_a_model_because_it_is_undamaged(tmp_path: Path) -> None:
+    with published_folder(tmp_path / "final") as folder:
+        (folder / "model.json").write_text(json.dumps({"base": {"name": "x", "folder": "x"}, "max_length": 8}))
+    assert refusal(tmp_path / "final").code == "model/not-a-model"
