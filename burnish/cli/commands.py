@@ -129,7 +129,7 @@ def runs(options: argparse.Namespace) -> int:
     if options.run:
         folder = find_run(options.run, settings().runs)
         if options.json:
-            evaluation = json.loads(folder.evaluation.read_text("utf-8")) if folder.evaluation.exists() else None
+            evaluation = folder.content(folder.evaluation) if folder.evaluation.exists() else None
             _print_json({"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation})
         else:
             print(show_run(folder))

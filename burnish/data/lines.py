@@ -166,7 +166,8 @@ def _missing(path: Path, name: str) -> DataReadError:
     except OSError:
         return DataReadError("data/missing-file", "does not exist, nor does its folder", where=name)
     close = nearest(path.name, siblings)
-    hint = f'did you mean "{Path(name).with_name(close)}"?' if close else "check the path; paths in a recipe start at its folder"
+    advice = "check the path; paths in a recipe start at its folder"
+    hint = f'did you mean "{Path(name).with_name(close)}"?' if close else advice
     return DataReadError("data/missing-file", "does not exist", where=name, hint=hint)
 
 

@@ -13,7 +13,9 @@ from burnish.lifecycle.train import recipe_of, task_class
 from burnish.storage.durable import make_folder, write_text
 from burnish.types import Split
 
+SCHEMA = Path(__file__).parents[1] / "recipe" / "recipe.schema.json"
 TEMPLATE = """\
+# yaml-language-server: $schema={schema}
 # Recipe for burnish: only `data` is needed, everything else shows what would be chosen anyway.
 # Check the data:  burnish check {name}
 # Train and judge: burnish train {name}
@@ -60,6 +62,7 @@ def write_recipe(data: Path, output: Path) -> dict[str, Any]:
     rows = len(prepared.splits[Split.TRAIN])
     decided, _ = decide_metric(recipe, counts)
     text = TEMPLATE.format(
+        schema=SCHEMA,
         name=output.name,
         train=json.dumps(_relative(data, output.parent)),
         text=json.dumps(prepared.columns["text"]),

@@ -7,12 +7,12 @@ is looked at often stops being one.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from burnish.data.clean import to_examples
+from burnish.data.clean import check_bad_rows, to_examples
+from burnish.data.columns import check_columns
 from burnish.data.deduplicate import leakage
 from burnish.data.prepare import PreparedData, prepare
 from burnish.data.source import inspect_source, read_source
@@ -82,8 +82,7 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     if data is None:
         judge_run(folder, bench, runs=runs)
         publish_report(folder)
-        content: dict[str, Any] = json.loads(folder.evaluation.read_text(encoding="utf-8"))
-        return content
+        return folder.content(folder.evaluation)
     evaluation, _, _ = _judge(folder, bench, runs)
     return evaluation | {"split": data}
 
@@ -157,15 +156,21 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
     """The same data with the rows of another file as test rows.
 
     Raises:
-        DataProblemError: [data/unknown-label] naming the first row; [data/nothing-new] when no row is left.
+        DataReadError: [data/unknown-column] when the file lacks a column of the run.
+        DataProblemError: [data/too-many-bad-rows]; [data/unknown-label] naming the first row; [data/nothing-new]
+            when no row is left.
     """
     shape = inspect_source(path, recipe.data)
+    check_columns(shape, prepared.columns)
     wanted = task_class(recipe).columns
     read = to_examples(read_source(path, shape, recipe.data), prepared.columns, wanted, recipe.data)
     items = list(read)
     rows = [item for item in items if not isinstance(item, Problem)]
-    if len(rows) < len(items):
-        progress.warn(f"{len(items) - len(rows)} rows of {path} cannot be judged and are left out")
+    refused = [item for item in items if isinstance(item, Problem)]
+    check_bad_rows(refused, len(items), recipe.data.max_bad_ratio)
+    if refused:
+        first = f"{refused[0].origin}: {refused[0].reason}"
+        progress.warn(f"{len(refused)} rows of {path} cannot be judged and are left out, first {first}")
     for example in rows:
         label = str(example.row["label"])
         if label not in prepared.labels:
@@ -191,4 +196,4 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
 def _opened_before(folder: RunFolder) -> int:
     if not folder.evaluation.is_file():
         return 0
-    return int(json.loads(folder.evaluation.read_text(encoding="utf-8")).get("opened", 0))
+    return int(folder.content(folder.evaluation).get("opened", 0))

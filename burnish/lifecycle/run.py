@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +61,7 @@ class Run:
                 where=str(self.path),
                 hint=f"go on with: burnish resume {self.path}",
             )
-        content: dict[str, Any] = json.loads(self.folder.evaluation.read_text(encoding="utf-8"))
-        return content
+        return self.folder.content(self.folder.evaluation)
 
     @property
     def verdict(self) -> dict[str, Any]:
@@ -84,13 +82,7 @@ class Run:
         from burnish.recipe.read import read_recipe
         from burnish.serving.predict import Predictor
 
-        if not self.folder.final.is_dir():
-            raise RunError(
-                "run/not-finished",
-                f'this run is "{self.status}" and has no model yet',
-                where=str(self.path),
-                hint=f"go on with: burnish resume {self.path}",
-            )
+        self.require_model()
         if self._predictor is None:
             if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
                 raise RunError(
@@ -102,3 +94,13 @@ class Run:
             task = self.own.task or task_class(read_recipe(self.folder.recipe))
             self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.own.head, task=task)
         return self._predictor.predict(texts)
+
+    def require_model(self) -> None:
+        """Raises RunError [run/not-finished] when the run has not come to its model."""
+        if not self.folder.final.is_dir():
+            raise RunError(
+                "run/not-finished",
+                f'this run is "{self.status}" and has no model yet',
+                where=str(self.path),
+                hint=f"go on with: burnish resume {self.path}",
+            )

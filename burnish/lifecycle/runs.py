@@ -49,7 +49,9 @@ def texts_of(run: str | Path, data: Path) -> list[str]:
     Raises:
         DataProblemError: [predict/bad-row] naming the first row without a text.
     """
-    options = read_recipe(load(run).folder.recipe).data
+    loaded = load(run)
+    loaded.require_model()
+    options = read_recipe(loaded.folder.recipe).data
     learned = options.columns.get("text")
     options = options.model_copy(update={"columns": {"text": learned} if learned else {}})
     shape = inspect_source(data, options)

@@ -21,7 +21,7 @@ from burnish.lifecycle.environment import default_threads
 from burnish.lifecycle.own import Own
 from burnish.method.build import build_method
 from burnish.method.probe import choose_probe
-from burnish.model.load import Base, load_encoder, load_tokenizer
+from burnish.model.load import Base, load_encoder, load_tokenizer, require_known_tokens
 from burnish.model.pooled import LinearHead, PooledClassifier, PooledEncoder
 from burnish.recipe.schema import Recipe
 from burnish.serving.package import save_classifier
@@ -78,6 +78,7 @@ class Workbench:
         )
         encoded, problems = _encode_splits(task, data, progress)
         encoder = load_encoder(base).to(device)
+        require_known_tokens(task.tokenizer, encoder, base.folder)
         layout = choose_layout(encoder, encoded[Split.TRAIN], device=device)
         head = own.head(base.width, len(data.labels)) if own.head else None
         model: Any = task.build(

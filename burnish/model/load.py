@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.errors import ModelError, nearest
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
-from burnish.model.intake import inspect_model_folder
+from burnish.model.intake import excerpt_of, inspect_model_folder
 from burnish.model.options import ModelOptions
 from burnish.storage.durable import require_undamaged
 from burnish.storage.fingerprint import canonical_sha256, file_sha256
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 WIDTH_NAMES = ("hidden_size", "dim", "d_model", "n_embd")  # families name the width of their vectors differently
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")  # and *.model
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -138,20 +139,53 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The base's tokenizer as a plain `tokenizers.Tokenizer`, without the truncation and padding stored in it."""
+    """The base's tokenizer as a plain `tokenizers.Tokenizer`, without the truncation and padding stored in it.
+
+    Raises:
+        ModelError: [model/no-tokenizer] when no file holds a vocabulary; [model/bad-file] when it cannot be read.
+    """
+    path = next((p for p in sorted(folder.iterdir()) if p.name in VOCABULARIES or p.suffix == ".model"), None)
+    if path is None:  # transformers would make one up that knows no word
+        raise ModelError(
+            "model/no-tokenizer",
+            "there is no tokenizer.json and no vocabulary here",
+            where=str(folder),
+            hint="put the tokenizer's files beside the weights",
+        )
+    try:
+        tokenizer = _read_tokenizer(folder)
+    except Exception as error:  # what tokenizers raises has no class of its own
+        reason = f"not a tokenizer: {excerpt_of(error)}"
+        raise ModelError("model/bad-file", reason, where=str(path)) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _read_tokenizer(folder: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
     if path.is_file():
-        tokenizer = Tokenizer.from_file(str(path))
-    else:
-        from transformers import AutoTokenizer
+        return Tokenizer.from_file(str(path))
+    from transformers import AutoTokenizer
 
-        slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        tokenizer = slow.backend_tokenizer
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer: Tokenizer = slow.backend_tokenizer
     return tokenizer
+
+
+def require_known_tokens(tokenizer: Tokenizer, encoder: Module, folder: Path) -> None:
+    """Raises ModelError [model/bad-file] when the vocabulary has words that the weights have no vector for."""
+    last = max(tokenizer.get_vocab(with_added_tokens=False).values(), default=0)
+    vectors = encoder.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    if last >= vectors:
+        raise ModelError(
+            "model/bad-file",
+            f"the vocabulary reaches token {last:,}, the weights hold {vectors:,}",
+            where=str(folder / "tokenizer.json"),
+            hint="take tokenizer and weights from the same model",
+        )
 
 
 def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueEntry | None) -> Base:

@@ -78,11 +78,9 @@ def build_recipe(
     return recipe
 
 
-def recipe_text(recipe: Recipe, *, schema: str | None = None) -> str:
+def recipe_text(recipe: Recipe) -> str:
     """A recipe as YAML, every field written out."""
     stream = io.StringIO()
-    if schema:
-        stream.write(f"# yaml-language-server: $schema={schema}\n")
     _yaml().dump(recipe.model_dump(mode="json"), stream)
     return stream.getvalue()
 

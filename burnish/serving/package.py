@@ -71,7 +71,7 @@ def save_classifier(
 ) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files.
 
-    An adapter that was trained on top of another adapter is merged: one adapter alone would have no plain base to lie on.
+    An adapter that was trained on top of another adapter is merged: alone it would have no plain base to lie on.
     """
     head_type = type(model.head)
     adapter = method == "lora" and base.adapter is None

@@ -44,16 +44,21 @@ class RunFolder:
         Raises:
             DamagedStoreError: [storage/damaged] when it is not JSON.
         """
-        if not self.manifest_file.exists():
-            return {}
+        return self.content(self.manifest_file) if self.manifest_file.exists() else {}
+
+    def content(self, path: Path) -> dict[str, Any]:
+        """The JSON object in a file of this run.
+
+        Raises:
+            DamagedStoreError: [storage/damaged] when it is none.
+        """
         try:
-            content = json.loads(self.manifest_file.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(content, dict):
                 raise ValueError("not a JSON object")
         except (OSError, ValueError, RecursionError) as error:
-            raise DamagedStoreError(
-                "storage/damaged", f"manifest.json is unreadable: {error}", where=str(self.manifest_file)
-            ) from error
+            reason = f"{path.name} is unreadable: {error}"
+            raise DamagedStoreError("storage/damaged", reason, where=str(path)) from error
         return content
 
     def begin_manifest(self, **entries: Any) -> None:

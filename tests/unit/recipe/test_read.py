@@ -323,11 +323,5 @@ def test_every_field_is_written_out(read_text: Read) -> None:
     assert "method: null" in text
 
 
-def test_an_editor_is_told_of_the_schema(read_text: Read) -> None:
-    text = recipe_text(read_text(SMALL), schema="recipe.schema.json")
-    assert text.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
-    assert read_text(text) == read_text(SMALL)
-
-
 def test_the_limit_of_a_file_is_a_limit_of_bytes() -> None:
     assert read.MAX_BYTES == 2**20

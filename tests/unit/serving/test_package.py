@@ -26,8 +26,8 @@ from burnish.storage.tensors import load_tensors
 Tune = Callable[..., PooledClassifier]
 MakeRows = Callable[..., Any]
 ABSENT = Path("absent")
-TEXTS = [f"{first} {second} card?" for first in ("where", "my", "late", "lost", "the") for second in
-         ("cash", "refund", "money", "transfer")]
+STARTS, ENDS = ("where", "my", "late", "lost", "the"), ("cash", "refund", "money", "transfer")
+TEXTS = [f"{start} {end} card?" for start in STARTS for end in ENDS]
 
 
 def logits(model: nn.Module, make_rows: MakeRows) -> Tensor:
@@ -81,7 +81,9 @@ def test_the_head_is_stored_plain(tuned: Tune, tmp_path: Path) -> None:
     assert torch.equal(stored["weight"], model.head.linear.weight * model.head.scale)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "head.safetensors", "model.json", "tokenizer.json", "files.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "head.safetensors", "model.json", "tokenizer.json", "files.json"]
+)
 def test_one_flipped_bit_is_refused(tuned: Tune, tmp_path: Path, name: str) -> None:
     final = tmp_path / "final"
     tuned(final)
@@ -93,12 +95,10 @@ def test_one_flipped_bit_is_refused(tuned: Tune, tmp_path: Path, name: str) -> N
             opening()
         assert (caught.value.code, caught.value.exit_code) == ("storage/damaged", 6)
         assert caught.value.where == str(final)
-        assert name in caught.value.message
+        assert name in caught.value.message or name == "files.json"  # whose own bits are other files' hashes
 
 
-def test_an_adapter_on_another_base_is_refused(
-    tuned: Tune, tmp_path: Path, make_base: Callable[..., Path]
-) -> None:
+def test_an_adapter_on_another_base_is_refused(tuned: Tune, tmp_path: Path, make_base: Callable[..., Path]) -> None:
     base = make_base(pooling="mean", normalize=True)
     tuned(tmp_path / "final", method="lora", folder=base)
     shutil.copyfile(make_base(seed=9) / "model.safetensors", base / "model.safetensors")
@@ -203,24 +203,31 @@ def script_of(final: Path, texts: list[str]) -> str:
     return str(blocks[0]).replace('["your text here"]', json.dumps(texts))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "pooling", "normalize"), [("full", "mean", True), ("lora", "first", False), ("full", "last", True)]
-)
+RUN_EACH = """
+import os, runpy, sys
+sys.modules["burnish"] = None
+for folder in sys.argv[1:]:
+    os.chdir(folder)
+    runpy.run_path("use.py")
+"""
+
+
 def test_the_script_of_use_md_gives_the_same_labels(
-    tuned: Tune, tmp_path: Path, make_base: Callable[..., Path], method: str, pooling: str, normalize: bool
+    tuned: Tune, tmp_path: Path, make_base: Callable[..., Path]
 ) -> None:
     """Run as a reader would, beside the folder, with nothing of burnish to be found."""
-    final = tmp_path / "final"
-    tuned(final, method=method, folder=make_base(pooling=pooling, normalize=normalize))
-    ours = [row["label"] for row in Predictor(final, runs=ABSENT).predict(TEXTS)]
-    script = f"import sys; sys.modules['burnish'] = None\n{script_of(final, TEXTS)}"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    expected = []
+    for method, pooling, normalize in (("full", "mean", True), ("lora", "first", False), ("full", "last", True)):
+        final = tmp_path / pooling / "final"
+        tuned(final, method=method, folder=make_base(pooling=pooling, normalize=normalize))
+        labels = [row["label"] for row in Predictor(final, runs=ABSENT).predict(TEXTS)]
+        assert len(set(labels)) > 1
+        expected.append(str(labels))
+        (final.parent / "use.py").write_text(script_of(final, TEXTS), encoding="utf-8")
+    command = [sys.executable, "-c", RUN_EACH, *(str(tmp_path / pooling) for pooling in ("mean", "first", "last"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == str(ours)
-    assert len(ours) == 20
+    assert done.stdout.splitlines() == expected
 
 
 def test_a_model_with_its_own_head_does_not_promise_a_script(tuned: Tune, tmp_path: Path) -> None:
