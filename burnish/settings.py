@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,7 +28,12 @@ class Settings(BaseSettings):
     threads: int | None = Field(default=None, ge=1, description="CPU threads of a run; None: one per physical core")
 
     def expanded_home(self) -> Path:
-        return self.home.expanduser()
+        return expanded(self.home)
+
+
+def expanded(name: str | Path) -> Path:
+    """A path with ~ as the home folder; a file that only looks so (~$rows.csv) keeps its name."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  # Path.expanduser raises where there is no such user
 
 
 @lru_cache(maxsize=1)

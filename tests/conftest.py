@@ -16,6 +16,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+import burnish
 from burnish.settings import settings
 from burnish.types import Encoded
 
@@ -50,6 +51,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("BURNISH_HOME", str(home))
         patch.setenv("BURNISH_RUNS", str(home / "runs"))
         patch.setenv("HF_HOME", str(home / "hub"))
+        patch.setenv("PYTHONPATH", str(Path(burnish.__file__).parents[1]))  # child processes run what is tested
         settings.cache_clear()
         yield
     settings.cache_clear()
@@ -222,6 +224,7 @@ def quick(sentence_base: Path) -> tuple[str, ...]:
     training = {
         "threads": 1,
         "epochs": 8,
+        "patience": 20,
         "learning_rate": 2e-2,
         "layer_decay": 1,
         "average_decay": 0,

@@ -26,7 +26,7 @@ from burnish.engine.precision import Precision
 from burnish.engine.sampler import epoch_batches, micro_batches
 from burnish.engine.stopping import EarlyStopping, StopSignal, listening
 from burnish.errors import DivergedError, InterruptedRunError, OutOfMemoryError
-from burnish.storage.durable import append_lines, require_undamaged, truncate
+from burnish.storage.durable import append_lines, fsync_file, require_undamaged, truncate
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Method, Progress, Task
 
@@ -251,9 +251,7 @@ class Training:
             self._diverged(self.step, f"validation loss {values['loss']}", [])
         train_loss = self.epoch_loss / max(self.epoch_weight, 1e-9)
         self.epoch_loss = self.epoch_weight = 0.0
-        best = self.stopping.see(
-            self.step, values[self.metric], train_loss=train_loss, validation_loss=values["loss"]
-        )
+        best = self.stopping.see(self.step, values[self.metric], train_loss=train_loss, validation_loss=values["loss"])
         epoch = round(self.step / self.steps_per_epoch, 4)
         append_lines(self.folder.metrics, [{"step": self.step, "epoch": epoch, "validation": values, "best": best}])
         mark = "  best so far" if best else ""
@@ -270,6 +268,8 @@ class Training:
         weights: dict[str, Tensor] = dict(self.trainable)
         if self.average is not None:
             weights |= {AVERAGE + name: weight for name, weight in self.average.weights.items()}
+        if self.folder.metrics.exists():
+            fsync_file(self.folder.metrics)  # the checkpoint says how long it is
         state: dict[str, Any] = {
             "total_steps": self.total_steps,
             "stopping": self.stopping.state(),
@@ -329,8 +329,7 @@ class Training:
             "engine/diverged",
             f"step {step}: {what}",
             where=f"{self.folder.path}{rows}",
-            hint="lower the learning rate: --set training.learning_rate="
-            f"{(self.options.learning_rate or 1e-4) / 4:g}",
+            hint=f"lower the learning rate: --set training.learning_rate={(self.options.learning_rate or 1e-4) / 4:g}",
         )
 
 

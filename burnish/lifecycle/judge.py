@@ -30,6 +30,7 @@ from burnish.recipe.read import read_recipe
 from burnish.recipe.schema import Recipe
 from burnish.serving.predict import Predictor
 from burnish.storage.durable import write_json, write_text
+from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Example, Problem, Progress, Row, Split
 
@@ -58,7 +59,7 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     nothing is written; rows that the run learned or chose from are left out of them.
 
     Raises:
-        RunError: [run/not-finished], [run/own-parts], [run/data-changed].
+        RunError: [run/not-finished], [run/own-parts], [run/data-changed], [run/locked].
     """
     manifest = folder.manifest()
     if not folder.final.is_dir() or not folder.evaluation.is_file():
@@ -80,16 +81,15 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     bench = Workbench.open(recipe, base, prepared, task, Own(), folder, progress)
     if data is None:
-        judge_run(folder, bench, runs=runs)
+        with exclusive(folder.path):
+            judge_run(folder, bench, runs=runs)
         publish_report(folder)
         return folder.content(folder.evaluation)
     evaluation, _, _ = _judge(folder, bench, runs)
     return evaluation | {"split": data}
 
 
-def _judge(
-    folder: RunFolder, bench: Workbench, runs: Path
-) -> tuple[dict[str, Any], list[Row], list[ArmResult]]:
+def _judge(folder: RunFolder, bench: Workbench, runs: Path) -> tuple[dict[str, Any], list[Row], list[ArmResult]]:
     """evaluation.json's content, the tuned model's predictions, and the arms."""
     recipe, progress = bench.recipe, bench.progress
     arms = _arms(bench)

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from burnish.task.text_classification import TextClassification
 
 
-def load(
-    run: str | Path, *, task: type[TextClassification] | None = None, head: HeadBuilder | None = None
-) -> Run:
+def load(run: str | Path, *, task: type[TextClassification] | None = None, head: HeadBuilder | None = None) -> Run:
     """A run by id, unique beginning of an id, or folder; `load(run).predict(texts)` uses its model.
 
     Args:

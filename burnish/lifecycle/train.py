@@ -30,14 +30,13 @@ from burnish.model.catalogue import CATALOGUE
 from burnish.model.load import Base, find_base
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text
 from burnish.recipe.schema import Recipe
-from burnish.settings import settings
+from burnish.settings import expanded, settings
 from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Metric, Progress, Silent, Split
 
 if TYPE_CHECKING:
-
     from burnish.serving.package import HeadBuilder
     from burnish.task.text_classification import Loss, TextClassification
 
@@ -87,7 +86,10 @@ def train(
             where=str(folder.path),
             hint="go on with --resume, or name another --output",
         )
+    asked = {"source": str(source), "test": test and str(test), "set": list(overrides), "seed": seed}
     if begun:
+        if folder.manifest().get("asked") != asked and progress is not None:
+            progress.warn("the run goes on with its own recipe.yaml; what it is asked for now is not read")
         return resume_run(folder, own=own, progress=progress)
     _refuse_other_files(folder)
     recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
@@ -98,6 +100,7 @@ def train(
                 id=folder.path.resolve().name,
                 status="preparing",
                 created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                asked=asked,
                 parts_of_the_caller=own.names(),
             )
             recipe = _with_absolute_paths(recipe, recipe_folder)
@@ -229,10 +232,10 @@ def recipe_of(
 
 
 def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
-    """The same recipe with data paths that hold from anywhere."""
+    """The same recipe with paths of data and base that hold from anywhere."""
 
     def absolute(name: str | None) -> str | None:
-        return None if name is None else str(folder / Path(name).expanduser())
+        return None if name is None else str(folder / expanded(name))
 
     files = tuple(str(absolute(name)) for name in recipe.data.train_files)
     changes: dict[str, Any] = {
@@ -241,9 +244,10 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         "test": absolute(recipe.data.test),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
-    local = folder / Path(recipe.model.base).expanduser()
-    named = recipe.model.base in CATALOGUE or not local.is_dir()
-    model = recipe.model if named else recipe.model.model_copy(update={"base": str(local)})
+    base = recipe.model.base
+    places = (folder / expanded(base), settings().runs.absolute() / base)
+    local = next((place for place in places if place.is_dir()), None) if base not in CATALOGUE else None
+    model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
     return recipe.model_copy(update={"data": data, "model": model})
 
 

@@ -99,9 +99,7 @@ class Workbench:
             "layout": self.layout.reason,
         }
         self.folder.update_manifest(environment=environment)
-        self.progress.note(
-            f"{self.precision.name} ({self.precision.reason}), {self.layout.reason}, {threads} threads"
-        )
+        self.progress.note(f"{self.precision.name} ({self.precision.reason}), {self.layout.reason}, {threads} threads")
 
     def features(self, split: Split) -> np.ndarray[Any, Any]:
         """(rows, D) vectors of the frozen base for the rows of a split.

@@ -15,6 +15,7 @@ from burnish.errors import ModelError, nearest
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
 from burnish.model.intake import excerpt_of, inspect_model_folder
 from burnish.model.options import ModelOptions
+from burnish.settings import expanded
 from burnish.storage.durable import require_undamaged
 from burnish.storage.fingerprint import canonical_sha256, file_sha256
 
@@ -86,7 +87,7 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
     name = options.base
     if name in CATALOGUE:
         return _inspected(name, _catalogue_folder(CATALOGUE[name]), options, CATALOGUE[name])
-    for folder in (recipe_folder / Path(name).expanduser(), runs / name):
+    for folder in (recipe_folder / expanded(name), runs / name):
         if (folder / "final").is_dir():
             return _of_run(name, folder / "final", options, recipe_folder=recipe_folder, runs=runs)
         if folder.is_dir():
@@ -121,7 +122,9 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
     try:
         encoder, loading = AutoModel.from_pretrained(base.folder, **arguments)
     except Exception as error:
-        raise _unloadable(base, str(error) or type(error).__name__) from error
+        sizes = "ignore_mismatched_sizes" in str(error)  # it only points at a report that was printed before
+        reason = "its weights have other sizes than config.json says" if sizes else str(error)
+        raise _unloadable(base, reason or type(error).__name__) from error
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
     if missing:  # transformers would fill them with noise
         raise _unloadable(base, f"its weights lack {', '.join(missing[:3])} ({len(missing)} in all)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import DamagedStoreError, RunError, nearest
+from burnish.settings import expanded
 from burnish.storage.run_folder import RunFolder
 
 
@@ -43,7 +44,7 @@ def find_run(name: str, runs: Path) -> RunFolder:
     Raises:
         RunError: [run/not-found], [run/ambiguous].
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if (path / "manifest.json").is_file():
         return RunFolder(path)
     ids = {summary.id: summary.folder for summary in list_runs(runs)}

@@ -93,9 +93,9 @@ def save_classifier(
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
         head = model.head.plain() if type(model.head) is LinearHead else model.head.state_dict()
         save_tensors(folder / "head.safetensors", head)
-        for name in TOKENIZER_FILES:
-            if (base.folder / name).is_file():
-                shutil.copyfile(base.folder / name, folder / name)
+        for path in base.folder.iterdir():
+            if path.is_file() and (path.name in TOKENIZER_FILES or path.suffix == ".model"):
+                shutil.copyfile(path, folder / path.name)
         write_json(folder / DESCRIPTION, description)
         write_text(folder / "USE.md", use_without_burnish(description))
 

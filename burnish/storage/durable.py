@@ -15,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from burnish.errors import DamagedStoreError, DiskFullError, UsageError
 from burnish.storage.fingerprint import file_sha256
@@ -46,12 +46,24 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_lines(path: Path, values: list[Mapping[str, Any]]) -> int:
-    """Appends one JSON object a line and returns the file's size in bytes afterwards."""
+    """Appends one JSON object a line, in place of a cut-off last one; gives the file's size in bytes afterwards."""
     data = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values).encode()
-    with explained(path, len(data)), path.open("ab") as stream:
+    with explained(path, len(data)), path.open("ab+") as stream:
+        _drop_cut_line(stream)
         stream.write(data)
         stream.flush()
         return stream.tell()
+
+
+def _drop_cut_line(stream: IO[bytes]) -> None:
+    """Removes what a crash or a full disk left of a last line, so that the next one starts at its beginning."""
+    size = stream.seek(0, os.SEEK_END)
+    if size == 0:
+        return
+    stream.seek(size - 1)
+    if stream.read(1) != b"\n":
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def truncate(path: Path, size: int) -> None:

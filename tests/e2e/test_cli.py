@@ -55,7 +55,7 @@ def test_help_of_each_command_has_an_example(burnish: Burnish, command: str) -> 
 def test_help_lists_the_commands(burnish: Burnish) -> None:
     shown = burnish("--help")
     assert (shown.code, shown.err) == (0, "")
-    assert [c for c in re.findall(r"^    (\w+)  ", shown.out, re.MULTILINE)] == list(COMMANDS)
+    assert tuple(re.findall(r"^    (\w+)  ", shown.out, re.MULTILINE)) == COMMANDS
     assert burnish().out == shown.out
 
 
@@ -125,6 +125,51 @@ def test_from_file_to_prediction(
     assert burnish("evaluate", run[1]).code == 0
 
 
+def test_relative_paths_hold_from_anywhere(
+    burnish: Burnish,
+    sets: Sets,
+    solved: tuple[str, ...],
+    sentence_base: Path,
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Data, base and output are named from where a run is started; it is used from elsewhere."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(sentence_base, here / "base")
+    shutil.copy(toy, here / "rows.csv")
+    there.mkdir()
+    monkeypatch.chdir(here)
+    shown = burnish("train", "rows.csv", "--output", "run", *sets([*solved, "model.base=base"]))
+    assert shown.code == 0
+    monkeypatch.chdir(there)
+    assert burnish("evaluate", here / "run").code == 0
+    assert burnish("train", here / "run" / "recipe.yaml", "--output", "again").code == 0
+    assert burnish("predict", "again", "--text", "my card").code == 0
+
+
+def test_alias_is_not_hidden_by_a_folder_of_that_name(
+    burnish: Burnish, sets: Sets, sentence_base: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`minilm` is one base everywhere."""
+    shutil.copytree(sentence_base, tmp_path / "minilm")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("burnish.model.load._catalogue_folder", lambda entry: sentence_base)
+    shown = burnish("train", toy, "--output", "run")
+    assert (shown.code, "[model/wrong-weights]" in shown.err) == (2, True)
+
+
+def test_report_shows_markup_as_text(
+    burnish: Burnish, sets: Sets, solved: tuple[str, ...], write_csv: Callable[..., Path], tmp_path: Path
+) -> None:
+    evil = "<script>alert(1)</script>"
+    rows = [(f"{evil} card {i}", ("card", f"{evil}\"'&")[i % 2]) for i in range(60)]
+    assert burnish("train", write_csv(rows), "--output", tmp_path / "run", *sets(solved)).code == 0
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert" in page
+    assert "<script>alert" not in page
+
+
 def test_init_never_writes_over_a_file(burnish: Burnish, toy: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "new" / "recipe.yaml"
     assert burnish("init", toy, "--output", recipe).code == 0
@@ -181,9 +226,7 @@ def test_check_finds_leaks_into_the_test_file(
     assert f"{path}:101" in shown.out
 
 
-def test_predict_from_arguments_file_and_stdin(
-    burnish: Burnish, finished: Run, write_csv: Callable[..., Path]
-) -> None:
+def test_predict_from_arguments_file_and_stdin(burnish: Burnish, finished: Run, write_csv: Callable[..., Path]) -> None:
     """The same texts give the same lines, whichever way they come."""
     texts = ["my card", "where is the transfer", 'a "refund", please']
     by_text = burnish("predict", finished.path, *[w for text in texts for w in ("--text", text)])
@@ -268,9 +311,13 @@ def test_evaluate_on_other_rows_writes_nothing(
 
 
 def test_evaluate_refuses_other_training_data(
-    burnish: Burnish, toy_rows: list[tuple[str, str]], write_csv: Callable[..., Path], sets: Sets,
-    solved: tuple[str, ...], tmp_path: Path,
-) -> None:  # fmt: skip
+    burnish: Burnish,
+    toy_rows: list[tuple[str, str]],
+    write_csv: Callable[..., Path],
+    sets: Sets,
+    solved: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
     """Test rows split off a changed file may have been learned from."""
     data, run = write_csv(toy_rows), tmp_path / "run"
     assert burnish("train", data, "--output", run, *sets(solved)).code == 0
@@ -396,13 +443,11 @@ def test_demo_is_a_recipe_like_any_other() -> None:
 
 
 @pytest.mark.slow
-def test_demo_takes_the_arguments_of_train(
-    burnish: Burnish, sets: Sets, sentence_base: Path, tmp_path: Path
-) -> None:
+def test_demo_takes_the_arguments_of_train(burnish: Burnish, sets: Sets, sentence_base: Path, tmp_path: Path) -> None:
     """The shipped data on a tiny base: every stage, none of the quality."""
     training = "training={max_steps: 2, threads: 1}"
-    changes = [f"model.base={sentence_base}", training, "evaluation.resamples=100"]
-    shown = burnish("demo", "--output", tmp_path / "run", "--seed", "7", *sets(changes), "--json", "--require", "better")
+    changes = sets([f"model.base={sentence_base}", training, "evaluation.resamples=100"])
+    shown = burnish("demo", "--output", tmp_path / "run", "--seed", "7", *changes, "--json", "--require", "better")
     assert shown.code in (0, 1)
     content = one_object(shown.out)
     assert content["models"]["tuned"]["accuracy"]["n"] >= 400

@@ -258,9 +258,7 @@ def test_signal_before_the_first_step_ends_cleanly(
     assert RunFolder(run).manifest()["status"] == "interrupted"
 
 
-def test_finished_run_is_left_as_it_is(
-    whole: Callable[[str], Run], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_finished_run_is_left_as_it_is(whole: Callable[[str], Run], capsys: pytest.CaptureFixture[str]) -> None:
     run = whole("full")
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*") if path.is_file()}
     assert main(["resume", str(run.path)]) == 0
@@ -280,6 +278,8 @@ def test_train_with_resume_starts_goes_on_and_stays(
     second = train(toy, output=run, overrides=overrides_of("head"), resume=True, progress=notes)
     assert notes.texts == ["run run is already finished"]
     assert second.folder.evaluation.read_bytes() == evaluation
+    train(toy, output=run, overrides=overrides_of("full"), resume=True, progress=notes)
+    assert notes.texts[1] == "the run goes on with its own recipe.yaml; what it is asked for now is not read"
 
 
 def test_attempt_that_never_began_can_be_repeated(
@@ -354,7 +354,7 @@ def test_damaged_checkpoint_is_passed_over(
     content[-1] ^= 1
     weights.write_bytes(content)
     resume_run(RunFolder(run), progress=notes)
-    damage = f"checkpoint step-{newest} is damaged (weights.safetensors differs from its sha256); looking for an older one"
-    assert damage in notes.texts
+    damage = f"checkpoint step-{newest} is damaged (weights.safetensors differs from its sha256)"
+    assert f"{damage}; looking for an older one" in notes.texts
     assert any(text.startswith("resumed from step-") and f"step-{newest}:" not in text for text in notes.texts)
     assert_same_end(run, whole("full").path, weights_of, metrics_of)

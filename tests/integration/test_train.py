@@ -176,9 +176,7 @@ def test_a_second_training_never_writes_into_a_run(run: Run, toy: Path, override
     assert run.folder.manifest_file.read_bytes() == before
 
 
-def test_a_training_never_writes_among_other_files(
-    tmp_path: Path, toy: Path, overrides_of: Overrides
-) -> None:
+def test_a_training_never_writes_among_other_files(tmp_path: Path, toy: Path, overrides_of: Overrides) -> None:
     """`final/` and the like may be somebody's work."""
     mine = tmp_path / "final" / "thesis.txt"
     mine.parent.mkdir()
@@ -223,7 +221,7 @@ def test_test_file_may_have_any_name(
     toy_rows: list[tuple[str, str]], write_csv: Callable[..., Path], overrides_of: Overrides, tmp_path: Path
 ) -> None:
     path = write_csv(toy_rows[:90])
-    test = write_csv(toy_rows[90:]).rename(tmp_path / "it's \\ \"tést\": #1 {x}.csv")
+    test = write_csv(toy_rows[90:]).rename(tmp_path / 'it\'s \\ "tést": #1 {x}.csv')
     run = train(path, test=test, output=tmp_path / "run", overrides=overrides_of("head"))
     assert {row["file"] for row in lines_of(run.folder.predictions)} == {str(test)}
 
@@ -244,9 +242,7 @@ def test_another_seed_gives_another_split(run: Run, toy: Path, overrides_of: Ove
     assert read_recipe(other.folder.recipe).training.seed == 14
 
 
-def test_tuned_model_is_a_base_for_the_next_run(
-    run: Run, toy: Path, overrides_of: Overrides, tmp_path: Path
-) -> None:
+def test_tuned_model_is_a_base_for_the_next_run(run: Run, toy: Path, overrides_of: Overrides, tmp_path: Path) -> None:
     """Its vectors hold what those of the random base did not."""
     following = train(toy, output=tmp_path / "run", overrides=[*overrides_of("head"), f"model.base={run.path}"])
     assert following.folder.manifest()["base"]["name"] == str(run.path)

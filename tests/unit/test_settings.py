@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from burnish.settings import Options, settings
+from burnish.errors import UsageError
+from burnish.settings import Options, expanded, settings
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,31 @@ def test_the_defaults_are_those_of_the_design(tmp_path: Path, monkeypatch: pytes
     assert settings().expanded_home() == tmp_path / ".burnish"
     assert settings().runs == Path("runs")
     assert settings().threads is None
+
+
+def test_a_variable_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURNISH_THREADS", "many")
+    with pytest.raises(UsageError) as caught:
+        settings()
+    assert (caught.value.code, caught.value.where) == ("settings/invalid", "BURNISH_THREADS")
+    assert "'many'" in caught.value.message
+    assert "unset BURNISH_THREADS" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_of_an_option_is_finite(value: float) -> None:
+    class Small(Options):
+        rate: float = 1.0
+
+    with pytest.raises(ValidationError, match="finite"):
+        Small(rate=value)
+
+
+def test_only_a_home_that_exists_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert expanded("~/rows.csv") == Path("/home/anna/rows.csv")
+    assert expanded("~$rows.csv") == Path("~$rows.csv")
+    assert expanded(Path("a~b")) == Path("a~b")
 
 
 def test_options_are_closed_and_frozen() -> None:

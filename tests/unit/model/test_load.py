@@ -16,7 +16,7 @@ from burnish.errors import DamagedStoreError, ModelError
 from burnish.method.lora import Lora
 from burnish.model import load
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
-from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
+from burnish.model.load import Base, find_base, load_encoder, load_tokenizer, require_known_tokens
 from burnish.model.options import ModelOptions
 from burnish.storage.durable import published_folder
 from burnish.storage.fingerprint import file_sha256
@@ -81,6 +81,13 @@ def test_an_unknown_name_is_answered_with_the_nearest_alias(tmp_path: Path) -> N
 
 def test_an_unknown_name_near_nothing_is_answered_with_the_forms(tmp_path: Path) -> None:
     assert "owner/name" in str(refusal("zzzzzzzz", tmp_path).hint)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name", "a\0b", "./absent", "../..", "/absent/folder"])
+def test_names_that_lead_nowhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    error = refusal(name, tmp_path / "a" / "b")
+    assert error.code in ("model/unknown-base", "model/not-a-model")
 
 
 def test_a_hub_id_without_a_network(tmp_path: Path) -> None:
@@ -275,6 +282,42 @@ def test_a_tokenizer_of_the_old_form_gives_the_same_tokens(make_base: MakeBase) 
     (folder / "tokenizer.json").unlink()
     text = "Where's my card? lost-it"
     assert load_tokenizer(folder).encode(text).ids == with_file.encode(text).ids
+
+
+def tokenizer_refusal(folder: Path) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        load_tokenizer(folder)
+    return caught.value
+
+
+def test_a_base_without_a_vocabulary(make_base: MakeBase) -> None:
+    """transformers would make a tokenizer up that knows no word."""
+    folder = make_base()
+    (folder / "tokenizer.json").unlink()
+    error = tokenizer_refusal(folder)
+    assert (error.code, error.where) == ("model/no-tokenizer", str(folder))
+    assert "beside the weights" in str(error.hint)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"model": {"type": "WordPiece"}}', "[1]"])
+def test_a_tokenizer_that_is_none(make_base: MakeBase, content: str) -> None:
+    folder = make_base()
+    (folder / "tokenizer.json").write_text(content)
+    error = tokenizer_refusal(folder)
+    assert (error.code, error.where) == ("model/bad-file", str(folder / "tokenizer.json"))
+    assert error.message.startswith("not a tokenizer: ")
+
+
+def test_a_vocabulary_larger_than_its_weights(make_base: MakeBase, tmp_path: Path) -> None:
+    """Its last words would have no vector."""
+    folder = make_base(vocab_size=50)
+    encoder, tokenizer = load_encoder(find(folder, tmp_path)), load_tokenizer(folder)
+    size = tokenizer.get_vocab_size()
+    with pytest.raises(ModelError) as caught:
+        require_known_tokens(tokenizer, encoder, folder)
+    assert caught.value.code == "model/bad-file"
+    assert f"reaches token {size - 1}, the weights hold 50" in caught.value.message
+    require_known_tokens(tokenizer, load_encoder(find(make_base(vocab_size=size), tmp_path)), folder)
 
 
 def make_run(folder: Path, base: Path, *, pooling: str = "mean", normalize: bool = False) -> Path:

@@ -115,11 +115,12 @@ def test_a_run_that_does_not_exist(runs: Path) -> None:
     assert error.hint == 'did you mean "spam-20260102-090000-ef56"?'
     assert set(error.known) == set(CREATED)
     assert "burnish runs" in str(refusal("zzz", runs).hint)
+    assert refusal("~nobody-of-this-name", runs).code == "run/not-found"
 
 
 def test_a_damaged_run_named_by_its_folder_says_what_is_wrong_when_it_is_read(runs: Path) -> None:
     from burnish.errors import DamagedStoreError
 
     folder = find_run(str(runs / "damaged"), runs)
-    with pytest.raises(DamagedStoreError, match="manifest.json is unreadable"):
+    with pytest.raises(DamagedStoreError, match=r"manifest\.json is unreadable"):
         folder.manifest()

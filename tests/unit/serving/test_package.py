@@ -72,6 +72,17 @@ def test_what_lies_in_the_folder(tuned: Tune, tmp_path: Path, method: str, weigh
     assert {path.suffix for path in final.iterdir()} == {".json", ".safetensors", ".md"}
 
 
+def test_a_vocabulary_in_any_form_comes_along(tuned: Tune, tmp_path: Path, make_base: Callable[..., Path]) -> None:
+    base = make_base()
+    names = ("vocab.txt", "merges.txt", "sentencepiece.bpe.model")
+    for name in (*names, "pytorch_model.bin", "modeling.py"):
+        (base / name).write_text(name)
+    tuned(tmp_path / "final", folder=base)
+    assert all((tmp_path / "final" / name).read_text() == name for name in names)
+    assert not list((tmp_path / "final").glob("*.bin"))
+    assert not list((tmp_path / "final").glob("*.py"))
+
+
 def test_the_head_is_stored_plain(tuned: Tune, tmp_path: Path) -> None:
     """logits = pooled @ weight.T + bias, without a scale to know of."""
     model = tuned(tmp_path / "final")
@@ -220,7 +231,7 @@ def test_the_script_of_use_md_gives_the_same_labels(
     for method, pooling, normalize in (("full", "mean", True), ("lora", "first", False), ("full", "last", True)):
         final = tmp_path / pooling / "final"
         tuned(final, method=method, folder=make_base(pooling=pooling, normalize=normalize))
-        labels = [row["label"] for row in Predictor(final, runs=ABSENT).predict(TEXTS)]
+        labels = [row["label"] for row in Predictor(final, runs=ABSENT, precision="fp32").predict(TEXTS)]
         assert len(set(labels)) > 1
         expected.append(str(labels))
         (final.parent / "use.py").write_text(script_of(final, TEXTS), encoding="utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from burnish.errors import DamagedStoreError
+from burnish.storage.durable import append_lines
 from burnish.storage.run_folder import FORMAT, RunFolder
 
 
@@ -75,9 +76,27 @@ def test_written_rows_come_back(tmp_path: Path) -> None:
     assert folder.rows(folder.predictions) == []
 
 
+def test_a_new_manifest_keeps_nothing_of_an_earlier_attempt(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.update_manifest(id="abc", error={"code": "x"})
+    folder.begin_manifest(id="abc")
+    assert folder.manifest() == {"format": FORMAT, "id": "abc"}
+
+
 @pytest.mark.parametrize("cut", range(1, len('{"step": 2}\n')))
 def test_a_last_line_cut_off_by_a_crash_is_left_out(tmp_path: Path, cut: int) -> None:
     folder = RunFolder(tmp_path)
     whole = json.dumps({"step": 1}) + "\n" + json.dumps({"step": 2}) + "\n"
     folder.metrics.write_text(whole[:-cut])
     assert folder.rows(folder.metrics) == [{"step": 1}]
+
+
+@pytest.mark.parametrize("left", ['{"step": 1}\n{"st', '{"st', '{"step": 1}\n{"step": 2}'])
+def test_what_follows_a_cut_line_is_not_lost(tmp_path: Path, left: str) -> None:
+    """A full disk cuts a line in the middle; the run goes on in the same file once there is space."""
+    folder = RunFolder(tmp_path)
+    folder.events.write_text(left)
+    size = append_lines(folder.events, [{"step": 3}])
+    expected = [json.loads(line) for line in left.split("\n")[:-1]]
+    assert folder.rows(folder.events) == [*expected, {"step": 3}]
+    assert size == folder.events.stat().st_size
