@@ -1,7 +1,7 @@
 """Writes docs/reference/ from the code: commands, recipe fields, error codes.
 
-    python docs/generate.py          write the pages
-    python docs/generate.py --check  exit with 1 when a page is out of date
+python docs/generate.py          write the pages
+python docs/generate.py --check  exit with 1 when a page is out of date
 """
 
 from __future__ import annotations

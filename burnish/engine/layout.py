@@ -258,9 +258,9 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
             plain = LaidOut(probe, range(len(probe)), padded=padded.padded, device=device).hidden(encoder)
             register()
             setter(ATTENTION)
-            fast = LaidOut(
-                probe, range(len(probe)), padded=False, device=device, position_offset=offset
-            ).hidden(encoder)
+            fast = LaidOut(probe, range(len(probe)), padded=False, device=device, position_offset=offset).hidden(
+                encoder
+            )
         difference = float((plain - fast).abs().max())
         if difference <= 1e-3 * max(1.0, float(plain.abs().max())):
             return LayoutChoice(False, offset, f"concatenated: largest difference to padded {difference:.1e}")

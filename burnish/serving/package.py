@@ -1,11 +1,11 @@
 """The tuned model as a folder: final/ opens in plain transformers (and peft), and in burnish with its labels.
 
-    model.json              task, labels, pooling, base: what the weights alone do not say
-    config.json, model.safetensors          the base, for method full and head
-    adapter_config.json, adapter_model.safetensors     its adapter, for method lora
-    head.safetensors        weight (C, D), bias (C,): logits = pooled @ weight.T + bias
-    tokenizer.json ...      the base's own
-    USE.md                  how to open it without burnish
+model.json              task, labels, pooling, base: what the weights alone do not say
+config.json, model.safetensors          the base, for method full and head
+adapter_config.json, adapter_model.safetensors     its adapter, for method lora
+head.safetensors        weight (C, D), bias (C,): logits = pooled @ weight.T + bias
+tokenizer.json ...      the base's own
+USE.md                  how to open it without burnish
 """
 
 from __future__ import annotations
@@ -171,4 +171,3 @@ def _base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
     fields = {name: getattr(found, name) for name in Base.__dataclass_fields__}
     fields |= {"pooling": known["pooling"], "normalize": known["normalize"], "adapter": folder if adapter else None}
     return Base(**fields)
-

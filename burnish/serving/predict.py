@@ -39,9 +39,7 @@ class Predictor:
         self.device = choose_device()
         self.precision: Precision = choose_precision(precision, self.device)
         self.model = package.model.to(self.device)
-        self.task = task(
-            load_tokenizer(final), self.labels, max_length=int(package.description["max_length"])
-        )
+        self.task = task(load_tokenizer(final), self.labels, max_length=int(package.description["max_length"]))
         self._layout: LayoutChoice | None = None
 
     def predict(self, texts: Sequence[str | Row], *, progress: Progress | None = None) -> list[Row]:

@@ -76,15 +76,15 @@ def ending(training: Training) -> dict[str, Any]:
     return {
         "weights": {name: w.detach().clone() for name, w in training.model.state_dict().items()},
         "metrics": [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in rows],
+        "stopping": training.stopping.state(),
         "best": (trained.steps, trained.best_step, trained.best_value, trained.stopped),
         "checkpoints": sorted(p.name for p in training.folder.checkpoints.iterdir()),
     }
 
 
 def assert_same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    assert found["best"] == wanted["best"]
-    assert found["metrics"] == wanted["metrics"]
-    assert found["checkpoints"] == wanted["checkpoints"]
+    for name in ("best", "stopping", "metrics", "checkpoints"):
+        assert found[name] == wanted[name], name
     assert found["weights"].keys() == wanted["weights"].keys()
     for name, weight in wanted["weights"].items():
         assert torch.equal(found["weights"][name], weight), name

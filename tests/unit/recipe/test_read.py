@@ -314,6 +314,13 @@ def test_the_text_of_a_recipe_reads_as_the_same_recipe(read_text: Read) -> None:
     assert recipe_text(read_text(text)) == text
 
 
+@pytest.mark.parametrize("text", ["a\x85b", "a\u2028b", "a\nb", "a\tb", " a ", "no", "1e5", "'\"'", "#"])
+def test_odd_text_is_written_as_itself(read_text: Read, text: str) -> None:
+    """U+0085 is what an ellipsis of Windows becomes when its encoding is guessed wrong."""
+    recipe = build_recipe({"data": {"train": text, "columns": {"text": text}, "label_map": {text: text}}}, source="x")
+    assert read_text(recipe_text(recipe)) == recipe
+
+
 def test_every_field_is_written_out(read_text: Read) -> None:
     text = recipe_text(read_text(SMALL))
     for section, model in Recipe.model_fields.items():

@@ -62,7 +62,10 @@ def test_any_override(place: Path, pieces: list[str]) -> None:
     read_anything(place, b"data: {train: a.csv}\n", text)
 
 
-ODD = ["no", "null", "~", "1e5", "0x1f", "2001-01-01", " a ", "a: b", "#a", "- a", "'", '"', "\n", "a\nb\n", "<<", "="]
+ODD = [
+    *("no", "null", "~", "1e5", "0x1f", "2001-01-01", " a ", "a: b", "#a", "- a", "'", '"', "<<", "="),
+    *("\n", "a\nb\n", "a\x85b", "a\u2028b"),
+]
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12) | st.sampled_from(ODD)
 methods: st.SearchStrategy[Any] = st.one_of(
     st.none(),

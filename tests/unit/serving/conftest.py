@@ -30,10 +30,11 @@ def tuned(sentence_base: Path) -> Callable[..., PooledClassifier]:
         runs: Path = Path("absent"),
         head: Any = None,
         max_length: int | None = None,
+        seed: int = 3,
     ) -> PooledClassifier:
         options = ModelOptions(base=str(folder or sentence_base), max_length=max_length)
         base = find_base(options, recipe_folder=Path(), runs=runs)
-        torch.manual_seed(3)
+        torch.manual_seed(seed)
         head = head or LinearHead(base.width, len(LABELS), scale=SCALE if base.normalize else 1.0)
         model: Any = PooledClassifier(load_encoder(base), head, pooling=base.pooling, normalize=base.normalize)
         chosen = METHODS[method]()

@@ -27,7 +27,7 @@ Tune = Callable[..., PooledClassifier]
 MakeRows = Callable[..., Any]
 ABSENT = Path("absent")
 STARTS, ENDS = ("where", "my", "late", "lost", "the"), ("cash", "refund", "money", "transfer")
-TEXTS = [f"{start} {end} card?" for start in STARTS for end in ENDS]
+TEXTS = [f"{start} {end} card?" + " my" * (len(start + end) % 5) for start in STARTS for end in ENDS]
 
 
 def logits(model: nn.Module, make_rows: MakeRows) -> Tensor:
@@ -211,9 +211,10 @@ def script_of(final: Path, texts: list[str]) -> str:
     blocks = re.findall(r"```python\n(.*?)```", (final / "USE.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 1
     assert blocks[0].count('["your text here"]') == 1
-    return str(blocks[0]).replace('["your text here"]', json.dumps(texts))
+    return str(blocks[0]).replace('["your text here"]', json.dumps(texts)) + MARGINS
 
 
+MARGINS = "top = logits.topk(2).values\nprint(json.dumps((top[:, 0] - top[:, 1]).tolist()))\n"
 RUN_EACH = """
 import os, runpy, sys
 sys.modules["burnish"] = None
@@ -228,17 +229,21 @@ def test_the_script_of_use_md_gives_the_same_labels(
 ) -> None:
     """Run as a reader would, beside the folder, with nothing of burnish to be found."""
     expected = []
-    for method, pooling, normalize in (("full", "mean", True), ("lora", "first", False), ("full", "last", True)):
+    for method, pooling, seed in (("full", "mean", 3), ("lora", "first", 8), ("full", "last", 3)):
         final = tmp_path / pooling / "final"
-        tuned(final, method=method, folder=make_base(pooling=pooling, normalize=normalize))
-        labels = [row["label"] for row in Predictor(final, runs=ABSENT, precision="fp32").predict(TEXTS)]
-        assert len(set(labels)) > 1
-        expected.append(str(labels))
+        base = make_base(pooling=pooling, normalize=method == "full")
+        tuned(final, method=method, folder=base, seed=seed)  # seeds whose answers differ from text to text
+        expected.append(Predictor(final, runs=ABSENT, precision="fp32").predict(TEXTS))
         (final.parent / "use.py").write_text(script_of(final, TEXTS), encoding="utf-8")
     command = [sys.executable, "-c", RUN_EACH, *(str(tmp_path / pooling) for pooling in ("mean", "first", "last"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == expected
+    printed = done.stdout.splitlines()
+    for rows, labels, margins in zip(expected, printed[::2], printed[1::2], strict=True):
+        assert labels == str([row["label"] for row in rows])
+        # float32: the scale of 20 and the update of an adapter are multiplied in before or after the sums
+        assert json.loads(margins) == pytest.approx([row["margin"] for row in rows], abs=1e-3)
+        assert len({row["label"] for row in rows}) > 1
 
 
 def test_a_model_with_its_own_head_does_not_promise_a_script(tuned: Tune, tmp_path: Path) -> None:
