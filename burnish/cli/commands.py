@@ -11,7 +11,7 @@ from typing import Any
 
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import show_check, show_run, show_runs, show_verdict
-from burnish.errors import DataReadError, GoalNotReachedError, UsageError
+from burnish.errors import DataReadError, GoalNotReachedError, UsageError, excerpt
 from burnish.settings import settings
 
 
@@ -119,7 +119,8 @@ def predict(options: argparse.Namespace) -> int:
         _print_json({"predictions": [{"text": t, **p} for t, p in zip(texts, predictions, strict=True)]})
         return 0
     for text, prediction in zip(texts, predictions, strict=True):
-        print(f"{prediction['label']}\t{prediction['probability']:.3f}\t{' '.join(text.split())}")
+        label = excerpt(prediction["label"], limit=200)  # as it came from a file: no control characters here
+        print(f"{label}\t{prediction['probability']:.3f}\t{' '.join(text.split())}")
     return 0
 
 

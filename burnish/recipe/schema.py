@@ -42,12 +42,6 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
             for name in stepwise
             if _changed(training, name)
         ]
-    if (
-        training.evaluate_every_steps is not None
-        and training.max_steps is not None
-        and training.evaluate_every_steps > training.max_steps
-    ):
-        found.append(("training.evaluate_every_steps", "larger than training.max_steps: nothing would be evaluated"))
     return found
 
 

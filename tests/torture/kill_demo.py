@@ -26,16 +26,25 @@ def start(run: Path, first: bool, more: list[str]) -> subprocess.Popen[bytes]:
 
 def kill_at(process: subprocess.Popen[bytes], run: Path, *, delay: float, in_save: bool) -> str:
     """Kills after `delay` seconds of training, or at the next write of a checkpoint after it."""
-    while not (run / "metrics.jsonl").exists() and process.poll() is None:
+    old, size = temporaries(run), lines_of(run)
+    while lines_of(run) <= size and process.poll() is None:  # leftovers go and steps begin
         time.sleep(0.05)
     time.sleep(delay)
-    while in_save and process.poll() is None and not list((run / "checkpoints").glob(".tmp-*")):
+    while in_save and process.poll() is None and not temporaries(run) - old:
         time.sleep(0.002)
-    writing = [path.name for path in (run / "checkpoints").glob(".tmp-*")]
+    writing = sorted(temporaries(run) - old)
     process.kill()
     process.wait()
-    steps = len((run / "metrics.jsonl").read_text("utf-8").splitlines()) if (run / "metrics.jsonl").exists() else 0
-    return f"killed after {steps} lines of metrics{', while writing ' + writing[0] if writing else ''}"
+    return f"killed after {lines_of(run)} lines of metrics{', while writing ' + writing[0] if writing else ''}"
+
+
+def temporaries(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").glob(".tmp-*")}
+
+
+def lines_of(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return len(path.read_text("utf-8").splitlines()) if path.exists() else 0
 
 
 def metrics(run: Path) -> list[dict[str, object]]:

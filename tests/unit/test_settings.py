@@ -75,4 +75,4 @@ def test_options_are_closed_and_frozen() -> None:
     with pytest.raises(ValidationError, match="extra_forbidden"):
         Small.model_validate({"rnak": 2})
     with pytest.raises(ValidationError, match="frozen"):
-        Small().rank = 2  # type: ignore[misc]
+        Small().rank = 2

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])
 def test_the_recipe_decides(wanted: str) -> None:
-    assert choose_precision(wanted, CPU) == Precision(wanted, "asked for by the recipe")  # type: ignore[arg-type]
+    assert choose_precision(wanted, CPU) == Precision(wanted, "asked for by the recipe")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_device_is_the_accelerator_when_there_is_one(monkeypatch: pytest.Mon
 def test_products_run_in_bf16_over_float32_weights() -> None:
     layer = torch.nn.Linear(4, 4)
     for name, expected in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        chosen = Precision(name, "")  # type: ignore[arg-type]
+        chosen = Precision(name, "")
         with chosen.compute(CPU):
             output = layer(torch.ones(1, 4))
         assert output.dtype == expected

@@ -227,7 +227,6 @@ def test_all_problems_are_reported_at_once(refuse: Refuse, place: Path) -> None:
         ("data:\n  train: a\n  test: b\n  test_ratio: 0.2\n", 4, "data.test_ratio: a test file is given"),
         ("data:\n  train: a\n  validation: b\n  validation_ratio: 0.2\n", 4, "data.validation_ratio: a "),
         (f"{SMALL}method: head\ntraining:\n  epochs: 3\n", 4, "training.epochs: method: head is solved at once"),
-        (f"{SMALL}training: {{max_steps: 5, evaluate_every_steps: 6}}\n", 2, "larger than training.max_steps"),
     ],
 )
 def test_contradictions(refuse: Refuse, place: Path, text: str, line: int, words: str) -> None:

@@ -43,6 +43,6 @@ def tuned(sentence_base: Path) -> Callable[..., PooledClassifier]:
             for weight in chosen.trainable(model).values():
                 weight.add_(0.1 * torch.randn(weight.shape))
         save_classifier(final, model, base=base, labels=LABELS, method=method, task="text-classification")
-        return model.eval()  # type: ignore[no-any-return]
+        return model.eval()
 
     return make

@@ -33,7 +33,7 @@ TEXTS = [f"{start} {end} card?" + " my" * (len(start + end) % 5) for start in ST
 def logits(model: nn.Module, make_rows: MakeRows) -> Tensor:
     rows = LaidOut(make_rows([5, 3, 9, 4]), range(4), padded=True, device=torch.device("cpu"))
     with torch.no_grad():
-        return model(rows)  # type: ignore[no-any-return]
+        return model(rows)
 
 
 def refusal(final: Path, runs: Path = ABSENT, **given: Any) -> ModelError:
@@ -159,7 +159,7 @@ class Wide(nn.Module):
         self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
     def forward(self, pooled_BD: Tensor) -> Tensor:
-        return self.layers(pooled_BD)  # type: ignore[no-any-return]
+        return self.layers(pooled_BD)
 
 
 class Linear(LinearHead):
@@ -178,7 +178,7 @@ def test_ones_own_head_comes_back_when_it_is_given_again(
     assert torch.equal(logits(package.model, make_rows), logits(model, make_rows))
     error = refusal(tmp_path / "final")
     assert error.code == "model/own-head"
-    assert own.__qualname__ in error.message  # type: ignore[attr-defined]
+    assert own.__qualname__ in error.message
     assert "burnish.load(run, head=YourHead)" in str(error.hint)
 
 

@@ -118,10 +118,10 @@ def cross_entropy(logits: list[float], target: int) -> float:
 
 
 def test_the_loss_is_the_sum_of_cross_entropies_and_its_weight_the_rows(task: TextClassification) -> None:
-    term = task.loss(Given(LOGITS).eval(), Batch(0, 2))  # type: ignore[arg-type]
+    term = task.loss(Given(LOGITS).eval(), Batch(0, 2))
     assert float(term.total.detach()) == pytest.approx(cross_entropy(LOGITS[0], 0) + cross_entropy(LOGITS[1], 2))
     assert term.weight == 2.0
-    term.total.backward()  # type: ignore[no-untyped-call]
+    term.total.backward()
 
 
 def test_labels_are_smoothed_only_while_the_model_trains(task: TextClassification) -> None:
@@ -139,15 +139,15 @@ def test_labels_are_smoothed_only_while_the_model_trains(task: TextClassificatio
 def test_smoothing_can_be_turned_off(make_tokenizer: MakeTokenizer) -> None:
     task = TextClassification(make_tokenizer(), LABELS, max_length=8, label_smoothing=0.0)
     model, batch = Given(LOGITS), Batch(0, 2)
-    training = task.loss(model.train(), batch).total.detach()  # type: ignore[arg-type]
-    assert training == task.loss(model.eval(), batch).total.detach()  # type: ignore[arg-type]
+    training = task.loss(model.train(), batch).total.detach()
+    assert training == task.loss(model.eval(), batch).total.detach()
 
 
 def test_the_loss_of_a_batch_is_the_sum_of_its_rows(task: TextClassification) -> None:
     """What `decomposable` promises."""
     assert task.decomposable
-    together = float(task.loss(Given(LOGITS), Batch(0, 2)).total.detach())  # type: ignore[arg-type]
-    alone = [float(task.loss(Given([row]), Batch(t)).total.detach()) for row, t in zip(LOGITS, (0, 2), strict=True)]  # type: ignore[arg-type]
+    together = float(task.loss(Given(LOGITS), Batch(0, 2)).total.detach())
+    alone = [float(task.loss(Given([row]), Batch(t)).total.detach()) for row, t in zip(LOGITS, (0, 2), strict=True)]
     assert together == pytest.approx(sum(alone))
 
 
@@ -156,13 +156,13 @@ def test_ones_own_loss_takes_the_place_of_cross_entropy(make_tokenizer: MakeToke
         return logits_BC.gather(1, targets_B[:, None])[:, 0]
 
     task = TextClassification(make_tokenizer(), LABELS, max_length=8, loss=margin)
-    term = task.loss(Given(LOGITS), Batch(0, 2))  # type: ignore[arg-type]
+    term = task.loss(Given(LOGITS), Batch(0, 2))
     assert (float(term.total.detach()), term.weight) == (2.0 - 1.0, 2.0)
 
 
 def test_predictions_by_hand(task: TextClassification) -> None:
     with torch.no_grad():
-        rows = task.predict(Given([[0.0, 2.0, 1.0], [5.0, 5.0, 0.0]]), Batch(0, 0))  # type: ignore[arg-type]
+        rows = task.predict(Given([[0.0, 2.0, 1.0], [5.0, 5.0, 0.0]]), Batch(0, 0))
     total = 1 + math.exp(2) + math.exp(1)
     assert rows[0] == {
         "label": "refund",
