@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -51,6 +52,11 @@ def weights_of() -> Callable[[Path], dict[str, bytes]]:
     return weights
 
 
+def _hear_interrupts() -> None:
+    """A shell starts background jobs with SIGINT ignored; children of such a test run would ignore it too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts `burnish ARGUMENTS` as a process of its own; what still runs at the end is killed."""
@@ -63,6 +69,7 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            preexec_fn=_hear_interrupts,
         )
         started.append(process)
         return process
