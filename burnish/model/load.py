@@ -104,7 +104,7 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
     )
 
 
-def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
+def load_encoder(base: Base) -> Module:
     """The base as a transformers module that gives hidden states, in float32, on the CPU."""
     from transformers import AutoModel
     from transformers.utils import logging
@@ -136,8 +136,8 @@ def load_encoder(base: Base, *, trainable_adapter: bool = False) -> Module:
 
         with warnings.catch_warnings():  # peft asks transformers for a property by its old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            adapted = PeftModel.from_pretrained(encoder, base.adapter, is_trainable=trainable_adapter)
-        encoder = adapted if trainable_adapter else adapted.merge_and_unload()
+            adapted = PeftModel.from_pretrained(encoder, base.adapter)
+        encoder = adapted.merge_and_unload()
     return encoder
 
 

@@ -67,7 +67,7 @@ def find_run(name: str, runs: Path) -> RunFolder:
 def _summary(path: Path) -> RunSummary | None:
     try:
         manifest = RunFolder(path).manifest()
-    except DamagedStoreError:
+    except (DamagedStoreError, RunError):
         return None
     if not manifest:
         return None

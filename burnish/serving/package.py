@@ -100,14 +100,11 @@ def save_classifier(
         write_text(folder / "USE.md", use_without_burnish(description))
 
 
-def load_classifier(
-    folder: Path, *, runs: Path, head: HeadBuilder | None = None, adapter: bool = False
-) -> PackagedClassifier:
+def load_classifier(folder: Path, *, runs: Path, head: HeadBuilder | None = None) -> PackagedClassifier:
     """Opens a tuned model; every byte is checked against its manifest first.
 
     Args:
         head: builds the head of a model trained with one's own.
-        adapter: keep a LoRA adapter beside the base instead of merging it.
 
     Raises:
         DamagedStoreError: [storage/damaged].
@@ -117,7 +114,7 @@ def load_classifier(
     require_undamaged(folder)
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     base = _base_of(folder, description, runs)
-    encoder = load_encoder(base, trainable_adapter=adapter)
+    encoder = load_encoder(base)
     plain = load_tensors(folder / "head.safetensors")
     if description["head"] == "linear":
         linear = LinearHead(plain["weight"].shape[1], plain["weight"].shape[0], scale=1.0)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import DamagedStoreError
+from burnish.errors import DamagedStoreError, RunError
 from burnish.storage import durable
 
 FORMAT = 1  # of the run folder; a newer one is refused by older code
@@ -43,8 +43,17 @@ class RunFolder:
 
         Raises:
             DamagedStoreError: [storage/damaged] when it is not JSON.
+            RunError: [run/newer-format] when a later burnish wrote it.
         """
-        return self.content(self.manifest_file) if self.manifest_file.exists() else {}
+        manifest = self.content(self.manifest_file) if self.manifest_file.exists() else {}
+        if manifest.get("format", FORMAT) != FORMAT:
+            raise RunError(
+                "run/newer-format",
+                f"this run has format {manifest['format']}, this burnish reads format {FORMAT}",
+                where=str(self.path),
+                hint="use the burnish that made it, or a newer one",
+            )
+        return manifest
 
     def content(self, path: Path) -> dict[str, Any]:
         """The JSON object in a file of this run.

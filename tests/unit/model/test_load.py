@@ -375,14 +375,11 @@ def test_an_adapter_is_merged_into_its_base(lora_run: Path, tmp_path: Path) -> N
     assert base.adapter == lora_run / "final"
     merged = load_encoder(base)
     plain = load_encoder(dataclasses.replace(base, adapter=None))
-    beside = load_encoder(base, trainable_adapter=True)
     ids = torch.tensor([[2, 5, 9, 3]])
     with torch.no_grad():
-        states = [model.eval()(input_ids=ids).last_hidden_state for model in (merged, plain, beside)]
+        states = [model.eval()(input_ids=ids).last_hidden_state for model in (merged, plain)]
     assert not torch.allclose(states[0], states[1], atol=1e-3)
-    assert torch.allclose(states[0], states[2], atol=1e-5)  # W + BA in one product instead of two
     assert not any("lora" in name for name, _ in merged.named_parameters())
-    assert any(weight.requires_grad for name, weight in beside.named_parameters() if "lora" in name)
 
 
 def test_an_adapter_keeps_the_length_the_recipe_asks_for(lora_run: Path, tmp_path: Path) -> None:

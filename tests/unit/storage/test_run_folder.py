@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.errors import DamagedStoreError
+from burnish.errors import DamagedStoreError, RunError
 from burnish.storage.durable import append_lines
 from burnish.storage.run_folder import FORMAT, RunFolder
 
@@ -100,3 +100,14 @@ def test_what_follows_a_cut_line_is_not_lost(tmp_path: Path, left: str) -> None:
     expected = [json.loads(line) for line in left.split("\n")[:-1]]
     assert folder.rows(folder.events) == [*expected, {"step": 3}]
     assert size == folder.events.stat().st_size
+
+
+def test_a_run_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"id": "a", "format": 99}')
+    with pytest.raises(RunError) as caught:
+        RunFolder(tmp_path).manifest()
+    error = caught.value
+    assert (error.code, error.where) == ("run/newer-format", str(tmp_path))
+    assert "99" in error.message
+    assert error.hint is not None
+    assert "newer" in error.hint
