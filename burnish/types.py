@@ -5,7 +5,7 @@ Nothing here imports torch at run time: `burnish --help` and recipe checking mus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
@@ -221,7 +221,3 @@ class Silent:
     def advance(self, done: int, total: int, figures: Mapping[str, float]) -> None: ...
     def note(self, text: str) -> None: ...
     def warn(self, text: str) -> None: ...
-
-
-Examples = Sequence[Example]
-ExampleStream = Iterator[Example | Problem]
