@@ -45,7 +45,8 @@ def one_run(name: str, method: str, seed: int, work: Path, settings: list[str]) 
     output = work / f"{name}-{method}-{seed}"
     command = [sys.executable, "-m", "burnish", "train", *arguments_of(name, work), "--seed", str(seed)]
     command += ["--output", str(output), "--resume", "--json", "--set", f"method={method}"]
-    command += [part for setting in settings for part in ("--set", setting)]
+    steps = [setting for setting in settings if method != "head" or not setting.startswith("training.")]
+    command += [part for setting in steps for part in ("--set", setting)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
     evaluation = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
     manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))

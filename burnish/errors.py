@@ -120,6 +120,18 @@ class DamagedStoreError(BurnishError):
     exit_code = 6
 
 
+class LostRankError(BurnishError):
+    """Another process of a training with several died; the checkpoint is complete: exit code 75, try again."""
+
+    exit_code = 75
+
+
+class StoppedRunError(BurnishError):
+    """`burnish pause` or `burnish cancel` was heeded; a checkpoint was written first: exit code 0."""
+
+    exit_code = 0
+
+
 class InterruptedRunError(BurnishError):
     """SIGINT or SIGTERM arrived; a checkpoint was written first: exit code 128 + signal."""
 

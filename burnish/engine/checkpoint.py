@@ -60,10 +60,12 @@ def save_checkpoint(
     return target
 
 
-def newest_checkpoint(folder: Path, *, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest complete checkpoint; damaged ones are passed over by name. None when there is none."""
+def newest_checkpoint(folder: Path, *, warn: Callable[[str], None], up_to: int | None = None) -> Checkpoint | None:
+    """The newest complete checkpoint, at most of step `up_to`; damaged ones are passed over by name. None: no such."""
     remove_leftovers(folder)
     for path in sorted(folder.glob("step-*"), key=_step_of, reverse=True):
+        if up_to is not None and _step_of(path) > up_to:
+            continue
         damage = damage_of(path)
         if damage is None:
             return read_checkpoint(path)

@@ -1,37 +1,41 @@
 """The training loop: read `_step` top to bottom.
 
-State of a run = weights that learn, their average, AdamW's moments, early stopping, and one number: the step. Order
-of rows, dropout and learning rate are functions of seed and step, so a run resumed from any checkpoint on the same
-set-up ends with the same bits as one that was never interrupted.
+State of a run = weights that learn, their average, AdamW's moments, early stopping, faults, and one number: the step.
+Order of rows, dropout and learning rate are functions of seed and step, so a run resumed from any checkpoint on the
+same set-up ends with the same bits as one that was never interrupted.
 """
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
+from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import draw_starts, replace_dropout
+from burnish.engine.faults import IN_A_ROW, Faults, is_out_of_memory
+from burnish.engine.journal import Figures, Journal
 from burnish.engine.layout import LaidOut, LayoutChoice
 from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
 from burnish.engine.sampler import epoch_batches, micro_batches
 from burnish.engine.stopping import EarlyStopping, StopSignal, listening
-from burnish.errors import DivergedError, InterruptedRunError, OutOfMemoryError
-from burnish.storage.durable import append_lines, fsync_file, require_undamaged, truncate
+from burnish.errors import DivergedError, InterruptedRunError, OutOfMemoryError, StoppedRunError
+from burnish.storage.durable import require_undamaged
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Method, Progress, Task
 
 Validate = Callable[[nn.Module], Mapping[str, float]]  # -> {"loss": nats per unit, "accuracy": 0..1, ...}
 AVERAGE = "average."
+REQUESTS = {"pause": 100, "cancel": 101}  # beyond the numbers of signals: the largest of all ranks decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class Trained:
     rows: int
     trainable_parameters: int
     total_parameters: int
+    skipped_steps: int
+    rolled_back: bool
+    memory_retries: int
 
 
 class Training:
@@ -59,6 +66,7 @@ class Training:
         validate: judges the model on validation rows; called with the averaged weights in place.
         metric: name in validate's result that decides early stopping and the best checkpoint.
         layout, precision: chosen on the first rows.
+        ranks: the processes that share the work; all of them call `run`.
     """
 
     def __init__(
@@ -78,11 +86,13 @@ class Training:
         precision: Precision,
         device: torch.device,
         progress: Progress,
+        ranks: Ranks | None = None,
     ) -> None:
         self.task, self.model, self.rows = task, model, rows
         self.validate, self.metric = validate, metric
         self.options, self.keep, self.folder = options, checkpoint, folder
-        self.layout, self.precision, self.device, self.progress = layout, precision, device, progress
+        self.layout, self.precision, self.device = layout, precision, device
+        self.ranks = ranks or Ranks()
         assert options.epochs is not None
         self.steps_per_epoch = math.ceil(len(rows) / options.global_batch_size)
         self.total_steps = min(options.epochs * self.steps_per_epoch, options.max_steps or 10**12)
@@ -94,60 +104,82 @@ class Training:
         self.optimizer = build_optimizer(model, self.trainable, options)
         self.average = WeightAverage(self.trainable, options.average_decay) if options.average_decay else None
         self.stopping = EarlyStopping(patience=options.patience, higher_is_better=higher_is_better)
+        self.faults = Faults(options.micro_batch_tokens)
+        self.journal = Journal(
+            folder,
+            progress,
+            every=options.log_every_steps,
+            total_steps=self.total_steps,
+            writes=self.ranks.leads,
+        )
         replace_dropout(model, seed=options.seed, probability=options.dropout)
         self.step = 0
         self.epoch_loss, self.epoch_weight = 0.0, 0.0  # of the steps since the last evaluation
-        self.recent: list[dict[str, float]] = []  # figures of the steps since the last logged one
         self.batches: list[list[int]] = []
         self.batches_of_epoch = -1
         self.started = time.monotonic()
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the rows so far."""
+        return self.step / self.steps_per_epoch
 
     def run(self) -> Trained:
         """Trains to the end, resuming from the newest complete checkpoint when there is one.
 
         Raises:
-            DivergedError: [engine/diverged] when loss or gradient is not finite.
-            OutOfMemoryError: [engine/out-of-memory].
+            DivergedError: [engine/diverged] when going back with half the learning rate did not help.
+            OutOfMemoryError: [engine/out-of-memory] when not even single rows fit.
             InterruptedRunError: [engine/interrupted] after SIGINT or SIGTERM; a checkpoint was saved.
+            StoppedRunError: [engine/paused], [engine/cancelled] when another process asked for it; the same.
+            LostRankError: [engine/rank-lost] when another process of the training died.
         """
         self._resume()
         stopped = self.stopping.reason()
         with listening() as stop:
             while self.step < self.total_steps and stopped is None:
                 stopped = self._advance(stop)
-        best_step = self.stopping.best_step
-        self._load_best(best_step)
+        if self.ranks.leads:
+            self._load_best(self.stopping.best_step)
         return Trained(
             steps=self.step,
-            epochs=round(self.step / self.steps_per_epoch, 3),
-            best_step=best_step,
+            epochs=round(self.epoch, 3),
+            best_step=self.stopping.best_step,
             best_value=float(self.stopping.best_value or 0.0),
             stopped=stopped or "finished",
             seconds=round(time.monotonic() - self.started, 3),
             rows=len(self.rows),
             trainable_parameters=sum(w.numel() for w in self.trainable.values()),
             total_parameters=sum(w.numel() for w in self.model.parameters()),
+            skipped_steps=self.faults.skipped_steps,
+            rolled_back=self.faults.rolled_back,
+            memory_retries=self.faults.memory_retries,
         )
 
     def _advance(self, stop: StopSignal) -> str | None:
         """One optimizer step and what is due after it; gives the reason to stop, if any."""
-        figures = self._step(self._rows_of_step())
+        row_ids = self._rows_of_step()
+        figures = self._step(row_ids)
         self.step += 1
-        self._log(figures)
+        if self.faults.in_a_row == IN_A_ROW:
+            self._roll_back(f"loss or gradient was not finite in {IN_A_ROW} steps in a row", row_ids)
+            return None
+        self.journal.step(self.step, self.epoch, figures, skipped_steps=self.faults.skipped_steps)
         reason, improved = None, False
         if self.step % self.evaluate_every == 0 or self.step == self.total_steps:
-            improved = self._evaluate()
+            values = self._validation_values()
+            if not math.isfinite(values["loss"]):
+                self._roll_back(f"the validation loss is {values['loss']}", [])
+                return None
+            improved = self._see(values)
             reason = self.stopping.reason()
         finished = reason is not None or self.step == self.total_steps
-        if improved or finished or stop.number is not None or self.step % self.save_every == 0:
+        wanted = self._wanted(stop)
+        due = self.step % self.save_every == 0 and not self.faults.in_a_row  # a streak must not push good ones out
+        if improved or finished or wanted or due:
             self._save()
-        if stop.number is not None and not finished:
-            raise InterruptedRunError(
-                "engine/interrupted",
-                f"stopped by a signal after step {self.step} of {self.total_steps}; a checkpoint was saved",
-                signal_number=stop.number,
-                hint=f"go on with: burnish resume {self.folder.path}",
-            )
+        if wanted and not finished:
+            self._stop(wanted)
         return reason
 
     def _rows_of_step(self) -> list[int]:
@@ -159,125 +191,194 @@ class Training:
             self.batches_of_epoch = epoch
         return self.batches[place]
 
-    def _step(self, row_ids: list[int]) -> dict[str, float]:
-        """Forward and backward over all micro-batches, one division, clipping, one update."""
+    def _step(self, row_ids: list[int]) -> Figures | None:
+        """Forward and backward over all micro-batches, one division, clipping, one update; None when skipped."""
         started = time.monotonic()
         self.model.train()
         factor = learning_rate_factor(self.step, total_steps=self.total_steps, options=self.options)
+        factor *= self.faults.rate_scale
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        total, weight = 0.0, 0.0
-        for piece in micro_batches(row_ids, self.lengths, max_tokens=self.options.micro_batch_tokens):
-            term = self._forward_backward(piece)
-            total += term[0]
-            weight += term[1]
+        total, weight = self._accumulate(row_ids)
         gradients = [w.grad for w in self.trainable.values() if w.grad is not None]
         torch._foreach_div_(gradients, weight)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.options.max_grad_norm))
         loss = total / weight
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._diverged(self.step + 1, f"loss {loss}, gradient norm {norm}; the step was not taken", row_ids)
+            self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
+            return None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.trainable, self.step + 1)
+        self.faults.in_a_row = 0
         self.epoch_loss += total
         self.epoch_weight += weight
         return {
             "loss": loss,
             "gradient_norm": norm,
-            "factor": factor,
+            "learning_rate": (self.options.learning_rate or 0.0) * factor,
             "rows": float(len(row_ids)),
             "tokens": float(sum(self.lengths[i] for i in row_ids)),
             "seconds": time.monotonic() - started,
         }
 
+    def _accumulate(self, row_ids: list[int]) -> tuple[float, float]:
+        """Loss and weight summed over the rows of a step on all ranks; gradients are added up, undivided.
+
+        When memory ends on any rank, all of them begin the step again with half the micro-batch: the same rows, the
+        same draws, the same division.
+        """
+        while True:
+            random_state = torch.get_rng_state()
+            mine, total, weight, full = self.ranks.share(row_ids), 0.0, 0.0, ""
+            try:
+                for piece in micro_batches(mine, self.lengths, max_tokens=self.faults.micro_batch_tokens):
+                    term = self._forward_backward(piece)
+                    total += term[0]
+                    weight += term[1]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                full = str(error) or type(error).__name__  # the error itself would keep the step's tensors alive
+            total, weight, failed = self.ranks.sums(total, weight, float(bool(full)))
+            if not failed:
+                self.ranks.sum_gradients(self.trainable.values())
+                return total, weight
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.set_rng_state(random_state)
+            self._halve_micro_batch(row_ids)
+
     def _forward_backward(self, piece: list[int]) -> tuple[float, float]:
-        """Sum of the losses of a micro-batch and its weight; gradients are added up, undivided."""
-        draw = draw_starts(piece, seed=self.options.seed, step=self.step)
-        try:
-            batch = LaidOut(
-                [self.rows[i] for i in piece],
-                piece,
-                padded=self.layout.padded,
-                device=self.device,
-                draw=draw,
-                position_offset=self.layout.position_offset,
-            )
-            with self.precision.compute(self.device):
-                term = self.task.loss(self.model, batch)
-            term.total.backward()  # type: ignore[no-untyped-call]
-            return float(term.total.detach()), term.weight
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        """Sum of the losses of a micro-batch and its weight."""
+        batch = LaidOut(
+            [self.rows[i] for i in piece],
+            piece,
+            padded=self.layout.padded,
+            device=self.device,
+            draw=draw_starts(piece, seed=self.options.seed, step=self.step),
+            position_offset=self.layout.position_offset,
+        )
+        with self.precision.compute(self.device):
+            term = self.task.loss(self.model, batch)
+        term.total.backward()  # type: ignore[no-untyped-call]
+        return float(term.total.detach()), term.weight
+
+    def _halve_micro_batch(self, row_ids: list[int]) -> None:
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        pieces = micro_batches(row_ids, self.lengths, max_tokens=self.faults.micro_batch_tokens)
+        before = max(sum(self.lengths[i] for i in piece) for piece in pieces)
+        if all(len(piece) == 1 for piece in pieces) or not self.task.decomposable:
             raise OutOfMemoryError(
                 "engine/out-of-memory",
-                f"step {self.step + 1} does not fit into memory ({sum(self.lengths[i] for i in piece)} tokens at once)",
-                where="training.micro_batch_tokens",
-                hint=f"halve it: --set training.micro_batch_tokens={self.options.micro_batch_tokens // 2}"
-                " (the result stays the same), or use method: lora",
-            ) from error
-
-    def _log(self, figures: dict[str, float]) -> None:
-        """One line of metrics.jsonl every `log_every_steps`, with means over the steps since the last one."""
-        self.recent.append(figures)
-        seconds = sum(f["seconds"] for f in self.recent)
-        rate = sum(f["rows"] for f in self.recent) / max(seconds, 1e-9)
-        shown = {"loss": figures["loss"], "rows_per_second": rate}
-        self.progress.advance(self.step, self.total_steps, shown)
-        if self.step % self.options.log_every_steps and self.step != self.total_steps:
-            return
-        append_lines(
-            self.folder.metrics,
-            [
-                {
-                    "step": self.step,
-                    "epoch": round(self.step / self.steps_per_epoch, 4),
-                    "loss": float(np.mean([f["loss"] for f in self.recent])),
-                    "learning_rate": (self.options.learning_rate or 0.0) * figures["factor"],
-                    "gradient_norm": float(np.mean([f["gradient_norm"] for f in self.recent])),
-                    "rows_per_second": round(rate, 2),
-                    "tokens_per_second": round(sum(f["tokens"] for f in self.recent) / max(seconds, 1e-9), 1),
-                }
-            ],
+                f"step {self.step + 1} does not fit into memory, {before} tokens at once",
+                where=str(self.folder.path),
+                hint="use method: lora or head, or a smaller base",
+            )
+        self.faults.micro_batch_tokens = before // 2
+        self.faults.memory_retries += 1
+        after = self.faults.micro_batch_tokens
+        self.journal.event("micro-batch-halved", step=self.step + 1, tokens_before=before, tokens=after)
+        self.journal.warn(
+            f"step {self.step + 1} did not fit into memory with {before} tokens at once; it is repeated with {after}."
+            f" The batch of {self.options.global_batch_size} rows per step stays the same"
         )
-        self.recent = []
 
-    def _evaluate(self) -> bool:
-        """Judges the averaged weights on the validation rows; True when they are the best so far."""
-        self.model.eval()
-        with self._averaged():
-            values = dict(self.validate(self.model))
-        if not math.isfinite(values["loss"]):
-            self._diverged(self.step, f"validation loss {values['loss']}", [])
-        train_loss = self.epoch_loss / max(self.epoch_weight, 1e-9)
+    def _skip(self, what: str, row_ids: list[int]) -> None:
+        """Leaves a step out whose numbers cannot be used; weights, moments and average stay as they are."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.faults.skipped_steps += 1
+        self.faults.in_a_row += 1
+        self.journal.event("step-skipped", step=self.step + 1, rows=row_ids, reason=what)
+        self.journal.warn(f"step {self.step + 1} was skipped: {what} ({_named(row_ids)})")
+
+    def _roll_back(self, why: str, row_ids: list[int]) -> None:
+        """Once: back to the last good checkpoint with half the learning rate. The second time: the end.
+
+        Raises:
+            DivergedError: [engine/diverged].
+        """
+        failed_at = self.step
+        if self.faults.rolled_back:
+            self.journal.event("diverged", step=failed_at, rows=row_ids)
+            rate = (self.options.learning_rate or 1e-4) / 4
+            raise DivergedError(
+                "engine/diverged",
+                f"step {failed_at}: {why}, also with half the learning rate",
+                where=f"{self.folder.path}{f' ({_named(row_ids)})' if row_ids else ''}",
+                hint=f"look at these rows, or lower the learning rate: --set training.learning_rate={rate:g}",
+            )
+        good = self.step - max(self.faults.in_a_row, 1)
+        faults = self.faults
+        self._restore(self._newest_checkpoint(up_to=good))
+        self.faults = Faults(
+            micro_batch_tokens=faults.micro_batch_tokens,
+            skipped_steps=faults.skipped_steps,
+            rolled_back=True,
+            rate_scale=faults.rate_scale / 2,
+            memory_retries=faults.memory_retries,
+        )
+        self.journal.event("rolled-back", step=failed_at, to=self.step, rate_scale=self.faults.rate_scale, reason=why)
+        where = f"back to step {self.step}" if self.step < failed_at else "no checkpoint to go back to; it goes on here"
+        self.journal.warn(f"step {failed_at}: {why}; {where} with half the learning rate")
+
+    def _validation_values(self) -> dict[str, float]:
+        """What rank 0 finds with the averaged weights on the validation rows."""
+        values: dict[str, float] = {}
+        if self.ranks.leads:
+            self.model.eval()
+            with self._averaged():
+                values = dict(self.validate(self.model))
+        told: dict[str, float] = self.ranks.tell(values)
+        return told
+
+    def _see(self, values: dict[str, float]) -> bool:
+        """Takes an evaluation; True when it is the best so far."""
+        train_loss = self.epoch_loss / self.epoch_weight if self.epoch_weight else None  # None: all steps skipped
         self.epoch_loss = self.epoch_weight = 0.0
         best = self.stopping.see(self.step, values[self.metric], train_loss=train_loss, validation_loss=values["loss"])
-        epoch = round(self.step / self.steps_per_epoch, 4)
-        append_lines(self.folder.metrics, [{"step": self.step, "epoch": epoch, "validation": values, "best": best}])
-        mark = "  best so far" if best else ""
-        self.progress.note(
-            f"step {self.step}/{self.total_steps}  epoch {epoch:g}  training loss {train_loss:.4f}  "
-            f"validation loss {values['loss']:.4f}  {self.metric} {values[self.metric]:.4f}{mark}"
-        )
+        self.journal.evaluation(self.step, self.epoch, values, train_loss=train_loss, metric=self.metric, best=best)
         return best
+
+    def _wanted(self, stop: StopSignal) -> int:
+        """Number of the signal or request that ends this training now, the same on all ranks; 0: none."""
+        asked = REQUESTS.get(self.folder.asked() or "", 0) if self.ranks.leads else 0
+        return int(self.ranks.largest(max(asked, stop.number or 0)))
+
+    def _stop(self, wanted: int) -> NoReturn:
+        """Ends the training after a step whose checkpoint was just saved."""
+        at = f"after step {self.step} of {self.total_steps}; a checkpoint was saved"
+        hint = f"go on with: burnish resume {self.folder.path}"
+        if wanted == REQUESTS["pause"]:
+            raise StoppedRunError("engine/paused", f"paused {at}", hint=hint)
+        if wanted == REQUESTS["cancel"]:
+            raise StoppedRunError("engine/cancelled", f"cancelled {at}")
+        raise InterruptedRunError("engine/interrupted", f"stopped by a signal {at}", signal_number=wanted, hint=hint)
 
     def _averaged(self) -> _Swapped:
         return _Swapped(self.trainable, self.average.weights if self.average else {})
 
     def _save(self) -> None:
+        if self.ranks.leads:
+            self._publish()
+        self.ranks.tell()  # nobody goes on, or leaves, before it is on the disk
+
+    def _publish(self) -> None:
         weights: dict[str, Tensor] = dict(self.trainable)
         if self.average is not None:
             weights |= {AVERAGE + name: weight for name, weight in self.average.weights.items()}
-        if self.folder.metrics.exists():
-            fsync_file(self.folder.metrics)  # the checkpoint says how long it is
         state: dict[str, Any] = {
             "total_steps": self.total_steps,
             "stopping": self.stopping.state(),
+            "faults": self.faults.state(),
             "epoch_loss": self.epoch_loss,
             "epoch_weight": self.epoch_weight,
-            "recent": self.recent,
-            "metrics_bytes": self.folder.metrics.stat().st_size if self.folder.metrics.exists() else 0,
+            "recent": self.journal.recent,
+            "metrics_bytes": self.journal.size(),
             "threads": torch.get_num_threads(),
+            "processes": self.ranks.world,
         }
         path = checkpoints.save_checkpoint(
             self.folder.checkpoints,
@@ -289,28 +390,46 @@ class Training:
         checkpoints.prune_checkpoints(
             self.folder.checkpoints, step=self.step, keep=self.keep.keep, best_step=self.stopping.best_step
         )
-        self.folder.event("checkpoint", step=self.step)
-        self.progress.note(f"saved checkpoint {path.name}: step {self.step}")
+        self.journal.event("checkpoint", step=self.step)
+        self.journal.note(f"saved checkpoint {path.name}: step {self.step}")
+
+    def _newest_checkpoint(self, *, up_to: int | None = None) -> checkpoints.Checkpoint | None:
+        """The newest complete checkpoint, the same one on all ranks."""
+        found = None
+        if self.ranks.leads:
+            found = checkpoints.newest_checkpoint(self.folder.checkpoints, warn=self.journal.warn, up_to=up_to)
+        name = self.ranks.tell(found and found.folder.name)
+        return found or (checkpoints.read_checkpoint(self.folder.checkpoints / name) if name else None)
 
     def _resume(self) -> None:
-        found = checkpoints.newest_checkpoint(self.folder.checkpoints, warn=self.progress.warn)
+        found = self._newest_checkpoint()
         if found is None:
-            truncate(self.folder.metrics, 0)
+            self.journal.cut_back(0)
+        self._restore(found)
+        if found is not None:
+            self.journal.event("resumed", step=self.step)
+            self.journal.note(f"resumed from {found.folder.name}: step {self.step}")
+        self.ranks.share_weights(self.trainable.values())
+        if found is None and self.average is not None:
+            self.average.start_from(self.trainable)
+
+    def _restore(self, found: checkpoints.Checkpoint | None) -> None:
+        """Puts the state of a checkpoint in place; without one everything stays as it is."""
+        if found is None:
             return
         with torch.no_grad():
             for name, weight in self.trainable.items():
                 weight.copy_(found.weights[name])
                 if self.average is not None:
-                    self.average.weights[name].copy_(found.weights[AVERAGE + name])
+                    self.average.weights[name].copy_(found.weights.get(AVERAGE + name, weight))
         checkpoints.restore_optimizer(self.optimizer, found.optimizer, self.names)
         checkpoints.restore_random_state(found)
         self.stopping = EarlyStopping.restored(found.state["stopping"])
+        self.faults = Faults(**found.state["faults"])
         self.epoch_loss, self.epoch_weight = found.state["epoch_loss"], found.state["epoch_weight"]
-        self.recent = found.state["recent"]
+        self.journal.recent = found.state["recent"]
         self.step = found.step
-        truncate(self.folder.metrics, int(found.state["metrics_bytes"]))
-        self.folder.event("resumed", step=self.step)
-        self.progress.note(f"resumed from {found.folder.name}: step {self.step}")
+        self.journal.cut_back(int(found.state["metrics_bytes"]))
 
     def _load_best(self, step: int) -> None:
         """Leaves the best weights in the model: the averaged ones of the best checkpoint."""
@@ -321,16 +440,6 @@ class Training:
             for name, weight in self.trainable.items():
                 weight.copy_(best.weights[AVERAGE + name if self.average else name])
         self.model.eval()
-
-    def _diverged(self, step: int, what: str, row_ids: list[int]) -> NoReturn:
-        self.folder.event("diverged", step=step, rows=row_ids)
-        rows = f" (rows {', '.join(map(str, row_ids[:8]))}{'…' if len(row_ids) > 8 else ''})" if row_ids else ""
-        raise DivergedError(
-            "engine/diverged",
-            f"step {step}: {what}",
-            where=f"{self.folder.path}{rows}",
-            hint=f"lower the learning rate: --set training.learning_rate={(self.options.learning_rate or 1e-4) / 4:g}",
-        )
 
 
 class _Swapped:
@@ -348,3 +457,8 @@ class _Swapped:
 
     def __exit__(self, *_: object) -> None:
         self._swap()
+
+
+def _named(row_ids: Sequence[int]) -> str:
+    """Numbers of training rows, for people: the first eight of them."""
+    return f"training rows {', '.join(map(str, row_ids[:8]))}{'…' if len(row_ids) > 8 else ''}"

@@ -82,6 +82,11 @@ class WeightAverage:
         self.weights = {name: weight.detach().clone() for name, weight in trainable.items()}
 
     @torch.no_grad()
+    def start_from(self, trainable: Mapping[str, Tensor]) -> None:
+        for name, weight in self.weights.items():
+            weight.copy_(trainable[name])
+
+    @torch.no_grad()
     def update(self, trainable: Mapping[str, Tensor], step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.weights.values()), [trainable[name] for name in self.weights], 1.0 - decay)

@@ -95,8 +95,6 @@ def _over(
     done = 0
     with torch.inference_mode(), precision.compute(device):
         for piece in micro_batches(order, lengths, max_tokens=MAX_TOKENS):
-            if not piece:
-                continue
             use(
                 LaidOut(
                     [rows[i] for i in piece],

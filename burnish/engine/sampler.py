@@ -34,10 +34,10 @@ def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: 
 
 def micro_batches(rows: Sequence[int], lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
     """Cuts the rows of a step into pieces of at most `max_tokens` tokens, at least one row each."""
-    pieces: list[list[int]] = [[]]
+    pieces: list[list[int]] = []
     tokens = 0
     for row in rows:
-        if pieces[-1] and tokens + lengths[row] > max_tokens:
+        if not pieces or tokens + lengths[row] > max_tokens:
             pieces.append([])
             tokens = 0
         pieces[-1].append(row)

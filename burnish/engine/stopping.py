@@ -33,9 +33,9 @@ class EarlyStopping:
     last_validation_loss: float | None = None
     rising: int = 0
 
-    def see(self, step: int, value: float, *, train_loss: float, validation_loss: float) -> bool:
+    def see(self, step: int, value: float, *, train_loss: float | None, validation_loss: float) -> bool:
         """Takes one evaluation; True when it is the best so far. Equal metrics are told apart by validation loss."""
-        if self.last_validation_loss is not None and self.last_train_loss is not None:
+        if self.last_validation_loss is not None and self.last_train_loss is not None and train_loss is not None:
             overfitting = validation_loss > self.last_validation_loss and train_loss < self.last_train_loss
             self.rising = self.rising + 1 if overfitting else 0
         self.last_train_loss, self.last_validation_loss = train_loss, validation_loss

@@ -130,8 +130,14 @@ def _advice(answer: Answer, d: Difference, evidence: Evidence) -> str:
             "more and cleaner training rows help most there."
         )
     if answer is Answer.TOO_LITTLE_DATA:
+        meanwhile = (
+            f"On these rows {evidence.against}, which needs no fine-tuning, is at least as good: use it until then. "
+            if d.value <= 0 and evidence.against in COST
+            else ""
+        )
         return (
-            f"About {_rows_needed(d, evidence.minimum_effect):,} test rows would settle it; there are {d.n:,}. "
+            f"{meanwhile}About {_rows_needed(d, evidence.minimum_effect):,} test rows would settle it; "
+            f"there are {d.n:,}. "
             "Add labelled rows, or raise `evaluation.minimum_effect` if only a larger gain is worth having."
         )
     instead = _cheapest_as_good(evidence)

@@ -33,6 +33,7 @@ class RunFolder:
         self.predictions = path / "predictions.jsonl"
         self.report = path / "report.html"
         self.card = path / "card.md"
+        self.request = path / ".request"
 
     @property
     def id(self) -> str:
@@ -80,6 +81,20 @@ class RunFolder:
     def event(self, name: str, **details: Any) -> None:
         """Appends what happened, with the time in seconds since the epoch."""
         durable.append_lines(self.events, [{"time": round(time.time(), 3), "event": name, **details}])
+
+    def ask(self, what: str) -> None:
+        """Asks whoever works on this run to "pause" or "cancel" at its next step."""
+        durable.write_text(self.request, what)
+
+    def asked(self) -> str | None:
+        """What another process asked for, if anything."""
+        try:
+            return self.request.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def clear_request(self) -> None:
+        self.request.unlink(missing_ok=True)
 
     def write_rows(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replaces a JSON Lines file of this run."""
