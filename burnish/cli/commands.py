@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import show_check, show_run, show_runs, show_verdict
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError, excerpt
+from burnish.lifecycle.follow import follows
 from burnish.settings import settings
+from burnish.storage.run_folder import RunFolder
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -83,11 +85,45 @@ def train(options: argparse.Namespace) -> int:
 
 
 def resume(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.control import resume_changed
     from burnish.lifecycle.train import resume_run
     from burnish.registry.runs import find_run
 
-    run = resume_run(find_run(options.run, settings().runs), progress=TerminalProgress())
-    return _finish(run, options)
+    folder = find_run(options.run, settings().runs)
+    if options.set:
+        output = Path(options.output) if options.output else None
+        return _finish(resume_changed(folder, options.set, output=output, progress=TerminalProgress()), options)
+    if options.output:
+        raise UsageError(
+            "cli/output-needs-set", "a run goes on in its own folder", where="--output", hint="leave --output out"
+        )
+    return _finish(resume_run(folder, progress=TerminalProgress()), options)
+
+
+def pause(options: argparse.Namespace) -> int:
+    return _stop(options, "pause")
+
+
+def cancel(options: argparse.Namespace) -> int:
+    return _stop(options, "cancel")
+
+
+def _stop(options: argparse.Namespace, what: Literal["pause", "cancel"]) -> int:
+    from burnish.lifecycle.control import find_and_stop
+
+    folder, status = find_and_stop(options.run, what, progress=TerminalProgress())
+    _show_status(folder, status, options)
+    return 0
+
+
+def _show_status(folder: RunFolder, status: str, options: argparse.Namespace) -> None:
+    """One line for a run that has not come to a verdict."""
+    if options.json:
+        _print_json({"id": folder.id, "folder": str(folder.path), "status": status})
+        return
+    print(f"{status}  {folder.id}")
+    if status == "paused":
+        print(f"go on with: burnish resume {folder.path}", file=sys.stderr)
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -144,7 +180,12 @@ def runs(options: argparse.Namespace) -> int:
 
 
 def _finish(run: Any, options: argparse.Namespace) -> int:
-    """Prints verdict, id and folder of a finished run."""
+    """Prints verdict, id and folder of a finished run; the status of one that was paused or cancelled."""
+    if follows():  # rank 0 speaks
+        return 0
+    if run.status in ("paused", "cancelled"):
+        _show_status(run.folder, run.status, options)
+        return 0
     evaluation = run.evaluation
     if options.require == "goals":
         _need_goals(evaluation["goals"])
@@ -210,6 +251,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": check,
     "train": train,
     "resume": resume,
+    "pause": pause,
+    "cancel": cancel,
     "evaluate": evaluate,
     "predict": predict,
     "runs": runs,

@@ -21,7 +21,7 @@ you could have had without fine-tuning, by how much, and how sure is that?"""
 EPILOG = """\
 start here:  burnish demo              then:  burnish train your.csv
 exit codes:  0 ok, 1 the answer is no, 2 usage or unreadable input, 3 diverged, 4 out of memory,
-             5 disk full, 6 damaged store, 130/143 stopped by a signal (checkpoint saved)"""
+             5 disk full, 6 damaged store, 75 temporary, 130/143 stopped by a signal (checkpoint saved)"""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -122,7 +122,19 @@ def build_parser() -> argparse.ArgumentParser:
     _training(train)
     resume = command("resume", "go on with a run that was stopped", "burnish resume runs/tickets-20260101-120000-ab12")
     resume.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    resume.add_argument(
+        "--set",
+        metavar="a.b=c",
+        action="append",
+        default=[],
+        help="start a child run from the newest checkpoint with this change; may be repeated",
+    )
+    resume.add_argument("--output", metavar="DIR", help="with --set: the child's folder (default: beside the run)")
     _require(resume)
+    pause = command("pause", "stop a run after its current step, with a checkpoint", "burnish pause RUN")
+    pause.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    cancel = command("cancel", "give a run up; its last checkpoint stays", "burnish cancel RUN")
+    cancel.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
     evaluate = command("evaluate", "judge a run again, or on other rows", "burnish evaluate RUN --data new.csv")
     evaluate.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
     evaluate.add_argument("--data", metavar="F", help="labelled rows to judge on instead of the run's own test rows")

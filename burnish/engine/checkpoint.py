@@ -84,6 +84,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def copy_checkpoint(source: Path, folder: Path, *, patient: bool) -> None:
+    """Publishes a copy of a checkpoint in another run.
+
+    Args:
+        patient: the copy forgets how long nothing better was seen and that a rate was halved: other settings get
+            their own chance.
+    """
+    with published_folder(folder / source.name) as temporary:
+        for name in (WEIGHTS, OPTIMIZER, RANDOM):
+            shutil.copyfile(source / name, temporary / name)
+        state = json.loads((source / STATE).read_text(encoding="utf-8"))
+        if patient:
+            state["stopping"] |= {"waited": 0, "rising": 0}
+            state["faults"] |= {"in_a_row": 0, "rolled_back": False, "rate_scale": 1.0}
+        write_json(temporary / STATE, state)
+
+
 def prune_checkpoints(folder: Path, *, step: int, keep: int, best_step: int) -> None:
     """Deletes all but the newest `keep` up to `step`, which was just published, and the best.
 

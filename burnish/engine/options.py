@@ -38,7 +38,12 @@ class TrainingOptions(Options):
     patience: int = Field(default=3, ge=1, description="evaluations without a better one before training stops")
     evaluate_every_steps: int | None = Field(default=None, ge=1, description="null: after each epoch")
     log_every_steps: int = Field(default=10, ge=1)
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; part of the result's last bits")
+    processes: int | None = Field(
+        default=None, ge=1, le=64, description="that share each step on this machine; null: one per GPU, else 1"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of a process; part of the result's last bits"
+    )
 
 
 class CheckpointOptions(Options):

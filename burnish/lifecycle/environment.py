@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -32,6 +33,17 @@ def describe_environment() -> dict[str, Any]:
         "physical_cores": psutil.cpu_count(logical=False) or os.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
     }
+
+
+def differing_environment(before: Mapping[str, Any]) -> list[str]:
+    """What decides the last bits of a run's numbers and is not as it was when the run began, one sentence each."""
+    now = describe_environment()
+    names = ("python", "torch", "transformers", "peft", "cpu")
+    return [
+        f"{name} is {now.get(name)} and was {before[name]}"
+        for name in names
+        if name in before and before[name] != now.get(name)
+    ]
 
 
 def peak_memory_bytes() -> int:

@@ -8,21 +8,28 @@ itself starts from its newest checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
-from burnish.errors import RecipeError, RunError, excerpt, nearest
+from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
-from burnish.lifecycle.environment import default_threads, describe_environment, peak_memory_bytes
+from burnish.lifecycle.environment import (
+    default_threads,
+    describe_environment,
+    differing_environment,
+    peak_memory_bytes,
+)
+from burnish.lifecycle.follow import follow, follows, led, release_followers
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import check_evaluation, decide_method, decide_metric, decide_training
 from burnish.lifecycle.run import Run
@@ -77,6 +84,8 @@ def train(
     """
     runs = settings().runs
     own = Own(task, metric, loss, head)
+    if follows():
+        return Run(follow(own), runs, own)
     folder = RunFolder(Path(output) if output is not None else runs / _new_id(source))
     begun = folder.recipe.is_file() and bool(folder.manifest())
     if begun and not resume:
@@ -94,20 +103,17 @@ def train(
     _refuse_other_files(folder)
     recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
     make_folder(folder.path)
-    with exclusive(folder.path):
-        try:
-            folder.begin_manifest(
-                id=folder.path.resolve().name,
-                status="preparing",
-                created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                asked=asked,
-                parts_of_the_caller=own.names(),
-            )
-            recipe = _with_absolute_paths(recipe, recipe_folder)
+    with exclusive(folder.path), _outcome_recorded(folder, progress or Silent()):
+        folder.begin_manifest(
+            id=folder.path.resolve().name,
+            status="preparing",
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            asked=asked,
+            parts_of_the_caller=own.names(),
+        )
+        recipe = _with_absolute_paths(recipe, recipe_folder)
+        with led(folder, recipe, own):
             _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent())
-        except BaseException as error:
-            _record_failure(folder, error)
-            raise
     return Run(folder, runs, own)
 
 
@@ -121,9 +127,19 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
     runs = settings().runs
     chosen = own or Own()
     progress = progress or Silent()
+    if follows():
+        return Run(follow(chosen), runs, chosen)
     manifest = folder.manifest()
+    if manifest.get("status") == "cancelled":
+        raise RunError(
+            "run/cancelled",
+            "this run was cancelled",
+            where=str(folder.path),
+            hint="start a new one, or branch off: burnish resume RUN --set training.learning_rate=1e-5",
+        )
     if manifest.get("status") == "finished":
         progress.note(f"run {folder.id} is already finished")
+        release_followers(folder)
         return Run(folder, runs, chosen)
     missing = sorted(set(manifest.get("parts_of_the_caller", {})) - set(chosen.names()))
     if missing:
@@ -143,11 +159,9 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
                 hint="start it again with `burnish train` and another --output, or delete the folder",
             )
         recipe = read_recipe(folder.recipe)
-        try:
+        folder.clear_request()
+        with _outcome_recorded(folder, progress), led(folder, recipe, chosen):
             _run_stages(folder, recipe, own=chosen, runs=runs, progress=progress)
-        except BaseException as error:
-            _record_failure(folder, error)
-            raise
     return Run(folder, runs, chosen)
 
 
@@ -176,6 +190,8 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     recipe = _decided(recipe, data, base, chosen, progress)
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
+    for difference in differing_environment(folder.manifest().get("environment", {})):
+        progress.warn(f"{difference}: the last bits of the numbers may differ from before")
     folder.update_manifest(
         status="running",
         error=None,
@@ -328,6 +344,22 @@ def _describe_data(data: PreparedData) -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def _outcome_recorded(folder: RunFolder, progress: Progress) -> Iterator[None]:
+    """Leaves in the run how it ended. A pause or a cancel that was asked for is no failure."""
+    try:
+        yield
+    except StoppedRunError as stop:
+        status = stop.code.removeprefix("engine/")
+        folder.update_manifest(status=status, error=None)
+        folder.event(status)
+        folder.clear_request()
+        progress.note(f"{stop.message}{f' ({stop.hint})' if stop.hint else ''}")
+    except BaseException as error:
+        _record_failure(folder, error)
+        raise
+
+
 def _record_failure(folder: RunFolder, error: BaseException) -> None:
     """Leaves the reason in the run; the checkpoint, if any, stays usable."""
     code = getattr(error, "code", type(error).__name__)
@@ -337,10 +369,6 @@ def _record_failure(folder: RunFolder, error: BaseException) -> None:
 
 def _quietly(action: Callable[[], None]) -> None:
     """Does something that must not hide the error on its way out (the disk may be full)."""
-    import contextlib
-
-    from burnish.errors import BurnishError
-
     with contextlib.suppress(OSError, BurnishError):
         action()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from burnish.data.prepare import PreparedData
+from burnish.engine.distributed import Ranks, join_ranks
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Trained, Training
 from burnish.engine.precision import Precision, choose_device, choose_precision
@@ -27,7 +29,7 @@ from burnish.recipe.schema import Recipe
 from burnish.serving.package import save_classifier
 from burnish.storage.durable import append_lines, truncate
 from burnish.storage.run_folder import RunFolder
-from burnish.types import Encoded, Problem, Progress, Refusal, Split
+from burnish.types import Encoded, Method, Problem, Progress, Refusal, Split
 
 if TYPE_CHECKING:
     from burnish.task.text_classification import TextClassification
@@ -50,6 +52,7 @@ class Workbench:
     precision: Precision
     device: Any
     model: PooledClassifier
+    ranks: Ranks
     _features: dict[Split, np.ndarray[Any, Any]]
     trained: bool = False
 
@@ -65,7 +68,8 @@ class Workbench:
         progress: Progress,
     ) -> Workbench:
         """Loads the base, encodes all rows and chooses layout and precision; what was chosen is recorded."""
-        torch.set_num_threads(recipe.training.threads or default_threads())
+        ranks = join_ranks()
+        torch.set_num_threads(_threads(recipe))
         torch.manual_seed(recipe.training.seed)
         device = choose_device()
         precision = choose_precision(recipe.training.precision, device)
@@ -85,7 +89,21 @@ class Workbench:
             encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, head=head
         ).to(device)
         return cls(
-            recipe, base, data, task, own, folder, progress, encoded, problems, layout, precision, device, model, {}
+            recipe=recipe,
+            base=base,
+            data=data,
+            task=task,
+            own=own,
+            folder=folder,
+            progress=progress,
+            encoded=encoded,
+            problems=problems,
+            layout=layout,
+            precision=precision,
+            device=device,
+            model=model,
+            ranks=ranks,
+            _features={},
         )
 
     def record(self) -> None:
@@ -94,6 +112,7 @@ class Workbench:
         threads = torch.get_num_threads()
         environment = self.folder.manifest()["environment"] | {
             "threads": threads,
+            "processes": self.ranks.world,
             "device": "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device),
             "precision": f"{self.precision.name}: {self.precision.reason}",
             "layout": self.layout.reason,
@@ -202,17 +221,29 @@ class Workbench:
             "training_seconds": round(time.monotonic() - started, 2),
         }
 
+    def train_along(self) -> None:
+        """The training as the ranks see it that rank 0 leads: same steps, nothing written."""
+        assert self.recipe.method is not None
+        self._training(build_method(self.recipe.method)).run()
+
     def _train_steps(self) -> dict[str, Any]:
         assert self.recipe.method is not None
+        self.ranks.tell({"folder": str(self.folder.path.resolve()), "stage": "training"})
         if isinstance(self.model.head, LinearHead):
             targets = torch.from_numpy(self._class_ids(Split.TRAIN))
             self.model.head.cpu().start_from_centroids(torch.from_numpy(self.features(Split.TRAIN)), targets)
         method = build_method(self.recipe.method)
+        self.progress.stage(f"training ({method.name})")
+        training = self._training(method)
+        share = sum(w.numel() for w in training.trainable.values()) / sum(p.numel() for p in self.model.parameters())
+        self.progress.note(f"{share:.2%} of the weights learn")
+        return _describe_training(training.run())
+
+    def _training(self, method: Method) -> Training:
         torch.manual_seed(self.recipe.training.seed)
         method.attach(self.model)
         self.model.to(self.device)
-        self.progress.stage(f"training ({method.name})")
-        training = Training(
+        return Training(
             task=self.task,
             method=method,
             model=self.model,
@@ -227,10 +258,8 @@ class Workbench:
             precision=self.precision,
             device=self.device,
             progress=self.progress,
+            ranks=self.ranks,
         )
-        share = sum(w.numel() for w in training.trainable.values()) / sum(p.numel() for p in self.model.parameters())
-        self.progress.note(f"{share:.2%} of the weights learn")
-        return _describe_training(training.run())
 
     def _validate(self, model: Any) -> dict[str, float]:
         """Loss and metrics on the validation rows."""
@@ -277,6 +306,12 @@ def _encode_splits(
     return encoded, problems
 
 
+def _threads(recipe: Recipe) -> int:
+    """CPU threads of this process; several processes on one machine share its cores."""
+    threads = recipe.training.threads or default_threads()
+    return min(threads, max(1, default_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
 def _describe_training(trained: Trained) -> dict[str, Any]:
     return {
         "steps": trained.steps,
@@ -287,4 +322,7 @@ def _describe_training(trained: Trained) -> dict[str, Any]:
         "trainable_parameters": trained.trainable_parameters,
         "total_parameters": trained.total_parameters,
         "training_seconds": trained.seconds,
+        "skipped_steps": trained.skipped_steps,
+        "rolled_back": trained.rolled_back,
+        "memory_retries": trained.memory_retries,
     }
