@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Trained, Training
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import mean_loss, pooled_features, predict_rows
+from burnish.engine.vocabulary import compact_vocabulary
 from burnish.errors import RecipeError, UsageError
 from burnish.evaluation.metrics import create_metric, find_metric
 from burnish.lifecycle.environment import default_threads
@@ -224,31 +226,45 @@ class Workbench:
     def train_along(self) -> None:
         """The training as the ranks see it that rank 0 leads: same steps, nothing written."""
         assert self.recipe.method is not None
-        self._training(build_method(self.recipe.method)).run()
+        method = self._attached()
+        with self._compacted() as (splits, _):
+            self._training(method, *splits).run()
 
     def _train_steps(self) -> dict[str, Any]:
-        assert self.recipe.method is not None
         self.ranks.tell({"folder": str(self.folder.path.resolve()), "stage": "training"})
         if isinstance(self.model.head, LinearHead):
             targets = torch.from_numpy(self._class_ids(Split.TRAIN))
             self.model.head.cpu().start_from_centroids(torch.from_numpy(self.features(Split.TRAIN)), targets)
-        method = build_method(self.recipe.method)
+        method = self._attached()
         self.progress.stage(f"training ({method.name})")
-        training = self._training(method)
-        share = sum(w.numel() for w in training.trainable.values()) / sum(p.numel() for p in self.model.parameters())
-        self.progress.note(f"{share:.2%} of the weights learn")
-        return _describe_training(training.run())
+        total = sum(weight.numel() for weight in self.model.parameters())
+        with self._compacted() as (splits, table):
+            training = self._training(method, *splits)
+            learned = sum(weight.numel() for weight in training.trainable.values())
+            self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
+            trained = _describe_training(training.run())
+        return trained | {"total_parameters": total, "embedding_table": table}
 
-    def _training(self, method: Method) -> Training:
+    def _attached(self) -> Method:
+        assert self.recipe.method is not None
+        method = build_method(self.recipe.method)
         torch.manual_seed(self.recipe.training.seed)
         method.attach(self.model)
         self.model.to(self.device)
+        return method
+
+    def _compacted(self) -> AbstractContextManager[tuple[list[Sequence[Encoded]], str]]:
+        """The training and validation rows for a table of the words they have."""
+        rows = (self.encoded[Split.TRAIN], self.encoded[Split.VALIDATION])
+        return compact_vocabulary(self.model.encoder, *rows, layout=self.layout, device=self.device)
+
+    def _training(self, method: Method, rows: Sequence[Encoded], validation: Sequence[Encoded]) -> Training:
         return Training(
             task=self.task,
             method=method,
             model=self.model,
-            rows=self.encoded[Split.TRAIN],
-            validate=self._validate,
+            rows=rows,
+            validate=lambda model: self._validate(model, validation),
             metric=str(self.recipe.evaluation.metric),
             higher_is_better=find_metric(str(self.recipe.evaluation.metric)).higher_is_better,
             options=self.recipe.training,
@@ -261,9 +277,8 @@ class Workbench:
             ranks=self.ranks,
         )
 
-    def _validate(self, model: Any) -> dict[str, float]:
+    def _validate(self, model: Any, rows: Sequence[Encoded]) -> dict[str, float]:
         """Loss and metrics on the validation rows."""
-        rows = self.encoded[Split.VALIDATION]
         options: Any = {"layout": self.layout, "precision": self.precision, "device": self.device}
         predictions = predict_rows(self.task, model, rows, **options)
         return {"loss": mean_loss(self.task, model, rows, **options), **self.metric_of(predictions, Split.VALIDATION)}
