@@ -103,7 +103,10 @@ def own_loss(harm: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Ten
     ("harm", "words"),
     [
         (mean_of_rows, "8 rows at once and one by one give different losses, "),
-        (lambda losses_B: losses_B - losses_B.detach().max() / 2, "8 rows at once and one by one give different losses, "),
+        (
+            lambda losses_B: losses_B - losses_B.detach().max() / 2,
+            "8 rows at once and one by one give different losses, ",
+        ),
         (lambda losses_B: losses_B * torch.arange(1, 1 + len(losses_B)), "8 rows at once and in reverse order give"),
         (
             lambda losses_B: losses_B.detach() + (losses_B - losses_B.detach()) * len(losses_B),
