@@ -102,6 +102,12 @@ class DivergedError(BurnishError):
     exit_code = 3
 
 
+class SelfTestError(BurnishError):
+    """What must hold for every training does not hold here, so its numbers cannot be trusted: exit code 3."""
+
+    exit_code = 3
+
+
 class OutOfMemoryError(BurnishError):
     """The smallest possible step does not fit into memory: exit code 4."""
 

@@ -90,6 +90,7 @@ EXIT_CODES = {
     "DataProblemError": 1,
     "GoalNotReachedError": 1,
     "DivergedError": 3,
+    "SelfTestError": 3,
     "OutOfMemoryError": 4,
     "DiskFullError": 5,
     "DamagedStoreError": 6,

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from burnish.model.pooled import PooledClassifier
     from burnish.task.text_classification import TextClassification
+    from burnish.testing import Subject
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -39,6 +41,7 @@ hypothesis.settings.load_profile("burnish")
 MakeBase = Callable[..., Path]
 MakeRows = Callable[..., list[Encoded]]
 MakeClassifier = Callable[..., "tuple[TextClassification, PooledClassifier]"]
+MakeSubject = Callable[[str], "Subject"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -197,6 +200,25 @@ def toy_rows() -> list[tuple[str, str]]:
         before, after = (list(random.choice(FILLERS, size=random.integers(1, 5))) for _ in range(2))
         rows.setdefault(" ".join([*before, str(random.choice(KEYWORDS[label])), *after]), label)
     return list(rows.items())
+
+
+@pytest.fixture(scope="session")
+def make_subject(sentence_base: Path, toy_rows: list[tuple[str, str]]) -> MakeSubject:
+    """A registered task for the conformance suites: its columns filled with texts, over a tiny encoder.
+
+    A task that needs more than texts and a label gets its rows here.
+    """
+    from burnish.task import TASKS
+    from burnish.testing import subject_over
+
+    @cache
+    def make(name: str) -> Subject:
+        task = TASKS[name]
+        texts = [column for column in task.columns if column != "label"]
+        rows = [{**dict.fromkeys(texts, text), "label": label} for text, label in toy_rows[:28]]
+        return subject_over(str(sentence_base), task, rows, refused=[{**rows[0], "label": "no label of these"}])
+
+    return make
 
 
 @pytest.fixture(scope="session")

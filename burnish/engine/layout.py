@@ -9,8 +9,9 @@ Shapes: T real tokens, B rows, G segments, S longest segment, H heads, D width, 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -249,7 +250,7 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
     accepted = inspect.signature(getattr(encoder, "base_model", encoder).forward).parameters
     if setter is None or "position_ids" not in accepted:
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
-    probe = _probe_rows(rows)
+    probe = probe_rows(rows, 4)
     before = getattr(encoder.config, "_attn_implementation", "sdpa")
     training = encoder.training
     encoder.eval()
@@ -273,7 +274,26 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
     return LayoutChoice(True, offset, reason)
 
 
-def _probe_rows(rows: Sequence[Encoded]) -> list[Encoded]:
+def probe_rows(rows: Sequence[Encoded], count: int) -> list[Encoded]:
+    """Up to `count` of the first rows, evenly spread over their lengths, the shortest first."""
     by_length = sorted(rows[:256], key=lambda row: row.length)
-    picks = {0, len(by_length) // 3, 2 * len(by_length) // 3, len(by_length) - 1}
-    return [by_length[i] for i in sorted(picks)]
+    picks = np.linspace(0, len(by_length) - 1, count).round().astype(int)
+    return [by_length[i] for i in sorted(set(picks.tolist()))]
+
+
+@contextlib.contextmanager
+def own_attention(model: Module) -> Iterator[None]:
+    """Inside the block, parts of `model` that attend by segments attend as transformers lets them: for padded rows."""
+    switched: list[Any] = [
+        part
+        for part in model.modules()
+        if getattr(getattr(part, "config", None), "_attn_implementation", None) == ATTENTION
+        and hasattr(part, "set_attn_implementation")
+    ]
+    for part in switched:
+        part.set_attn_implementation(part.get_correct_attn_implementation(None))
+    try:
+        yield
+    finally:
+        for part in switched:
+            part.set_attn_implementation(ATTENTION)

@@ -14,10 +14,12 @@ import torch
 
 from burnish.data.prepare import PreparedData
 from burnish.engine.distributed import Ranks, join_ranks
+from burnish.engine.faults import is_out_of_memory
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Trained, Training
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import mean_loss, pooled_features, predict_rows
+from burnish.engine.selftest import check_invariants
 from burnish.engine.vocabulary import compact_vocabulary
 from burnish.errors import RecipeError, UsageError
 from burnish.evaluation.metrics import create_metric, find_metric
@@ -238,12 +240,32 @@ class Workbench:
         method = self._attached()
         self.progress.stage(f"training ({method.name})")
         total = sum(weight.numel() for weight in self.model.parameters())
+        tested = self._self_test(method)
+        self.progress.note(tested)
         with self._compacted() as (splits, table):
             training = self._training(method, *splits)
             learned = sum(weight.numel() for weight in training.trainable.values())
             self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
             trained = _describe_training(training.run())
-        return trained | {"total_parameters": total, "embedding_table": table}
+        return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
+
+    def _self_test(self, method: Method) -> str:
+        """Checks the invariants of the engine on some rows; where they do not fit into memory it is left out."""
+        try:
+            return check_invariants(
+                task=self.task,
+                method=method,
+                model=self.model,
+                rows=self.encoded[Split.TRAIN],
+                layout=self.layout,
+                device=self.device,
+                max_tokens=self.recipe.training.micro_batch_tokens,
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.model.zero_grad(set_to_none=True)
+            return "self-test: left out, its rows do not fit into memory at once"
 
     def _attached(self) -> Method:
         assert self.recipe.method is not None

@@ -21,6 +21,7 @@ EXIT_CODES = {
     "RunError": 2,
     "GoalNotReachedError": 1,
     "DivergedError": 3,
+    "SelfTestError": 3,
     "OutOfMemoryError": 4,
     "DiskFullError": 5,
     "DamagedStoreError": 6,

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from burnish.engine.checkpoint import read_checkpoint
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import choose_layout
 from burnish.engine.loop import AVERAGE, Training
 from burnish.engine.optimizer import learning_rate_factor
 from burnish.method.lora import Lora
@@ -114,25 +113,6 @@ def test_max_steps_end_a_training_with_an_evaluation(
     trained = make_training(tmp_path, max_steps=steps, evaluate_every_steps=3 if steps > 4 else None).run()
     assert trained.steps == steps
     assert [line["step"] for line in lines(tmp_path) if "validation" in line] == evaluated
-
-
-def test_the_gradient_of_a_step_is_that_of_the_mean_loss(make_training: Make, tmp_path: Path) -> None:
-    """Over micro-batches of one to three rows, and before clipping: the norm is what the log says."""
-    training = make_training(tmp_path, micro_batch_tokens=20, dropout=0.0, max_steps=1)
-    reference = make_training(tmp_path / "reference", dropout=0.0, max_steps=1)
-    row_ids = reference._rows_of_step()
-    reference.model.train()
-    batch = LaidOut([reference.rows[i] for i in row_ids], row_ids, padded=True, device=CPU)
-    logits_BC = reference.model(batch)
-    loss = F.cross_entropy(logits_BC, batch.targets, label_smoothing=0.1)
-    loss.backward()
-    norm = torch.linalg.vector_norm(
-        torch.stack([w.grad.norm() for w in reference.trainable.values() if w.grad is not None])
-    )
-    training.run()
-    (line,) = learning_lines(tmp_path)
-    assert line["gradient_norm"] == pytest.approx(float(norm), rel=1e-4)
-    assert line["loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
 
 
 def test_gradients_are_clipped_to_their_limit(make_training: Make, tmp_path: Path) -> None:

@@ -143,14 +143,6 @@ def test_smoothing_can_be_turned_off(make_tokenizer: MakeTokenizer) -> None:
     assert training == task.loss(model.eval(), batch).total.detach()
 
 
-def test_the_loss_of_a_batch_is_the_sum_of_its_rows(task: TextClassification) -> None:
-    """What `decomposable` promises."""
-    assert task.decomposable
-    together = float(task.loss(Given(LOGITS), Batch(0, 2)).total.detach())
-    alone = [float(task.loss(Given([row]), Batch(t)).total.detach()) for row, t in zip(LOGITS, (0, 2), strict=True)]
-    assert together == pytest.approx(sum(alone))
-
-
 def test_ones_own_loss_takes_the_place_of_cross_entropy(make_tokenizer: MakeTokenizer) -> None:
     def margin(logits_BC: Tensor, targets_B: Tensor) -> Tensor:
         return logits_BC.gather(1, targets_B[:, None])[:, 0]

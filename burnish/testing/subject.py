@@ -1,0 +1,106 @@
+"""What the suites check: a task, a way to build its model, and rows; and trainings of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.loop import Training
+from burnish.engine.options import CheckpointOptions, TrainingOptions
+from burnish.engine.precision import Precision
+from burnish.engine.predict import mean_loss, predict_rows
+from burnish.model.load import find_base, load_encoder, load_tokenizer
+from burnish.model.options import ModelOptions
+from burnish.settings import settings
+from burnish.storage.durable import make_folder
+from burnish.storage.run_folder import RunFolder
+from burnish.task import TextClassification
+from burnish.types import Encoded, Method, Progress, Row, Silent, Task
+
+CPU = torch.device("cpu")
+FP32 = Precision("fp32", "numbers are compared")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A task with what is needed to check it.
+
+    Attributes:
+        task: as a run uses it.
+        build: gives a new untrained model on the CPU, with the same weights at every call, and its layout.
+        rows: 24 or more rows that the task learns from, of different lengths.
+        refused: rows that `encode` must refuse.
+    """
+
+    task: Task
+    build: Callable[[], tuple[nn.Module, LayoutChoice]]
+    rows: Sequence[Row]
+    refused: Sequence[Row] = ()
+
+    def encoded(self) -> list[Encoded]:
+        """Every row as the engine wants it."""
+        results = [self.task.encode(row) for row in self.rows]
+        encoded = [result for result in results if isinstance(result, Encoded)]
+        assert len(encoded) == len(results), f"encode refuses {len(results) - len(encoded)} rows that it should accept"
+        return encoded
+
+    def learner(self, method: Method) -> tuple[nn.Module, LayoutChoice]:
+        """A new model with the method attached, with the same weights at every call, and its layout."""
+        model, layout = self.build()
+        torch.manual_seed(0)
+        return method.attach(model), layout
+
+    def training(self, method: Method, folder: Path, *, progress: Progress | None = None, **options: Any) -> Training:
+        """Two epochs of a new model in `folder`, with a checkpoint and a logged line at every step."""
+        model, layout = self.learner(method)
+        rows = self.encoded()
+        make_folder(folder)
+        chosen = {"epochs": 2, "learning_rate": 3e-3, "global_batch_size": 8, "average_decay": 0.0, **options}
+
+        def validate(model: nn.Module) -> dict[str, float]:
+            return {"loss": mean_loss(self.task, model, rows, layout=layout, precision=FP32, device=CPU)}
+
+        return Training(
+            task=self.task,
+            method=method,
+            model=model,
+            rows=rows,
+            validate=validate,
+            metric="loss",
+            higher_is_better=False,
+            options=TrainingOptions(log_every_steps=1, **chosen),
+            checkpoint=CheckpointOptions(every_steps=1),
+            folder=RunFolder(folder),
+            layout=layout,
+            precision=FP32,
+            device=CPU,
+            progress=progress or Silent(),
+        )
+
+    def predict(self, model: nn.Module, rows: Sequence[Encoded], layout: LayoutChoice) -> list[Row]:
+        """The task's predictions in evaluation mode, in the order of the rows."""
+        return predict_rows(self.task, model.eval(), rows, layout=layout, precision=FP32, device=CPU)
+
+
+def subject_over(
+    base: str, task: type[TextClassification], rows: Sequence[Row], *, refused: Sequence[Row] = ()
+) -> Subject:
+    """A task over a base, named as in a recipe; the labels are those of the rows."""
+    found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
+    labels = sorted({row["label"] for row in rows})
+    made = task(load_tokenizer(found.folder), labels, max_length=found.max_length)
+
+    def build() -> tuple[nn.Module, LayoutChoice]:
+        encoder = load_encoder(found)
+        torch.manual_seed(0)
+        model = made.build(encoder, width=found.width, pooling=found.pooling, normalize=found.normalize, head=None)
+        return model, choose_layout(encoder, subject.encoded(), device=CPU)
+
+    subject = Subject(made, build, rows, refused)
+    return subject
