@@ -80,6 +80,7 @@ def published_folder(target: Path) -> Iterator[Path]:
 
     Raises:
         DiskFullError: [storage/disk-full]; nothing of the attempt remains.
+        DamagedStoreError: [storage/io-error]; likewise.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
@@ -89,7 +90,7 @@ def published_folder(target: Path) -> Iterator[Path]:
             yield temporary
             files = sorted(p for p in temporary.rglob("*") if p.is_file())
             for path in files:
-                fsync_file(path)
+                _fsync(path)
             manifest = {
                 path.relative_to(temporary).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
                 for path in files
@@ -179,13 +180,20 @@ def require_space(folder: Path, needed_bytes: int) -> None:
 
 @contextlib.contextmanager
 def explained(path: Path, size: int) -> Iterator[None]:
-    """Turns "no space left" of whatever library writes to `path` into one clear error."""
+    """Turns "no space left" and "input/output error" of whatever library writes to `path` into one clear error."""
     try:
         yield
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left on device" in str(error):
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
             raise disk_full(path, size) from error
+        if number == errno.EIO or "Input/output error" in str(error):
+            raise DamagedStoreError(
+                "storage/io-error",
+                "the disk failed to store what was written (input/output error)",
+                where=str(path),
+                hint="check the disk and its cable or network, then go on with `burnish resume`",
+            ) from error
         raise
 
 
@@ -200,6 +208,11 @@ def disk_full(path: Path, size: int) -> DiskFullError:
 
 
 def fsync_file(path: Path) -> None:
+    with explained(path, 0):
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 

@@ -21,6 +21,7 @@ from burnish.storage.durable import (
     append_lines,
     damage_of,
     explained,
+    fsync_file,
     make_folder,
     published_folder,
     remove_leftovers,
@@ -280,6 +281,25 @@ def test_a_full_disk_while_appending(tmp_path: Path) -> None:
 def test_no_space_is_understood_from_any_library(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(DiskFullError), explained(tmp_path, 0):
         raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EIO, "Input/output error"), RuntimeError("I/O error: Input/output error (os error 5)")],
+)
+def test_a_failing_disk_is_understood_from_any_library(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(DamagedStoreError) as caught, explained(tmp_path, 0):
+        raise error
+    assert (caught.value.code, caught.value.where, caught.value.exit_code) == ("storage/io-error", str(tmp_path), 6)
+    assert "burnish resume" in str(caught.value.hint)
+
+
+def test_a_failing_disk_while_a_log_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_lines(tmp_path / "a.jsonl", [{"step": 1}])
+    monkeypatch.setattr(os, "fsync", fails_with(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(DamagedStoreError) as caught:
+        fsync_file(tmp_path / "a.jsonl")
+    assert caught.value.where == str(tmp_path / "a.jsonl")
 
 
 def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
