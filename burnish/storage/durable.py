@@ -46,13 +46,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_lines(path: Path, values: list[Mapping[str, Any]]) -> int:
-    """Appends one JSON object a line, in place of a cut-off last one; gives the file's size in bytes afterwards."""
+    """Appends one JSON object a line, in place of a cut-off last one; gives the file's size in bytes afterwards.
+
+    The name of a new file is on the disk then; its lines are after an fsync of the file.
+    """
     data = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values).encode()
-    with explained(path, len(data)), path.open("ab+") as stream:
-        _drop_cut_line(stream)
-        stream.write(data)
-        stream.flush()
-        return stream.tell()
+    with explained(path, len(data)):
+        new = not path.exists()
+        with path.open("ab+") as stream:
+            _drop_cut_line(stream)
+            stream.write(data)
+            stream.flush()
+            size = stream.tell()
+        if new:
+            fsync_folder(path.parent)
+        return size
 
 
 def _drop_cut_line(stream: IO[bytes]) -> None:
@@ -82,9 +90,9 @@ def published_folder(target: Path) -> Iterator[Path]:
         DiskFullError: [storage/disk-full]; nothing of the attempt remains.
         DamagedStoreError: [storage/io-error]; likewise.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
     with explained(target, 0):
+        _make_durably(target.parent)
         try:
             temporary.mkdir()
             yield temporary
@@ -147,19 +155,26 @@ def remove_leftovers(folder: Path) -> None:
 def make_folder(path: Path) -> None:
     """Creates a folder with its parents, or says why it cannot."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
-        probe.touch()
-        probe.unlink()
+        with explained(path, 0):
+            _make_durably(path)
+            probe = path / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+            probe.touch()
+            probe.unlink()
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise disk_full(path, 0) from error
         raise UsageError(
             "storage/not-writable",
             f"cannot write here: {error.strerror}",
             where=str(path),
             hint="name a folder you may write to with --output, or set BURNISH_RUNS",
         ) from error
+
+
+def _make_durably(folder: Path) -> None:
+    """Creates a folder with its parents; each one's name is on the disk before anything is put into it."""
+    if not folder.is_dir():
+        _make_durably(folder.parent)
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
 
 
 def require_space(folder: Path, needed_bytes: int) -> None:

@@ -313,6 +313,24 @@ def test_make_folder_creates_parents_and_leaves_no_probe(tmp_path: Path) -> None
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [
+        (lambda folder: make_folder(folder / "a" / "b"), [".", "a"]),
+        (lambda folder: append_lines(folder / "a.jsonl", [{}]), ["."]),
+    ],
+)
+def test_names_of_new_folders_and_logs_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], object], names: list[str]
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "fsync_folder", synced.append)
+    write(tmp_path)
+    assert synced == [tmp_path / name for name in names]
+    write(tmp_path)
+    assert len(synced) == len(names)
+
+
 def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError) as caught:
