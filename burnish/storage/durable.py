@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -107,7 +107,7 @@ def published_folder(target: Path) -> Iterator[Path]:
             for folder in {path.parent for path in files}:
                 fsync_folder(folder)
             if target.exists():  # a folder made by an attempt that is being repeated
-                shutil.rmtree(target)
+                remove_published(target)
             temporary.rename(target)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -115,13 +115,26 @@ def published_folder(target: Path) -> Iterator[Path]:
         fsync_folder(target.parent)
 
 
-def damage_of(folder: Path) -> str | None:
-    """What differs between a published folder and its manifest, in one sentence; None when every byte is there."""
+def remove_published(folder: Path) -> None:
+    """Deletes a published folder: its name goes first, so that nobody ever sees a part of it."""
+    doomed = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{folder.name}")
+    shutil.rmtree(folder.rename(doomed))
+
+
+def damage_of(folder: Path, needed: Collection[str] = ()) -> str | None:
+    """What differs between a published folder and its manifest, in one sentence; None when every byte is there.
+
+    Args:
+        needed: names the manifest must list.
+    """
     try:
         manifest: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or unreadable"
+    for name in needed:
+        if name not in expected:
+            return f"{name} is not listed in {MANIFEST}"
     for name, (size, sha256) in expected.items():
         path = folder / name
         if not path.is_file():

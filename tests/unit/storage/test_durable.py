@@ -25,6 +25,7 @@ from burnish.storage.durable import (
     make_folder,
     published_folder,
     remove_leftovers,
+    remove_published,
     require_space,
     require_undamaged,
     truncate,
@@ -182,6 +183,17 @@ def test_a_repeated_attempt_replaces_the_folder(tmp_path: Path) -> None:
     publish(tmp_path / "step-1", old="1")
     publish(tmp_path / "step-1", new="2")
     assert sorted(p.name for p in (tmp_path / "step-1").iterdir()) == [MANIFEST, "new"]
+
+
+def test_a_published_folder_disappears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path / "step-1", a="abc", b="abc")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", fails_with(PowerCut()))
+        with pytest.raises(PowerCut):
+            remove_published(tmp_path / "step-1")
+    assert not (tmp_path / "step-1").exists()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
