@@ -95,6 +95,7 @@ def train(
     recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
     make_folder(folder.path)
     with exclusive(folder.path):
+        remove_leftovers(folder.path)
         try:
             folder.begin_manifest(
                 id=folder.path.resolve().name,
