@@ -121,7 +121,7 @@ class DiskFullError(BurnishError):
 
 
 class DamagedStoreError(BurnishError):
-    """Stored bytes differ from what their manifest promises: exit code 6."""
+    """Stored bytes differ from what their manifest promises, or the disk failed to store them: exit code 6."""
 
     exit_code = 6
 

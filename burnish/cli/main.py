@@ -32,10 +32,21 @@ def _terminate(*_: object) -> NoReturn:
     raise _Terminated
 
 
+def _stopped(stop: KeyboardInterrupt) -> int:
+    print("stopped", file=sys.stderr)
+    return 143 if isinstance(stop, _Terminated) else 130
+
+
 def entry() -> NoReturn:
     """Console script: runs a command and ends the process with its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt as stop:  # another signal, while the first one was being reported
+        code = _stopped(stop)
+    for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be stopped
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,8 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         _show_error(error, options)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        print("stopped", file=sys.stderr)
-        return 143 if isinstance(stop, _Terminated) else 130
+        return _stopped(stop)
     except BrokenPipeError:  # the reader of our output went away; that is its right
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.storage.durable import damage_of, published_folder, remove_leftovers, write_json
+from burnish.storage.durable import damage_of, published_folder, remove_leftovers, remove_published, write_json
 from burnish.storage.tensors import load_tensors, save_tensors
 
 STATE = "state.json"
@@ -66,7 +65,7 @@ def newest_checkpoint(folder: Path, *, warn: Callable[[str], None], up_to: int |
     for path in sorted(folder.glob("step-*"), key=_step_of, reverse=True):
         if up_to is not None and _step_of(path) > up_to:
             continue
-        damage = damage_of(path)
+        damage = damage_of(path, needed=(STATE, WEIGHTS, OPTIMIZER, RANDOM))
         if damage is None:
             return read_checkpoint(path)
         warn(f"checkpoint {path.name} is damaged ({damage}); looking for an older one")
@@ -109,7 +108,7 @@ def prune_checkpoints(folder: Path, *, step: int, keep: int, best_step: int) -> 
     published = {_step_of(path): path for path in folder.glob("step-*")}
     newest = sorted((past for past in published if past <= step), reverse=True)[:keep]
     for past in published.keys() - {best_step, *newest}:
-        shutil.rmtree(published[past])
+        remove_published(published[past])
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:

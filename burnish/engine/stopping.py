@@ -65,29 +65,35 @@ class EarlyStopping:
 
 
 class StopSignal:
-    """Remembers the first SIGINT or SIGTERM until the current step is done; the second one stops at once."""
+    """Remembers the first SIGINT or SIGTERM until the current step is done; the second one stops at once.
+
+    The second one does what the caller's own handler does, which knows the exit code.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.previous: dict[int, Any] = {}
 
-    def _received(self, number: int, _: FrameType | None) -> None:
-        if self.number is not None:
-            raise KeyboardInterrupt
-        self.number = number
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        if self.number is None:
+            self.number = number
+            return
+        if callable(handler := self.previous.get(number)):
+            handler(number, frame)
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def listening() -> Iterator[StopSignal]:
     """Catches SIGINT and SIGTERM inside the block; elsewhere than in the main thread it hears nothing."""
     stop = StopSignal()
-    previous = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, stop._received)
+            stop.previous[number] = signal.signal(number, stop._received)
     except ValueError:  # not the main thread: the caller's own handling stays
         pass
     try:
         yield stop
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for caught, handler in stop.previous.items():
+            signal.signal(caught, handler)

@@ -104,6 +104,7 @@ def train(
     recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
     make_folder(folder.path)
     with exclusive(folder.path), _outcome_recorded(folder, progress or Silent()):
+        remove_leftovers(folder.path)
         folder.begin_manifest(
             id=folder.path.resolve().name,
             status="preparing",

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,13 +46,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_lines(path: Path, values: list[Mapping[str, Any]]) -> int:
-    """Appends one JSON object a line, in place of a cut-off last one; gives the file's size in bytes afterwards."""
+    """Appends one JSON object a line, in place of a cut-off last one; gives the file's size in bytes afterwards.
+
+    The name of a new file is on the disk then; its lines are after an fsync of the file.
+    """
     data = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values).encode()
-    with explained(path, len(data)), path.open("ab+") as stream:
-        _drop_cut_line(stream)
-        stream.write(data)
-        stream.flush()
-        return stream.tell()
+    with explained(path, len(data)):
+        new = not path.exists()
+        with path.open("ab+") as stream:
+            _drop_cut_line(stream)
+            stream.write(data)
+            stream.flush()
+            size = stream.tell()
+        if new:
+            fsync_folder(path.parent)
+        return size
 
 
 def _drop_cut_line(stream: IO[bytes]) -> None:
@@ -80,16 +88,17 @@ def published_folder(target: Path) -> Iterator[Path]:
 
     Raises:
         DiskFullError: [storage/disk-full]; nothing of the attempt remains.
+        DamagedStoreError: [storage/io-error]; likewise.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
     with explained(target, 0):
+        _make_durably(target.parent)
         try:
             temporary.mkdir()
             yield temporary
             files = sorted(p for p in temporary.rglob("*") if p.is_file())
             for path in files:
-                fsync_file(path)
+                _fsync(path)
             manifest = {
                 path.relative_to(temporary).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
                 for path in files
@@ -98,7 +107,7 @@ def published_folder(target: Path) -> Iterator[Path]:
             for folder in {path.parent for path in files}:
                 fsync_folder(folder)
             if target.exists():  # a folder made by an attempt that is being repeated
-                shutil.rmtree(target)
+                remove_published(target)
             temporary.rename(target)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -106,13 +115,26 @@ def published_folder(target: Path) -> Iterator[Path]:
         fsync_folder(target.parent)
 
 
-def damage_of(folder: Path) -> str | None:
-    """What differs between a published folder and its manifest, in one sentence; None when every byte is there."""
+def remove_published(folder: Path) -> None:
+    """Deletes a published folder: its name goes first, so that nobody ever sees a part of it."""
+    doomed = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{folder.name}")
+    shutil.rmtree(folder.rename(doomed))
+
+
+def damage_of(folder: Path, needed: Collection[str] = ()) -> str | None:
+    """What differs between a published folder and its manifest, in one sentence; None when every byte is there.
+
+    Args:
+        needed: names the manifest must list.
+    """
     try:
         manifest: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or unreadable"
+    for name in needed:
+        if name not in expected:
+            return f"{name} is not listed in {MANIFEST}"
     for name, (size, sha256) in expected.items():
         path = folder / name
         if not path.is_file():
@@ -146,19 +168,26 @@ def remove_leftovers(folder: Path) -> None:
 def make_folder(path: Path) -> None:
     """Creates a folder with its parents, or says why it cannot."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
-        probe.touch()
-        probe.unlink()
+        with explained(path, 0):
+            _make_durably(path)
+            probe = path / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+            probe.touch()
+            probe.unlink()
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise disk_full(path, 0) from error
         raise UsageError(
             "storage/not-writable",
             f"cannot write here: {error.strerror}",
             where=str(path),
             hint="name a folder you may write to with --output, or set BURNISH_RUNS",
         ) from error
+
+
+def _make_durably(folder: Path) -> None:
+    """Creates a folder with its parents; each one's name is on the disk before anything is put into it."""
+    if not folder.is_dir():
+        _make_durably(folder.parent)
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
 
 
 def require_space(folder: Path, needed_bytes: int) -> None:
@@ -179,13 +208,20 @@ def require_space(folder: Path, needed_bytes: int) -> None:
 
 @contextlib.contextmanager
 def explained(path: Path, size: int) -> Iterator[None]:
-    """Turns "no space left" of whatever library writes to `path` into one clear error."""
+    """Turns "no space left" and "input/output error" of whatever library writes to `path` into one clear error."""
     try:
         yield
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left on device" in str(error):
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
             raise disk_full(path, size) from error
+        if number == errno.EIO or "Input/output error" in str(error):
+            raise DamagedStoreError(
+                "storage/io-error",
+                "the disk failed to store what was written (input/output error)",
+                where=str(path),
+                hint="check the disk and its cable or network, then go on with `burnish resume`",
+            ) from error
         raise
 
 
@@ -200,6 +236,11 @@ def disk_full(path: Path, size: int) -> DiskFullError:
 
 
 def fsync_file(path: Path) -> None:
+    with explained(path, 0):
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from burnish.errors import RunError
+from burnish.storage.durable import explained
 
 LOCK = ".lock"
 
@@ -22,7 +23,9 @@ def exclusive(folder: Path) -> Iterator[None]:
         RunError: [run/locked] naming the process that holds it.
     """
     path = folder / LOCK
-    with path.open("a+", encoding="utf-8") as stream:
+    with explained(path, 0):
+        stream = path.open("a+", encoding="utf-8")
+    with stream:
         if not _try_lock(stream):
             raise RunError(
                 "run/locked",
@@ -30,10 +33,9 @@ def exclusive(folder: Path) -> Iterator[None]:
                 where=str(folder),
                 hint="wait for it, or stop it first",
             )
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps({"pid": os.getpid()}))
-        stream.flush()
+        with explained(path, 0):
+            os.truncate(stream.fileno(), 0)
+            os.write(stream.fileno(), json.dumps({"pid": os.getpid()}).encode())
         yield
 
 

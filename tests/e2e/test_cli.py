@@ -435,6 +435,22 @@ entry()
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("last", "code", "said"), [("return 5", 5, ""), ("signal.raise_signal(15)", 143, "stopped\n")])
+def test_signal_at_the_very_end_prints_no_traceback(last: str, code: int, said: str) -> None:
+    """While the first one is being reported, and while the process exits."""
+    script = f"""
+import atexit, signal
+import burnish.cli.main as cli
+def main(arguments):
+    {last}
+cli.main = main
+atexit.register(signal.raise_signal, signal.SIGTERM)
+cli.entry()
+"""
+    result = python(script, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (code, said)
+
+
 def test_demo_is_a_recipe_like_any_other() -> None:
     recipe = demo_recipe()
     assert recipe.model.base == "minilm"

@@ -296,6 +296,16 @@ def test_attempt_that_never_began_can_be_repeated(
     assert RunFolder(run).manifest()["error"] is None
 
 
+def test_what_a_killed_beginning_left_goes_away(
+    toy: Path, overrides_of: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".tmp-0a1b2c3d-manifest.json").write_text("{", encoding="utf-8")
+    train(toy, output=run, overrides=overrides_of("head"), resume=True)
+    assert not list(run.rglob(".tmp-*"))
+
+
 def test_changed_data_is_refused(
     toy_rows: list[tuple[str, str]],
     write_csv: Callable[..., Path],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,18 @@ def test_a_damaged_one_is_passed_over_by_name(tmp_path: Path, name: str) -> None
     assert "step-6" in seen[0]
     assert "damaged" in seen[0]
     assert name in seen[0]
+
+
+def test_one_whose_manifest_leaves_a_file_out_is_passed_over(tmp_path: Path) -> None:
+    save(tmp_path, 3)
+    manifest = save(tmp_path, 6) / "files.json"
+    entries = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({name: entry for name, entry in entries.items() if name != OPTIMIZER}))
+    seen: list[str] = []
+    found = newest_checkpoint(tmp_path, warn=seen.append)
+    assert found is not None
+    assert found.step == 3
+    assert "step-6 is damaged (optimizer.safetensors is not listed in files.json)" in seen[0]
 
 
 def test_none_at_all(tmp_path: Path) -> None:

@@ -96,6 +96,25 @@ def test_the_first_signal_is_remembered_and_the_second_stops_at_once(number: sig
         twice()
 
 
+def test_the_second_signal_does_what_the_caller_wants() -> None:
+    """The command line tells SIGTERM from SIGINT by its exit code, whichever came first."""
+
+    def terminate(*_: object) -> None:
+        raise SystemExit(143)
+
+    def both() -> None:
+        with listening():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(SystemExit):
+            both()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_the_callers_handlers_come_back() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with listening():

@@ -21,9 +21,11 @@ from burnish.storage.durable import (
     append_lines,
     damage_of,
     explained,
+    fsync_file,
     make_folder,
     published_folder,
     remove_leftovers,
+    remove_published,
     require_space,
     require_undamaged,
     truncate,
@@ -183,6 +185,17 @@ def test_a_repeated_attempt_replaces_the_folder(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "step-1").iterdir()) == [MANIFEST, "new"]
 
 
+def test_a_published_folder_disappears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path / "step-1", a="abc", b="abc")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", fails_with(PowerCut()))
+        with pytest.raises(PowerCut):
+            remove_published(tmp_path / "step-1")
+    assert not (tmp_path / "step-1").exists()
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / f"{TEMPORARY}1234-step-2").mkdir()
     (tmp_path / f"{TEMPORARY}1234-step-2" / "a").write_text("half")
@@ -282,6 +295,25 @@ def test_no_space_is_understood_from_any_library(tmp_path: Path, error: Exceptio
         raise error
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EIO, "Input/output error"), RuntimeError("I/O error: Input/output error (os error 5)")],
+)
+def test_a_failing_disk_is_understood_from_any_library(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(DamagedStoreError) as caught, explained(tmp_path, 0):
+        raise error
+    assert (caught.value.code, caught.value.where, caught.value.exit_code) == ("storage/io-error", str(tmp_path), 6)
+    assert "burnish resume" in str(caught.value.hint)
+
+
+def test_a_failing_disk_while_a_log_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_lines(tmp_path / "a.jsonl", [{"step": 1}])
+    monkeypatch.setattr(os, "fsync", fails_with(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(DamagedStoreError) as caught:
+        fsync_file(tmp_path / "a.jsonl")
+    assert caught.value.where == str(tmp_path / "a.jsonl")
+
+
 def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), explained(tmp_path, 0):
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -291,6 +323,24 @@ def test_make_folder_creates_parents_and_leaves_no_probe(tmp_path: Path) -> None
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [
+        (lambda folder: make_folder(folder / "a" / "b"), [".", "a"]),
+        (lambda folder: append_lines(folder / "a.jsonl", [{}]), ["."]),
+    ],
+)
+def test_names_of_new_folders_and_logs_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], object], names: list[str]
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "fsync_folder", synced.append)
+    write(tmp_path)
+    assert synced == [tmp_path / name for name in names]
+    write(tmp_path)
+    assert len(synced) == len(names)
 
 
 def test_a_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:

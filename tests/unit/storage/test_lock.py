@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from burnish.errors import RunError
+from burnish.errors import DiskFullError, RunError
 from burnish.storage.lock import LOCK, exclusive
 
 HOLD = """
@@ -71,6 +73,16 @@ def test_a_refused_attempt_does_not_rob_the_owner(tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(RunError), exclusive(tmp_path):
                 pytest.fail("the lock is held twice")
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(DiskFullError) as caught, exclusive(tmp_path):
+        pass
+    assert (caught.value.code, caught.value.where) == ("storage/disk-full", str(tmp_path / LOCK))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "{}"])
