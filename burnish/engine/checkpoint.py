@@ -13,7 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from burnish.storage.durable import damage_of, published_folder, remove_leftovers, remove_published, write_json
+from burnish.storage.durable import (
+    copy_file,
+    damage_of,
+    published_folder,
+    remove_leftovers,
+    remove_published,
+    write_json,
+)
 from burnish.storage.tensors import load_tensors, save_tensors
 
 STATE = "state.json"
@@ -92,7 +99,7 @@ def copy_checkpoint(source: Path, folder: Path, *, patient: bool) -> None:
     """
     with published_folder(folder / source.name) as temporary:
         for name in (WEIGHTS, OPTIMIZER, RANDOM):
-            shutil.copyfile(source / name, temporary / name)
+            copy_file(source / name, temporary / name)
         state = json.loads((source / STATE).read_text(encoding="utf-8"))
         if patient:
             state["stopping"] |= {"waited": 0, "rising": 0}

@@ -115,6 +115,12 @@ def published_folder(target: Path) -> Iterator[Path]:
         fsync_folder(target.parent)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file into a folder that `published_folder` makes durable."""
+    with explained(target, source.stat().st_size):
+        shutil.copyfile(source, target)
+
+
 def remove_published(folder: Path) -> None:
     """Deletes a published folder: its name goes first, so that nobody ever sees a part of it."""
     doomed = folder.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{folder.name}")
