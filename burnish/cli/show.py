@@ -90,6 +90,10 @@ def show_run(folder: RunFolder) -> str:
             f"training {training.get('steps')} steps, best at step {training.get('best_step')}, "
             f"{training.get('stopped')}, {training.get('trainable_parameters', 0):,} weights learned"
         )
+    lines += [
+        f"parent   {parent['run']}, {parent['checkpoint']}, with {', '.join(parent['changed'])}"
+        for parent in manifest.get("parents", [])
+    ]
     error = manifest.get("error")
     if error and manifest.get("status") != "finished":
         lines.append(f"error    {error['message'].splitlines()[0]}")

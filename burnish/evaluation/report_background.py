@@ -235,6 +235,7 @@ def training_section(record: RunRecord) -> Html:
         f"{wording.duration(record.manifest.get('seconds') or training.get('seconds'))} in all",
         "largest memory": wording.size(training.get("peak_memory_bytes")),
     }
+    about |= _mishaps(record)
     machine: dict[str, object] = {
         ENVIRONMENT_TITLES.get(name, name): wording.size(value) if name == "memory_bytes" else _plain(value)
         for name, value in record.environment.items()
@@ -246,6 +247,27 @@ def training_section(record: RunRecord) -> Html:
         "<h3>Environment</h3>",
         facts(machine) if machine else paragraph("No environment is recorded in this run."),
     )
+
+
+def _mishaps(record: RunRecord) -> dict[str, object]:
+    """What the training met and overcame, and where it came from; nothing for a smooth run."""
+    training = record.training
+    told: dict[str, object] = {}
+    for parent in record.manifest.get("parents") or []:
+        origin = entries(parent)
+        changed = ", ".join(map(str, origin.get("changed") or []))
+        told["goes on from"] = isolated(f"{origin.get('run')}, {origin.get('checkpoint')}, with {changed}")
+    if training.get("skipped_steps"):
+        told["steps skipped"] = f"{count(training['skipped_steps'])}: loss or gradient was not finite"
+    if training.get("rolled_back"):
+        told["went back"] = "once to an earlier checkpoint, with half the learning rate from there"
+    if training.get("memory_retries"):
+        told["micro-batch halved"] = f"{count(training['memory_retries'])} times for lack of memory; the batch stayed"
+    if training.get("embedding_table"):
+        told["embedding table"] = str(training["embedding_table"]).removeprefix("embedding table: ")
+    if training.get("self_test"):
+        told["self-test"] = str(training["self_test"]).removeprefix("self-test: ")
+    return told
 
 
 def _plain(value: Any) -> str:

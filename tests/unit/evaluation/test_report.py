@@ -206,6 +206,19 @@ def test_a_metric_of_ones_own_is_not_shown_in_percent(build_run: BuildRun) -> No
     assert "−3.25 (95 % interval −4.5 to −2" in text
 
 
+def test_what_a_training_met_is_told(build_run: BuildRun) -> None:
+    run = build_run()
+    assert "steps skipped" not in render_report(run)
+    met = {"skipped_steps": 4, "rolled_back": True, "memory_retries": 2, "self_test": "self-test: all the same"}
+    change(run / "manifest.json", lambda m: m["training"].update(met))
+    parent = {"run": "first", "checkpoint": "step-8", "changed": ["training.learning_rate=1e-5"]}
+    change(run / "manifest.json", lambda m: m.update(parents=[parent]))
+    told = render_report(run)
+    for part in ("4: loss or gradient was not finite", "half the learning rate", "2 times for lack", "all the same"):
+        assert part in told
+    assert "first, step-8, with training.learning_rate=1e-5" in told
+
+
 def test_opening_the_test_rows_again_is_told(build_run: BuildRun) -> None:
     run = build_run()
     assert "were opened" not in render_report(run)
