@@ -34,7 +34,7 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Method, Progress, Task
 
 Validate = Callable[[nn.Module], Mapping[str, float]]  # -> {"loss": nats per unit, "accuracy": 0..1, ...}
-AVERAGE = "average."
+AVERAGE, BUFFER = "average.", "buffer."
 REQUESTS = {"pause": 100, "cancel": 101}  # beyond the numbers of signals: the largest of all ranks decides
 
 
@@ -113,6 +113,9 @@ class Training:
             writes=self.ranks.leads,
         )
         replace_dropout(model, seed=options.seed, probability=options.dropout)
+        stored = model.state_dict().keys()
+        self.buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
+        self.first_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         self.step = 0
         self.epoch_loss, self.epoch_weight = 0.0, 0.0  # of the steps since the last evaluation
         self.batches: list[list[int]] = []
@@ -369,6 +372,8 @@ class Training:
         weights: dict[str, Tensor] = dict(self.trainable)
         if self.average is not None:
             weights |= {AVERAGE + name: weight for name, weight in self.average.weights.items()}
+        changed = {name: b for name, b in self.buffers.items() if not torch.equal(b, self.first_buffers[name])}
+        weights |= {BUFFER + name: buffer for name, buffer in changed.items()}
         state: dict[str, Any] = {
             "total_steps": self.total_steps,
             "stopping": self.stopping.state(),
@@ -422,6 +427,7 @@ class Training:
                 weight.copy_(found.weights[name])
                 if self.average is not None:
                     self.average.weights[name].copy_(found.weights.get(AVERAGE + name, weight))
+            self._restore_buffers(found)
         checkpoints.restore_optimizer(self.optimizer, found.optimizer, self.names)
         checkpoints.restore_random_state(found)
         self.stopping = EarlyStopping.restored(found.state["stopping"])
@@ -431,6 +437,11 @@ class Training:
         self.step = found.step
         self.journal.cut_back(int(found.state["metrics_bytes"]))
 
+    def _restore_buffers(self, found: checkpoints.Checkpoint) -> None:
+        """Running means and the like, which learn without a gradient; those that never changed are not stored."""
+        for name, buffer in self.buffers.items():
+            buffer.copy_(found.weights.get(BUFFER + name, self.first_buffers[name]))
+
     def _load_best(self, step: int) -> None:
         """Leaves the best weights in the model: the averaged ones of the best checkpoint."""
         folder = self.folder.checkpoints / f"step-{step}"
@@ -439,6 +450,7 @@ class Training:
         with torch.no_grad():
             for name, weight in self.trainable.items():
                 weight.copy_(best.weights[AVERAGE + name if self.average else name])
+            self._restore_buffers(best)
         self.model.eval()
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from burnish.engine.checkpoint import copy_checkpoint, newest_checkpoint
 from burnish.errors import RecipeError, RunError
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import resume_run
@@ -87,6 +86,8 @@ def resume_changed(
         RecipeError: [recipe/fixed-by-parent] for a change that would not be the same training any more.
         RunError: [run/no-checkpoint]; [run/locked] while the parent is running; [run/exists].
     """
+    from burnish.engine.checkpoint import copy_checkpoint, newest_checkpoint  # loads torch; pausing needs none
+
     progress = progress or Silent()
     for override in overrides:
         _refuse_fixed(override.partition("=")[0].strip())

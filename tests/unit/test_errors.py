@@ -25,6 +25,8 @@ EXIT_CODES = {
     "OutOfMemoryError": 4,
     "DiskFullError": 5,
     "DamagedStoreError": 6,
+    "LostRankError": 75,
+    "StoppedRunError": 0,
 }
 
 

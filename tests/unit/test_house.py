@@ -268,6 +268,9 @@ def loaded_by(code: str, folder: Path) -> tuple[int, list[str], str]:
         (["train", "recipe.yaml"], 2, "recipe.yaml:2: unknown key"),
         (["train", "absent.yaml"], 2, "[recipe/not-found]"),
         (["resume", "absent"], 2, "[run/not-found]"),
+        (["resume", "absent", "--set", "training.epochs=2"], 2, "[run/not-found]"),
+        (["pause", "absent"], 2, "[run/not-found]"),
+        (["cancel", "absent"], 2, "[run/not-found]"),
     ],
 )
 def test_these_commands_load_nothing_heavy(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:

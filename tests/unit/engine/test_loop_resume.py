@@ -96,8 +96,15 @@ def head() -> nn.Module:
     return nn.Sequential(nn.Dropout(0.3), nn.Linear(16, 2))
 
 
+def normalizing_head() -> nn.Module:
+    """A head whose running means and counts change without a gradient."""
+    torch.manual_seed(4)
+    return nn.Sequential(nn.BatchNorm1d(16), nn.Linear(16, 2))
+
+
 KINDS: dict[str, Callable[[], dict[str, Any]]] = {
     "full": lambda: {"method": Full(), "head": head()},
+    "buffers": lambda: {"method": Full(), "head": normalizing_head()},
     "lora": lambda: {"method": Lora(rank=2)},
     "full without average": lambda: {"method": Full(), "average_decay": 0.0},
 }

@@ -195,7 +195,7 @@ def no_fsync_of_folders(patch: Patch) -> None:
 
 
 def no_fsync_of_published_files(patch: Patch) -> None:
-    patch.setattr(durable, "fsync_file", lambda _: None)
+    patch.setattr(durable, "_fsync", lambda _: None)
 
 
 @pytest.mark.parametrize(
