@@ -19,7 +19,7 @@ from burnish.lifecycle.demo import demo_recipe
 from burnish.lifecycle.run import Run
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "init", "check", "train", "resume", "evaluate", "predict", "runs")
+COMMANDS = ("demo", "init", "check", "train", "resume", "pause", "cancel", "evaluate", "predict", "runs")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Burnish = Callable[..., Any]
