@@ -34,7 +34,7 @@ def stop_run(folder: RunFolder, what: Literal["pause", "cancel"], *, progress: P
 
     Raises:
         RunError: [run/not-running] when nobody works on a run that should pause; [run/finished] when there is
-            nothing left to cancel.
+            nothing left to cancel; [run/died] when the process ended without an answer.
     """
     progress = progress or Silent()
     if not _is_running(folder):
@@ -44,7 +44,15 @@ def stop_run(folder: RunFolder, what: Literal["pause", "cancel"], *, progress: P
     while _is_running(folder):
         time.sleep(LOOK_EVERY_SECONDS)
     folder.clear_request()
-    return str(folder.manifest().get("status", "unknown"))
+    status = str(folder.manifest().get("status", "unknown"))
+    if status in ("preparing", "running"):
+        raise RunError(
+            "run/died",
+            "the process that worked on this run ended without an answer",
+            where=str(folder.path),
+            hint=f"go on from its newest checkpoint: burnish resume {folder.path}",
+        )
+    return status
 
 
 def _stop_idle(folder: RunFolder, what: str) -> str:

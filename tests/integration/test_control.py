@@ -122,16 +122,27 @@ def test_what_does_not_run_cannot_be_paused(toy: Path, settings_of: list[str], t
 
 
 def test_a_request_is_answered_while_nobody_looks(toy: Path, settings_of: list[str], tmp_path: Path) -> None:
-    """Who asks waits for the one who works: here a lock that is held for a while and no training at all."""
+    """Who asks waits for the one who works, and is told when that one dies: here a lock and no training at all."""
     run = train(toy, output=tmp_path / "run", overrides=[*settings_of, "training.max_steps=3"]).folder
+    run.update_manifest(status="running")
+    heard: list[RunError] = []
+
+    def ask() -> None:
+        try:
+            stop_run(run, "pause")
+        except RunError as error:
+            heard.append(error)
+
     with exclusive(run.path):
-        asking = threading.Thread(target=stop_run, args=(run, "pause"))
+        asking = threading.Thread(target=ask)
         asking.start()
         while run.asked() is None:
             time.sleep(0.01)
         assert asking.is_alive()
     asking.join()
     assert run.asked() is None
+    assert [error.code for error in heard] == ["run/died"]
+    assert "burnish resume" in str(heard[0].hint)
 
 
 def test_a_child_goes_on_with_other_settings_and_the_parent_stays(
