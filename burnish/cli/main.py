@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.errors import BurnishError, GoalNotReachedError, nearest
+from burnish.errors import (
+    BurnishError,
+    DivergedError,
+    GoalNotReachedError,
+    InterruptedRunError,
+    OutOfMemoryError,
+    nearest,
+)
 
 DESCRIPTION = """\
 Fine-tune a pretrained model on your own rows, and get a verdict: is it better than what
@@ -22,6 +29,9 @@ EPILOG = """\
 start here:  burnish demo              then:  burnish train your.csv
 exit codes:  0 ok, 1 the answer is no, 2 usage or unreadable input, 3 diverged, 4 out of memory,
              5 disk full, 6 damaged store, 75 temporary, 130/143 stopped by a signal (checkpoint saved)"""
+
+
+AGREED = (InterruptedRunError, DivergedError, OutOfMemoryError)  # ends that all processes of a training come to
 
 
 class _Terminated(KeyboardInterrupt):
@@ -186,6 +196,12 @@ def _require(parser: argparse.ArgumentParser) -> None:
 def _show_error(error: BurnishError, options: argparse.Namespace) -> None:
     if options.traceback:
         traceback.print_exc()
+    from burnish.lifecycle.follow import follows
+
+    if follows():  # the first of several processes speaks for all
+        if not isinstance(error, AGREED):
+            print(f"process {os.environ['RANK']}: {error}", file=sys.stderr)
+        return
     if options.json and not isinstance(error, GoalNotReachedError):  # that one follows a result on stdout
         shown: dict[str, Any] = {"error": error.as_dict(), "exit_code": error.exit_code}
         print(json.dumps(shown, ensure_ascii=False))

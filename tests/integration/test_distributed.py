@@ -96,6 +96,7 @@ def test_saved_by_some_resumed_by_others(
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 143, err
+    assert err.count("[engine/interrupted]") == 1
     recipe = run.recipe.read_text()
     run.recipe.write_text(recipe.replace(f"processes: {first}", f"processes: {then}"))
     resume_run(run)
