@@ -142,4 +142,6 @@ def test_a_head_against_the_probe_is_said_to_be_the_same_thing() -> None:
 def test_too_little_data_says_roughly_how_many_rows(low: float, high: float, n: int, rows: str) -> None:
     found = verdict((low + high) / 2, low, high, n=n, p_value=0.5)
     assert found.answer is Answer.TOO_LITTLE_DATA
-    assert found.advice.startswith(f"About {rows} test rows would settle it; there are {n:,}.")
+    assert f"About {rows} test rows would settle it; there are {n:,}." in found.advice
+    ahead = "which needs no fine-tuning, is at least as good: use it until then"
+    assert (ahead in found.advice) is (low + high <= 0)

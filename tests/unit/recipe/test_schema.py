@@ -21,7 +21,8 @@ FIELDS = {
     "training": {
         *("epochs", "max_steps", "learning_rate", "global_batch_size", "micro_batch_tokens", "seed", "schedule"),
         *("warmup_ratio", "weight_decay", "layer_decay", "max_grad_norm", "average_decay", "dropout"),
-        *("label_smoothing", "precision", "patience", "evaluate_every_steps", "log_every_steps", "threads"),
+        *("label_smoothing", "precision", "patience", "evaluate_every_steps", "log_every_steps"),
+        *("processes", "threads"),
     },
     "checkpoint": {"every_steps", "keep"},
     "evaluation": {"metric", "goals", "minimum_effect", "resamples"},

@@ -28,6 +28,7 @@ def test_the_names_are_those_of_the_design(tmp_path: Path) -> None:
         "predictions": "predictions.jsonl",
         "report": "report.html",
         "card": "card.md",
+        "request": ".request",
     }
 
 
