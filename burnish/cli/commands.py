@@ -109,10 +109,11 @@ def cancel(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace, what: Literal["pause", "cancel"]) -> int:
-    from burnish.lifecycle.control import find_and_stop
+    from burnish.lifecycle.control import stop_run
+    from burnish.registry.runs import find_run
 
-    folder, status = find_and_stop(options.run, what, progress=TerminalProgress())
-    _show_status(folder, status, options)
+    folder = find_run(options.run, settings().runs)
+    _show_status(folder, stop_run(folder, what, progress=TerminalProgress()), options)
     return 0
 
 

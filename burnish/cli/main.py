@@ -27,8 +27,9 @@ Fine-tune a pretrained model on your own rows, and get a verdict: is it better t
 you could have had without fine-tuning, by how much, and how sure is that?"""
 EPILOG = """\
 start here:  burnish demo              then:  burnish train your.csv
-exit codes:  0 ok, 1 the answer is no, 2 usage or unreadable input, 3 diverged, 4 out of memory,
-             5 disk full, 6 damaged store, 75 temporary, 130/143 stopped by a signal (checkpoint saved)"""
+exit codes:  0 ok, 1 the answer is no, 2 usage or unreadable input, 3 diverged or self-test failed,
+             4 out of memory, 5 disk full, 6 damaged store, 75 temporary,
+             130/143 stopped by a signal (checkpoint saved)"""
 
 
 AGREED = (InterruptedRunError, DivergedError, OutOfMemoryError)  # ends that all processes of a training come to

@@ -103,7 +103,7 @@ def copy_checkpoint(source: Path, folder: Path, *, patient: bool) -> None:
         state = json.loads((source / STATE).read_text(encoding="utf-8"))
         if patient:
             state["stopping"] |= {"waited": 0, "rising": 0}
-            state["faults"] |= {"in_a_row": 0, "rolled_back": False, "rate_scale": 1.0}
+            state["faults"] |= {"in_a_row": 0, "rolled_back": False}
         write_json(temporary / STATE, state)
 
 

@@ -18,7 +18,6 @@ class Faults:
         skipped_steps: steps not taken because loss or gradient was not finite.
         in_a_row: of them, those since the last step that was taken.
         rolled_back: the run went back to a checkpoint once; the next time it stops.
-        rate_scale: factor on every learning rate, 0..1.
         micro_batch_tokens: tokens computed at once, halved each time memory ended.
         memory_retries: how often that was.
     """
@@ -27,8 +26,12 @@ class Faults:
     skipped_steps: int = 0
     in_a_row: int = 0
     rolled_back: bool = False
-    rate_scale: float = 1.0
     memory_retries: int = 0
+
+    @property
+    def rate_scale(self) -> float:
+        """Factor on every learning rate, 0..1."""
+        return 0.5 if self.rolled_back else 1.0
 
     def state(self) -> dict[str, Any]:
         return asdict(self)

@@ -320,7 +320,6 @@ class Training:
             micro_batch_tokens=faults.micro_batch_tokens,
             skipped_steps=faults.skipped_steps,
             rolled_back=True,
-            rate_scale=faults.rate_scale / 2,
             memory_retries=faults.memory_retries,
         )
         self.journal.event("rolled-back", step=failed_at, to=self.step, rate_scale=self.faults.rate_scale, reason=why)

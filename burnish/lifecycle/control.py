@@ -12,7 +12,6 @@ from burnish.errors import RecipeError, RunError
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import resume_run
 from burnish.recipe.read import read_recipe, recipe_text
-from burnish.settings import settings
 from burnish.storage.durable import make_folder, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
@@ -156,11 +155,3 @@ def _next_name(path: Path) -> Path:
     while (candidate := path.with_name(f"{path.name}-{number}")).exists():
         number += 1
     return candidate
-
-
-def find_and_stop(name: str, what: Literal["pause", "cancel"], *, progress: Progress) -> tuple[RunFolder, str]:
-    """`stop_run` for a run as a person names it."""
-    from burnish.registry.runs import find_run
-
-    folder = find_run(name, settings().runs)
-    return folder, stop_run(folder, what, progress=progress)

@@ -71,7 +71,7 @@ def led(folder: RunFolder, recipe: Recipe, own: Own) -> Iterator[None]:
         with _releasing(folder):
             yield
         return
-    count = 1 if own.names() else recipe.training.processes or max(1, _visible_gpus())
+    count = 1 if own.names() else recipe.training.processes or max(1, visible_gpus())
     if count == 1:
         yield
         return
@@ -122,7 +122,7 @@ def release_followers(folder: RunFolder) -> None:
     leave_ranks()
 
 
-def _visible_gpus() -> int:
+def visible_gpus() -> int:
     """NVIDIA devices this process may use, counted without loading torch."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:

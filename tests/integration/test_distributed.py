@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from burnish.cli.main import main
+from burnish.lifecycle.follow import visible_gpus
 from burnish.lifecycle.train import resume_run, train
 from burnish.storage.run_folder import RunFolder
 from burnish.storage.tensors import load_tensors
@@ -89,9 +90,7 @@ def test_saved_by_some_resumed_by_others(
     """No row lost or repeated: the curve goes on where it was."""
     run = RunFolder(tmp_path / "run")
     settings = [*settings_of, f"training.processes={first}"]
-    command = [sys.executable, "-m", "burnish", "train", str(toy), "--output", str(run.path)]
-    command += [part for setting in settings for part in ("--set", setting)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = started(toy, run, settings)
     wait_for_step(run, 12)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE_SECONDS)
@@ -109,9 +108,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
 ) -> None:
     run = RunFolder(tmp_path / "run")
     settings = [*settings_of, "training.processes=2"]
-    command = [sys.executable, "-m", "burnish", "train", str(toy), "--output", str(run.path)]
-    command += [part for setting in settings for part in ("--set", setting)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = started(toy, run, settings)
     wait_for_step(run, 7)
     (follower,) = children(process.pid)
     os.kill(follower, signal.SIGKILL)
@@ -128,14 +125,12 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
 def test_a_killed_leader_takes_the_others_along(toy: Path, settings_of: list[str], tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     settings = [*settings_of, "training.processes=3", "training.max_steps=400", "training.epochs=99"]
-    command = [sys.executable, "-m", "burnish", "train", str(toy), "--output", str(run.path)]
-    command += [part for setting in settings for part in ("--set", setting)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started(toy, run, settings)
     wait_for_step(run, 7)
     followers = children(process.pid)
     assert len(followers) == 2
     process.kill()
-    process.wait()
+    process.communicate(timeout=PATIENCE_SECONDS)  # the others hold its stderr until they are gone
     deadline = time.monotonic() + PATIENCE_SECONDS
     while any(alive(follower) for follower in followers):
         assert time.monotonic() < deadline
@@ -145,9 +140,7 @@ def test_a_killed_leader_takes_the_others_along(toy: Path, settings_of: list[str
 def test_paused_together(toy: Path, settings_of: list[str], alone: Path, metrics_of: Metrics, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     settings = [*settings_of, "training.processes=2"]
-    command = [sys.executable, "-m", "burnish", "train", str(toy), "--output", str(run.path)]
-    command += [part for setting in settings for part in ("--set", setting)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = started(toy, run, settings)
     wait_for_step(run, 5)
     assert main(["pause", str(run.path)]) == 0
     _, err = process.communicate(timeout=PATIENCE_SECONDS)
@@ -164,6 +157,19 @@ def test_a_mistake_is_said_once_and_ends_all(toy: Path, tmp_path: Path) -> None:
     assert process.returncode != 0
     assert err.count("[model/") == 1
     assert time.monotonic() - started < PATIENCE_SECONDS
+
+
+def started(toy: Path, run: RunFolder, settings: list[str]) -> subprocess.Popen[str]:
+    """A training as a person starts it."""
+    command = [sys.executable, "-m", "burnish", "train", str(toy), "--output", str(run.path)]
+    command += [part for setting in settings for part in ("--set", setting)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def test_visible_gpus_are_counted_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for chosen, count in (("", 0), ("-1", 0), ("0", 1), ("0,2,3", 3), ("GPU-1a, GPU-2b", 2)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert visible_gpus() == count
 
 
 def wait_for_step(run: RunFolder, step: int) -> None:
