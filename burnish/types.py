@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,10 +103,13 @@ class Encoded:
         return len(self.token_ids)
 
 
+Reads = Literal["all", "first", "last", "read"]  # every token, one of each segment, or the rows' read positions
+
+
 class Batch(Protocol):
     """Rows laid out by the engine. Tasks address rows and segments through it and never see padding.
 
-    Shapes: T tokens of all rows, G segments, R read positions, D width.
+    Shapes: T tokens of all rows, G segments, R tokens whose output is read, D width.
     """
 
     @property
@@ -116,24 +119,15 @@ class Batch(Protocol):
         """(rows, ...) stacked, or (R,) concatenated when the rows name read positions."""
         ...
 
-    def hidden(self, encoder: Module) -> Tensor:
-        """Last hidden states of all real tokens, (T, D), rows in order, no padding."""
+    def hidden(self, encoder: Module, at: Reads = "all") -> Tensor:
+        """Last hidden states of the real tokens, rows in order, no padding: (T, D), or of those `at` names, (R, D).
+
+        Naming what is read saves work: the last layer need not compute the others.
+        """
         ...
 
     def mean(self, hidden_TD: Tensor) -> Tensor:
         """Mean over each segment, (G, D)."""
-        ...
-
-    def first(self, hidden_TD: Tensor) -> Tensor:
-        """First token of each segment, (G, D)."""
-        ...
-
-    def last(self, hidden_TD: Tensor) -> Tensor:
-        """Last token of each segment, (G, D)."""
-        ...
-
-    def read(self, hidden_TD: Tensor) -> Tensor:
-        """The positions the loss reads, (R, D)."""
         ...
 
 

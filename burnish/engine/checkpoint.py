@@ -90,6 +90,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint and their average, without the optimizer's state."""
+    return load_tensors(path / WEIGHTS)
+
+
 def copy_checkpoint(source: Path, folder: Path, *, patient: bool) -> None:
     """Publishes a copy of a checkpoint in another run.
 

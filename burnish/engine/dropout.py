@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from burnish.engine.last_layer import wanted_only
+
 POOL_ROWS = 8191  # prime, so that shifts of sites do not line up
 SITE_SHIFT = 977
 
@@ -74,6 +76,8 @@ class RowDropout(nn.Module):
         if not self.training or self.probability == 0.0:
             return states
         rows = _draw.get()
+        if rows is not None and rows.shape != states.shape[:-1]:
+            rows = wanted_only(rows)  # a last layer that computes only what is read
         if rows is None or rows.shape != states.shape[:-1]:
             return F.dropout(states, self.probability)  # not token-wise: drawn from torch's generator, which is saved
         places = (rows.flatten() + self.site * SITE_SHIFT) % POOL_ROWS

@@ -4,7 +4,7 @@ Concatenated, a batch of rows is one long sequence of shape (1, T). Token-wise l
 attention runs inside each segment through a function registered in transformers' attention interface. Tasks see
 neither layout: `hidden` always gives the real tokens as (T, D).
 
-Shapes: T real tokens, B rows, G segments, S longest segment, H heads, D width, R read positions.
+Shapes: T real tokens, B rows, G segments, S longest segment, H heads, D width, R positions that are read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from torch.nn import Module
 from torch.nn import functional as F
 
 from burnish.engine.dropout import drawn
-from burnish.types import Encoded
+from burnish.engine.last_layer import narrow_last_layer, only_at
+from burnish.types import Encoded, Reads
 
 ATTENTION = "burnish_segments"
+ENDS: tuple[Reads, ...] = ("first", "last")
 OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text", "longformer")
 
 
@@ -153,6 +155,7 @@ class LaidOut:
         self._uniform = bool((lengths == longest).all())
         self._targets = rows[0].targets.ndim, [row.targets for row in rows]
         self._reads = _read_positions(rows)
+        self._remembered: tuple[Module, Reads, Tensor] | None = None
         self._draw: Tensor | None = None
         if draw is not None:
             row_of_token = np.repeat(np.arange(len(rows)), [row.length for row in rows])
@@ -165,24 +168,50 @@ class LaidOut:
         stacked = np.concatenate(values) if self._reads is not None else np.stack(values)
         return torch.from_numpy(stacked).to(self.device)
 
-    def hidden(self, encoder: Module) -> Tensor:
-        """Last hidden states of the real tokens, (T, D)."""
-        return self._hidden_padded(encoder) if self.padded else self._hidden_concatenated(encoder)
+    def hidden(self, encoder: Module, at: Reads = "all") -> Tensor:
+        """Last hidden states of the real tokens, (T, D), or only of those that `at` names, (R, D).
 
-    def _hidden_concatenated(self, encoder: Module) -> Tensor:
+        Without gradients they are remembered: the loss and the prediction of a batch read the same ones.
+        """
+        if self._remembered is not None and self._remembered[:2] == (encoder, at):
+            return self._remembered[2]
+        reads_R = self.positions(at)
+        if self.padded:
+            hidden_RD = self._hidden_padded(encoder, reads_R)
+        else:
+            hidden_RD = self._hidden_concatenated(encoder, reads_R)
+        if torch.is_inference_mode_enabled():
+            self._remembered = (encoder, at, hidden_RD)
+        return hidden_RD
+
+    def positions(self, at: Reads) -> Tensor | None:
+        """(R,) places among the T tokens; None: all of them."""
+        if at == "all":
+            return None
+        if at == "first":
+            return self._starts
+        if at == "last":
+            return self._starts + self._lengths - 1
+        if self._reads is None:
+            raise ValueError("these rows name no read positions")
+        return torch.from_numpy(self._reads).to(self.device)
+
+    def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         mask = None
         if not self._uniform:
             mask = (torch.arange(self.longest, device=self.device) < self._lengths[:, None])[:, None, None, :]
         token = _segments.set(Segments(self._places, self.segment_count, self.longest, mask))
         try:
-            with drawn(None if self._draw is None else self._draw[None]):
+            with drawn(None if self._draw is None else self._draw[None]), only_at(reads_R):
                 output = encoder(input_ids=self._ids[None], position_ids=self._position[None])
         finally:
             _segments.reset(token)
-        hidden_TD: Tensor = output.last_hidden_state[0]
-        return hidden_TD
+        hidden: Tensor = output.last_hidden_state[0]
+        if reads_R is None or len(hidden) == len(reads_R):  # all are wanted, or the last layer was narrowed
+            return hidden
+        return hidden.index_select(0, reads_R)
 
-    def _hidden_padded(self, encoder: Module) -> Tensor:
+    def _hidden_padded(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         def spread(values_T: Tensor) -> Tensor:
             grid = values_T.new_zeros(self.segment_count * self.longest).index_copy(0, self._places, values_T)
             return grid.view(self.segment_count, self.longest)
@@ -191,23 +220,12 @@ class LaidOut:
         with drawn(None if self._draw is None else spread(self._draw)):
             output = encoder(input_ids=spread(self._ids), attention_mask=mask)
         flat = output.last_hidden_state.flatten(0, 1)
-        hidden_TD: Tensor = flat.index_select(0, self._places)
-        return hidden_TD
+        hidden: Tensor = flat.index_select(0, self._places if reads_R is None else self._places[reads_R])
+        return hidden
 
     def mean(self, hidden_TD: Tensor) -> Tensor:
         sums_GD = hidden_TD.new_zeros(self.segment_count, hidden_TD.shape[1]).index_add(0, self._segment, hidden_TD)
         return sums_GD / self._lengths[:, None]
-
-    def first(self, hidden_TD: Tensor) -> Tensor:
-        return hidden_TD.index_select(0, self._starts)
-
-    def last(self, hidden_TD: Tensor) -> Tensor:
-        return hidden_TD.index_select(0, self._starts + self._lengths - 1)
-
-    def read(self, hidden_TD: Tensor) -> Tensor:
-        if self._reads is None:
-            raise ValueError("these rows name no read positions")
-        return hidden_TD.index_select(0, torch.from_numpy(self._reads).to(self.device))
 
 
 def _read_positions(rows: Sequence[Encoded]) -> np.ndarray[Any, Any] | None:
@@ -263,8 +281,10 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
                 encoder
             )
         difference = float((plain - fast).abs().max())
-        if difference <= 1e-3 * max(1.0, float(plain.abs().max())):
-            return LayoutChoice(False, offset, f"concatenated: largest difference to padded {difference:.1e}")
+        if difference <= _tolerance(plain):
+            narrowed = _narrowed(encoder, probe, plain, device=device, offset=offset)
+            also = ", last layer only at the tokens read" if narrowed else ""
+            return LayoutChoice(False, offset, f"concatenated: largest difference to padded {difference:.1e}{also}")
         reason = f"padded: concatenated differs by {difference:.1e}"
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         reason = f"padded: the model refused the attention function ({type(error).__name__})"
@@ -272,6 +292,32 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
         encoder.train(training)
     setter(before)
     return LayoutChoice(True, offset, reason)
+
+
+@torch.no_grad()
+def _narrowed(encoder: Module, rows: Sequence[Encoded], plain_TD: Tensor, *, device: torch.device, offset: int) -> bool:
+    """Whether the last layer could be narrowed to the tokens read, and gives the same there as the whole layer."""
+    undo = narrow_last_layer(encoder)
+    if undo is None:
+        return False
+    same = False
+    try:
+        for at in ENDS:
+            batch = LaidOut(rows, range(len(rows)), padded=False, device=device, position_offset=offset)
+            difference_GD = batch.hidden(encoder, at=at) - plain_TD[batch.positions(at)]
+            same = float(difference_GD.abs().max()) <= _tolerance(plain_TD)
+            if not same:
+                break
+    except (ValueError, RuntimeError, TypeError, AttributeError):
+        same = False
+    finally:
+        if not same:
+            undo()
+    return same
+
+
+def _tolerance(states: Tensor) -> float:
+    return 1e-3 * max(1.0, float(states.abs().max()))
 
 
 def probe_rows(rows: Sequence[Encoded], count: int) -> list[Encoded]:

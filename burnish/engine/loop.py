@@ -23,10 +23,11 @@ from burnish.engine.dropout import draw_starts, replace_dropout
 from burnish.engine.faults import IN_A_ROW, Faults, is_out_of_memory
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.layout import LaidOut, LayoutChoice
-from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor
+from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
-from burnish.engine.sampler import epoch_batches, micro_batches
+from burnish.engine.rows import lengths_of
+from burnish.engine.sampler import epoch_batches, micro_batches, tokens_at_once
 from burnish.engine.stopping import EarlyStopping, StopSignal, listening
 from burnish.errors import DivergedError, InterruptedRunError, OutOfMemoryError, StoppedRunError
 from burnish.storage.durable import require_undamaged
@@ -98,13 +99,13 @@ class Training:
         self.total_steps = min(options.epochs * self.steps_per_epoch, options.max_steps or 10**12)
         self.evaluate_every = options.evaluate_every_steps or self.steps_per_epoch
         self.save_every = checkpoint.every_steps or self.evaluate_every
-        self.lengths = [row.length for row in rows]
+        self.lengths = lengths_of(rows)
         self.trainable = dict(method.trainable(model))
         self.names = {id(weight): name for name, weight in self.trainable.items()}
         self.optimizer = build_optimizer(model, self.trainable, options)
         self.average = WeightAverage(self.trainable, options.average_decay) if options.average_decay else None
         self.stopping = EarlyStopping(patience=options.patience, higher_is_better=higher_is_better)
-        self.faults = Faults(options.micro_batch_tokens)
+        self.faults = Faults(tokens_at_once(options.micro_batch_tokens, device))
         self.journal = Journal(
             folder,
             progress,
@@ -203,9 +204,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         total, weight = self._accumulate(row_ids)
-        gradients = [w.grad for w in self.trainable.values() if w.grad is not None]
-        torch._foreach_div_(gradients, weight)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.options.max_grad_norm))
+        norm = mean_and_clip(self.trainable.values(), weight, self.options.max_grad_norm)
         loss = total / weight
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
@@ -426,7 +425,7 @@ class Training:
                 weight.copy_(found.weights[name])
                 if self.average is not None:
                     self.average.weights[name].copy_(found.weights.get(AVERAGE + name, weight))
-            self._restore_buffers(found)
+            self._restore_buffers(found.weights)
         checkpoints.restore_optimizer(self.optimizer, found.optimizer, self.names)
         checkpoints.restore_random_state(found)
         self.stopping = EarlyStopping.restored(found.state["stopping"])
@@ -436,19 +435,19 @@ class Training:
         self.step = found.step
         self.journal.cut_back(int(found.state["metrics_bytes"]))
 
-    def _restore_buffers(self, found: checkpoints.Checkpoint) -> None:
+    def _restore_buffers(self, stored: Mapping[str, Tensor]) -> None:
         """Running means and the like, which learn without a gradient; those that never changed are not stored."""
         for name, buffer in self.buffers.items():
-            buffer.copy_(found.weights.get(BUFFER + name, self.first_buffers[name]))
+            buffer.copy_(stored.get(BUFFER + name, self.first_buffers[name]))
 
     def _load_best(self, step: int) -> None:
         """Leaves the best weights in the model: the averaged ones of the best checkpoint."""
         folder = self.folder.checkpoints / f"step-{step}"
         require_undamaged(folder)
-        best = checkpoints.read_checkpoint(folder)
+        best = checkpoints.read_weights(folder)
         with torch.no_grad():
             for name, weight in self.trainable.items():
-                weight.copy_(best.weights[AVERAGE + name if self.average else name])
+                weight.copy_(best[AVERAGE + name if self.average else name])
             self._restore_buffers(best)
         self.model.eval()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,19 @@ def learning_rate_factor(step: int, *, total_steps: int, options: TrainingOption
     if options.schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * progress))
     return 1.0 - progress if options.schedule == "linear" else 1.0
+
+
+def mean_and_clip(weights: Iterable[Tensor], units: float, max_norm: float) -> float:
+    """Divides summed gradients by the units they were summed over and clips them, in one pass over memory.
+
+    Returns:
+        Euclidean length of the mean gradient before clipping; where it is not finite the gradients are left alone.
+    """
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    norm = float(nn.utils.get_total_norm(gradients)) / units
+    if math.isfinite(norm):
+        torch._foreach_mul_(gradients, min(1.0, max_norm / (norm + 1e-6)) / units)
+    return norm
 
 
 class WeightAverage:

@@ -16,8 +16,10 @@ class TrainingOptions(Options):
     max_steps: int | None = Field(default=None, ge=1, description="optimizer steps at most; null: epochs decide")
     learning_rate: float | None = Field(default=None, gt=0, le=1, description="peak, after warm-up")
     global_batch_size: int = Field(default=32, ge=1, description="rows per optimizer step")
-    micro_batch_tokens: int = Field(
-        default=16_384, ge=16, description="tokens computed at once; changes memory, not the result"
+    micro_batch_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        description="tokens computed at once; changes memory, not the result. null: 2,048 on a CPU, 16,384 on a GPU",
     )
     seed: int = Field(default=13, ge=0, lt=2**31, description="of every random choice of the run")
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="after warm-up")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from burnish.engine.faults import is_out_of_memory
 from burnish.engine.layout import LaidOut, LayoutChoice
 from burnish.engine.precision import Precision
+from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
+from burnish.errors import OutOfMemoryError
 from burnish.types import Encoded, Progress, Row, Silent, Task
 
-MAX_TOKENS = 4_096  # computed at once: large enough for the matrix products, small enough for any machine
+MAX_TOKENS = 2_048  # computed at once: large enough for the matrix products, small enough for any machine
 
 
 def predict_rows(
@@ -59,7 +63,7 @@ def pooled_features(
     return np.stack([vector for vector in features if vector is not None])
 
 
-def mean_loss(
+def loss_and_predictions(
     task: Task,
     model: nn.Module,
     rows: Sequence[Encoded],
@@ -67,18 +71,22 @@ def mean_loss(
     layout: LayoutChoice,
     precision: Precision,
     device: torch.device,
-) -> float:
-    """Loss per unit over the rows, in nats."""
+) -> tuple[float, list[Row]]:
+    """Loss per unit over the rows in nats, and the predictions in their order, from one pass through the model."""
     total, weight = 0.0, 0.0
+    results: list[Row | None] = [None] * len(rows)
 
-    def add(batch: LaidOut) -> None:
+    def judge(batch: LaidOut) -> None:
         nonlocal total, weight
+        predictions = task.predict(model, batch)
         term = task.loss(model, batch)
+        for index, prediction in zip(batch.row_ids, predictions, strict=True):
+            results[index] = prediction
         total += float(term.total)
         weight += term.weight
 
-    _over(rows, add, layout, precision, device, Silent())
-    return total / weight
+    _over(rows, judge, layout, precision, device, Silent())
+    return total / weight, [result for result in results if result is not None]
 
 
 def _over(
@@ -89,20 +97,54 @@ def _over(
     device: torch.device,
     progress: Progress,
 ) -> None:
-    """Calls `use` on every batch, shortest rows first, without gradients, in evaluation mode."""
-    lengths = [row.length for row in rows]
+    """Calls `use` on every batch, shortest rows first, without gradients, in evaluation mode.
+
+    A batch that does not fit into memory is halved until it does.
+
+    Raises:
+        OutOfMemoryError: [engine/out-of-memory] when a single row does not fit.
+    """
+    lengths = lengths_of(rows)
     order = np.argsort(lengths, kind="stable").tolist()
+    pieces = micro_batches(order, lengths, max_tokens=MAX_TOKENS)[::-1]
     done = 0
     with torch.inference_mode(), precision.compute(device):
-        for piece in micro_batches(order, lengths, max_tokens=MAX_TOKENS):
-            use(
-                LaidOut(
-                    [rows[i] for i in piece],
-                    piece,
-                    padded=layout.padded,
-                    device=device,
-                    position_offset=layout.position_offset,
-                )
-            )
+        while pieces:
+            piece = pieces.pop()
+            if not _fits(use, rows, piece, layout, device):
+                pieces += _halves(piece, lengths)
+                continue
             done += len(piece)
             progress.advance(done, len(rows), {})
+
+
+def _fits(
+    use: Callable[[LaidOut], None],
+    rows: Sequence[Encoded],
+    piece: Sequence[int],
+    layout: LayoutChoice,
+    device: torch.device,
+) -> bool:
+    """Whether the batch was used; False when memory ended."""
+    offset = layout.position_offset
+    try:
+        use(LaidOut([rows[i] for i in piece], piece, padded=layout.padded, device=device, position_offset=offset))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def _halves(piece: list[int], lengths: Sequence[int]) -> list[list[int]]:
+    if len(piece) == 1:
+        raise OutOfMemoryError(
+            "engine/out-of-memory",
+            f"one row of {lengths[piece[0]]:,} tokens does not fit into memory",
+            hint="use a smaller base, or shorten the longest rows",
+        )
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(piece) // 2
+    return [piece[half:], piece[:half]]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 WINDOW = 8  # batches that are sorted by length together; coarser windows make batches alike and cost accuracy
 
 
 def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """All rows of one epoch as batches of rows of similar length, in shuffled order.
+
+    The very first batch is the largest one, so that memory which does not suffice shows in the first step.
 
     Args:
         lengths: tokens of each row.
@@ -29,7 +32,19 @@ def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: 
         window = order[start : start + span]
         window = window[np.argsort(sizes[window], kind="stable")]
         batches += [window[i : i + batch_size].tolist() for i in range(0, len(window), batch_size)]
-    return [batches[i] for i in random.permutation(len(batches))]
+    shuffled = [batches[i] for i in random.permutation(len(batches))]
+    if epoch == 0 and shuffled:
+        largest = max(range(len(shuffled)), key=lambda i: len(shuffled[i]) * sizes[shuffled[i]].max())
+        shuffled[0], shuffled[largest] = shuffled[largest], shuffled[0]
+    return shuffled
+
+
+def tokens_at_once(asked: int | None, device: torch.device) -> int:
+    """Tokens of a micro-batch: what was asked for, or what keeps the device busy and no more memory than that.
+
+    On two CPU cores 1,024 to 2,048 tokens were as fast as 4,096 in a quarter to half of the memory.
+    """
+    return asked or (2_048 if device.type == "cpu" else 16_384)
 
 
 def micro_batches(rows: Sequence[int], lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:

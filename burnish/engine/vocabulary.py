@@ -7,7 +7,6 @@ It need not be copied, clipped, averaged, updated or saved. For a small encoder 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from burnish.engine.layout import LaidOut, LayoutChoice
+from burnish.engine.rows import EncodedRows
 from burnish.types import Encoded
 
 WORTH_IT = 0.75  # share of the table above which nothing is gained
@@ -40,25 +40,24 @@ def compact_vocabulary(
         yield list(splits), "embedding table: whole"
         return
     whole, padding = table.weight, table.padding_idx
-    used = np.unique(np.concatenate([row.token_ids for rows in splits for row in rows] + [[padding or 0]]))
+    flat = [EncodedRows.of(rows) for rows in splits]
+    used = np.unique(np.concatenate([rows.vocabulary() for rows in flat] + [[padding or 0]]))
     if len(used) > WORTH_IT * len(whole):
         yield list(splits), "embedding table: whole"
         return
     place = np.zeros(len(whole), dtype=np.int64)
     place[used] = np.arange(len(used))
     ids = torch.from_numpy(used).to(whole.device)
-
-    def small(row: Encoded) -> Encoded:
-        return dataclasses.replace(row, token_ids=place[row.token_ids])
+    small = [rows.renumbered(place) for rows in flat]
 
     before = _hidden(encoder, splits[0][0], layout, device)
     table.weight = nn.Parameter(whole.detach()[ids])
     table.num_embeddings = len(used)
     table.padding_idx = None if padding is None else int(place[padding])
     try:
-        if torch.equal(before, _hidden(encoder, small(splits[0][0]), layout, device)):
+        if torch.equal(before, _hidden(encoder, small[0][0], layout, device)):
             sentence = f"embedding table: the {len(used):,} of {len(whole):,} rows that the data reads"
-            yield [[small(row) for row in rows] for rows in splits], sentence
+            yield list(small), sentence
             with torch.no_grad():
                 whole[ids] = table.weight
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,15 @@ from burnish.engine.faults import is_out_of_memory
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Trained, Training
 from burnish.engine.precision import Precision, choose_device, choose_precision
-from burnish.engine.predict import mean_loss, pooled_features, predict_rows
+from burnish.engine.predict import loss_and_predictions, pooled_features
+from burnish.engine.rows import EncodedRows
+from burnish.engine.sampler import tokens_at_once
 from burnish.engine.selftest import check_invariants
 from burnish.engine.vocabulary import compact_vocabulary
-from burnish.errors import RecipeError, UsageError
+from burnish.errors import RecipeError
 from burnish.evaluation.metrics import create_metric, find_metric
-from burnish.lifecycle.environment import default_threads
+from burnish.lifecycle.encode import cache, encode_splits
+from burnish.lifecycle.environment import default_threads, describe_environment
 from burnish.lifecycle.own import Own
 from burnish.method.build import build_method
 from burnish.method.probe import choose_probe
@@ -32,11 +36,15 @@ from burnish.model.pooled import LinearHead, PooledClassifier, PooledEncoder
 from burnish.recipe.schema import Recipe
 from burnish.serving.package import save_classifier
 from burnish.storage.durable import append_lines, truncate
+from burnish.storage.fingerprint import canonical_sha256
 from burnish.storage.run_folder import RunFolder
-from burnish.types import Encoded, Method, Problem, Progress, Refusal, Split
+from burnish.types import Encoded, Method, Problem, Progress, Split
 
 if TYPE_CHECKING:
     from burnish.task.text_classification import TextClassification
+
+
+HEAD_START_ROWS = 8  # of each class
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ class Workbench:
     own: Own
     folder: RunFolder
     progress: Progress
-    encoded: dict[Split, list[Encoded]]
+    encoded: dict[Split, EncodedRows]
     problems: list[Problem]
     layout: LayoutChoice
     precision: Precision
@@ -58,6 +66,7 @@ class Workbench:
     model: PooledClassifier
     ranks: Ranks
     _features: dict[Split, np.ndarray[Any, Any]]
+    _fresh: PooledEncoder | None = None
     trained: bool = False
 
     @classmethod
@@ -84,7 +93,7 @@ class Workbench:
             label_smoothing=recipe.training.label_smoothing,
             loss=own.loss,
         )
-        encoded, problems = _encode_splits(task, data, progress)
+        encoded, problems = encode_splits(task, data, progress, ours=own.task is None)
         encoder = load_encoder(base).to(device)
         require_known_tokens(task.tokenizer, encoder, base.folder)
         layout = choose_layout(encoder, encoded[Split.TRAIN], device=device)
@@ -125,33 +134,58 @@ class Workbench:
         self.progress.note(f"{self.precision.name} ({self.precision.reason}), {self.layout.reason}, {threads} threads")
 
     def features(self, split: Split) -> np.ndarray[Any, Any]:
-        """(rows, D) vectors of the frozen base for the rows of a split.
-
-        Those of training and validation rows are made before training; the sealed test rows are read by the verdict,
-        on a base loaded afresh.
-        """
+        """(rows, D) vectors of the frozen base for the rows of a split; made once for each base and data."""
         if split not in self._features:
             self.progress.stage(f"vectors of the frozen base for the {split.value} rows")
-            encoder: PooledEncoder = self.model.base
-            if self.trained:
-                fresh = load_encoder(self.base).to(self.device)
-                encoder = PooledEncoder(fresh, pooling=self.base.pooling, normalize=self.base.normalize)
-                choose_layout(fresh, self.encoded[split], device=self.device)
-            self._features[split] = pooled_features(
-                encoder.eval(),
-                self.encoded[split],
-                layout=self.layout,
-                precision=self.precision,
-                device=self.device,
-                progress=self.progress,
-            )
+            self._features[split] = self._vectors(self.encoded[split])
         return self._features[split]
+
+    def _vectors(self, rows: EncodedRows) -> np.ndarray[Any, Any]:
+        key = self._key_of_vectors(rows)
+        kept = cache().find(key)
+        if kept is not None:
+            return kept["vectors"]
+        vectors = pooled_features(
+            self._frozen_base(),
+            rows,
+            layout=self.layout,
+            precision=self.precision,
+            device=self.device,
+            progress=self.progress,
+        )
+        cache().keep(key, {"vectors": vectors})
+        return vectors
+
+    def _key_of_vectors(self, rows: EncodedRows) -> str:
+        """Everything that decides their bits."""
+        arrays = (rows.arrays[name] for name in ("tokens", "row_ends", "segments", "segment_ends"))
+        settled = {
+            "base": self.base.describe() | {"adapter": str(self.base.adapter)},
+            "rows": [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays],
+            "layout": self.layout.reason,
+            "precision": self.precision.name,
+            "threads": torch.get_num_threads(),
+            "environment": describe_environment(),
+            "device": str(self.device),
+        }
+        return canonical_sha256(settled)
+
+    def _frozen_base(self) -> PooledEncoder:
+        """The base as it was before the training; loaded anew when the training has changed it."""
+        if not self.trained:
+            base: PooledEncoder = self.model.base.eval()
+            return base
+        if self._fresh is None:
+            encoder = load_encoder(self.base).to(self.device)
+            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
+            self._fresh = PooledEncoder(encoder, pooling=self.base.pooling, normalize=self.base.normalize).eval()
+        return self._fresh
 
     def labels(self, split: Split) -> list[str]:
         return [str(example.row["label"]) for example in self.data.splits[split]]
 
     def _class_ids(self, split: Split) -> np.ndarray[Any, Any]:
-        return np.array([int(row.targets) for row in self.encoded[split]])
+        return np.asarray(self.encoded[split].arrays["targets"], dtype=np.int64)
 
     def metric_of(self, predictions: Sequence[Mapping[str, Any]], split: Split) -> dict[str, float]:
         """The task's metrics (and the caller's own) of predictions for a split."""
@@ -172,9 +206,6 @@ class Workbench:
 
     def train(self) -> tuple[dict[str, Any], PooledClassifier]:
         """Trains with the recipe's method; gives what the manifest keeps of it, and the model with its best weights."""
-        self.features(Split.TRAIN)
-        self.features(Split.VALIDATION)
-        self.trained = True
         if self.recipe.method is not None and self.recipe.method.name == "head":
             return self._solve_head(), self.model
         return self._train_steps(), self.model
@@ -235,31 +266,43 @@ class Workbench:
     def _train_steps(self) -> dict[str, Any]:
         self.ranks.tell({"folder": str(self.folder.path.resolve()), "stage": "training"})
         if isinstance(self.model.head, LinearHead):
-            targets = torch.from_numpy(self._class_ids(Split.TRAIN))
-            self.model.head.cpu().start_from_centroids(torch.from_numpy(self.features(Split.TRAIN)), targets)
+            self._start_head(self.model.head)
+        self.trained = True
         method = self._attached()
         self.progress.stage(f"training ({method.name})")
         total = sum(weight.numel() for weight in self.model.parameters())
-        tested = self._self_test(method)
-        self.progress.note(tested)
         with self._compacted() as (splits, table):
+            tested = self._self_test(method, splits[0])
+            self.progress.note(tested)
             training = self._training(method, *splits)
             learned = sum(weight.numel() for weight in training.trainable.values())
             self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
             trained = _describe_training(training.run())
         return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
 
-    def _self_test(self, method: Method) -> str:
+    def _start_head(self, head: LinearHead) -> None:
+        """Puts the head at the class means of a few rows of each class; the training moves it anyway."""
+        class_of = self._class_ids(Split.TRAIN)
+        places = [np.flatnonzero(class_of == k) for k in range(len(self.data.labels))]
+        few = [p[np.linspace(0, len(p) - 1, min(len(p), HEAD_START_ROWS)).round().astype(int)] for p in places]
+        chosen = np.sort(np.concatenate(few))
+        self.progress.stage(f"vectors of the frozen base for {len(chosen):,} rows, where the head starts")
+        rows = EncodedRows.of([self.encoded[Split.TRAIN][i] for i in chosen.tolist()])
+        head.cpu().start_from_centroids(
+            torch.from_numpy(np.array(self._vectors(rows))), torch.from_numpy(class_of[chosen])
+        )
+
+    def _self_test(self, method: Method, rows: Sequence[Encoded]) -> str:
         """Checks the invariants of the engine on some rows; where they do not fit into memory it is left out."""
         try:
             return check_invariants(
                 task=self.task,
                 method=method,
                 model=self.model,
-                rows=self.encoded[Split.TRAIN],
+                rows=rows,
                 layout=self.layout,
                 device=self.device,
-                max_tokens=self.recipe.training.micro_batch_tokens,
+                max_tokens=tokens_at_once(self.recipe.training.micro_batch_tokens, self.device),
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -302,8 +345,8 @@ class Workbench:
     def _validate(self, model: Any, rows: Sequence[Encoded]) -> dict[str, float]:
         """Loss and metrics on the validation rows."""
         options: Any = {"layout": self.layout, "precision": self.precision, "device": self.device}
-        predictions = predict_rows(self.task, model, rows, **options)
-        return {"loss": mean_loss(self.task, model, rows, **options), **self.metric_of(predictions, Split.VALIDATION)}
+        loss, predictions = loss_and_predictions(self.task, model, rows, **options)
+        return {"loss": loss, **self.metric_of(predictions, Split.VALIDATION)}
 
     def save_final(self, model: PooledClassifier) -> None:
         self.progress.stage("saving the model")
@@ -317,30 +360,6 @@ class Workbench:
             task=self.task.name,
         )
         self.folder.event("saved", path="final")
-
-
-def _encode_splits(
-    task: TextClassification, data: PreparedData, progress: Progress
-) -> tuple[dict[Split, list[Encoded]], list[Problem]]:
-    """Token ids of every row; rows cut at the base's limit are listed, rows without tokens stop the run."""
-    encoded: dict[Split, list[Encoded]] = {}
-    problems: list[Problem] = []
-    for split, examples in data.splits.items():
-        encoded[split] = []
-        for example in examples:
-            row = task.encode(example.row)
-            if isinstance(row, Refusal):
-                raise UsageError(row.code, row.reason, where=str(example.origin), hint="remove this row, or mend it")
-            if row.truncated_tokens:
-                reason = f"longer than {task.max_length} tokens; the last {row.truncated_tokens} are not read"
-                problems.append(Problem("data/truncated", reason, example.origin, action="kept"))
-            encoded[split].append(row)
-    if problems:
-        progress.warn(
-            f"{len(problems)} texts are longer than the {task.max_length} tokens the base reads; their end is not read"
-            " (listed in problems.jsonl)"
-        )
-    return encoded, problems
 
 
 def _threads(recipe: Recipe) -> int:

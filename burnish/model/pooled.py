@@ -28,9 +28,10 @@ class PooledEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(G, D) float32, one vector for each segment of the batch."""
-        hidden_TD = batch.hidden(self.encoder)
-        pool = {"mean": batch.mean, "first": batch.first, "last": batch.last}[self.pooling]
-        pooled_GD = pool(hidden_TD).float()
+        if self.pooling == "mean":
+            pooled_GD = batch.mean(batch.hidden(self.encoder)).float()
+        else:
+            pooled_GD = batch.hidden(self.encoder, at="first" if self.pooling == "first" else "last").float()
         return F.normalize(pooled_GD, dim=-1) if self.normalize else pooled_GD
 
 

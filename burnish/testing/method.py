@@ -15,7 +15,7 @@ from burnish.engine.checkpoint import read_checkpoint
 from burnish.engine.dropout import replace_dropout
 from burnish.engine.layout import LaidOut, LayoutChoice, own_attention
 from burnish.engine.loop import Training
-from burnish.engine.predict import mean_loss
+from burnish.engine.predict import loss_and_predictions
 from burnish.engine.selftest import check_invariants
 from burnish.errors import SelfTestError
 from burnish.testing.subject import CPU, FP32, Subject
@@ -147,7 +147,7 @@ def check_merge(subject: Subject, method: Method, folder: Path) -> None:
 
     def losses(model: nn.Module) -> list[float]:
         place: dict[str, Any] = {"layout": layout, "precision": FP32, "device": CPU}
-        return [mean_loss(subject.task, model, [row], **place) for row in rows]
+        return [loss_and_predictions(subject.task, model, [row], **place)[0] for row in rows]
 
     before = losses(training.model), subject.predict(training.model, rows, layout)
     merged = method.merge(training.model).eval()

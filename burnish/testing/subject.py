@@ -14,7 +14,7 @@ from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
-from burnish.engine.predict import mean_loss, predict_rows
+from burnish.engine.predict import loss_and_predictions, predict_rows
 from burnish.model.load import find_base, load_encoder, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.settings import settings
@@ -64,7 +64,7 @@ class Subject:
         chosen = {"epochs": 2, "learning_rate": 3e-3, "global_batch_size": 8, "average_decay": 0.0, **options}
 
         def validate(model: nn.Module) -> dict[str, float]:
-            return {"loss": mean_loss(self.task, model, rows, layout=layout, precision=FP32, device=CPU)}
+            return {"loss": loss_and_predictions(self.task, model, rows, layout=layout, precision=FP32, device=CPU)[0]}
 
         return Training(
             task=self.task,

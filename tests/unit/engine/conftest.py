@@ -14,7 +14,7 @@ from burnish.engine.layout import LayoutChoice
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
-from burnish.engine.predict import mean_loss, predict_rows
+from burnish.engine.predict import loss_and_predictions, predict_rows
 from burnish.method.full import Full
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
@@ -50,7 +50,7 @@ def make_training(make_classifier: Callable[..., Any], make_rows: Callable[..., 
         def judge(model: Any) -> dict[str, float]:
             predictions = predict_rows(task, model, held_out, **place)
             right = [p["label"] == task.labels[int(row.targets)] for p, row in zip(predictions, held_out, strict=True)]
-            return {"loss": mean_loss(task, model, held_out, **place), "accuracy": float(np.mean(right))}
+            return {"loss": loss_and_predictions(task, model, held_out, **place)[0], "accuracy": float(np.mean(right))}
 
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
@@ -70,3 +70,61 @@ def make_training(make_classifier: Callable[..., Any], make_rows: Callable[..., 
         )
 
     return make
+
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 99,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 80,
+    "initializer_range": 0.3,  # wide enough for attention to matter
+}
+
+
+def random_encoder(family: str, **changes: Any) -> Any:
+    """A random encoder of a family, in evaluation mode."""
+    import transformers as t
+
+    sizes = SIZES
+    if family == "distilbert":
+        changes = {"n_layers": 2, "n_heads": 4, "dim": 16, "hidden_dim": 32, **changes}
+        sizes = {"vocab_size": 99, "max_position_embeddings": 80, "initializer_range": 0.3}
+    if family == "t5":
+        changes = {"num_layers": 2, "num_heads": 4, "d_model": 16, "d_kv": 4, "d_ff": 32, **changes}
+        sizes = {"vocab_size": 99}
+    if family == "minilm":  # BERT's code, with more and narrower layers
+        changes = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 6, **changes}
+    if family in ("llama", "mistral", "mixtral", "qwen"):
+        changes = {"num_key_value_heads": 2, **changes}
+    if family == "mistral":
+        changes = {"sliding_window": 4, **changes}
+    if family == "qwen":
+        changes = {"head_dim": 8, **changes}
+    if family == "mixtral":
+        changes = {"num_local_experts": 4, "num_experts_per_tok": 2, **changes}
+    if family == "modernbert":
+        changes = {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0, **changes}
+    families: dict[str, tuple[Any, Any]] = {
+        "bert": (t.BertConfig, t.BertModel),
+        "minilm": (t.BertConfig, t.BertModel),
+        "roberta": (t.RobertaConfig, t.RobertaModel),
+        "distilbert": (t.DistilBertConfig, t.DistilBertModel),
+        "modernbert": (t.ModernBertConfig, t.ModernBertModel),
+        "llama": (t.LlamaConfig, t.LlamaModel),
+        "qwen": (t.Qwen3Config, t.Qwen3Model),
+        "mistral": (t.MistralConfig, t.MistralModel),
+        "mixtral": (t.MixtralConfig, t.MixtralModel),
+        "t5": (t.T5Config, t.T5EncoderModel),
+        "mpnet": (t.MPNetConfig, t.MPNetModel),
+    }
+    config, model = families[family]
+    torch.manual_seed(0)
+    return model(config(**{**sizes, **changes})).eval()
+
+
+@pytest.fixture
+def encoder() -> Callable[..., Any]:
+    """encoder(family, **config) builds a random encoder of a family, in evaluation mode."""
+    return random_encoder

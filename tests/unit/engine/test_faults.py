@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from burnish.engine.faults import is_out_of_memory
 from burnish.engine.loop import Training
+from burnish.engine.sampler import tokens_at_once
 from burnish.errors import DivergedError, OutOfMemoryError
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
@@ -252,7 +253,7 @@ def test_a_halved_micro_batch_stays_halved_after_a_resume(make_training: Make, t
     first.run()
     again = make_training(tmp_path)
     again.run()
-    assert again.faults.micro_batch_tokens == first.faults.micro_batch_tokens < again.options.micro_batch_tokens
+    assert again.faults.micro_batch_tokens == first.faults.micro_batch_tokens < tokens_at_once(None, again.device)
 
 
 @pytest.mark.parametrize(

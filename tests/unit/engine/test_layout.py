@@ -13,47 +13,13 @@ from torch import Tensor, nn
 from burnish.engine import layout
 from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout, position_offset
 from burnish.method.lora import Lora
-from burnish.types import Batch, Encoded
+from burnish.types import Batch, Encoded, Reads
 
 Make = Callable[..., Any]
 CPU = torch.device("cpu")
+READS: tuple[Reads, ...] = ("all", "first", "last", "read")
 # float32: the same products over another number of rows; states are of the order of 1
 TOLERANCE = 2e-5
-
-SIZES: dict[str, Any] = {
-    "vocab_size": 99,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 80,
-    "initializer_range": 0.3,  # wide enough for attention to matter
-}
-
-
-def encoder(family: str, **changes: Any) -> Any:
-    """A random encoder of a family, in evaluation mode."""
-    import transformers as t
-
-    if family == "distilbert":
-        changes = {"n_layers": 2, "n_heads": 4, "dim": 16, "hidden_dim": 32, **changes}
-        sizes = {"vocab_size": 99, "max_position_embeddings": 80, "initializer_range": 0.3}
-    else:
-        sizes = SIZES
-    if family == "llama":
-        changes = {"num_key_value_heads": 2, **changes}
-    if family == "modernbert":
-        changes = {"local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0, **changes}
-    families: dict[str, tuple[Any, Any]] = {
-        "bert": (t.BertConfig, t.BertModel),
-        "roberta": (t.RobertaConfig, t.RobertaModel),
-        "distilbert": (t.DistilBertConfig, t.DistilBertModel),
-        "modernbert": (t.ModernBertConfig, t.ModernBertModel),
-        "llama": (t.LlamaConfig, t.LlamaModel),
-    }
-    config, model = families[family]
-    torch.manual_seed(0)
-    return model(config(**{**sizes, **changes})).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -74,11 +40,12 @@ def alone(model: nn.Module, row: Encoded) -> Tensor:
     return states
 
 
-FAMILIES = ["bert", "roberta", "distilbert", "modernbert", "llama"]
+CONCATENATED = ["bert", "minilm", "roberta", "modernbert", "llama", "qwen", "mixtral"]
+FAMILIES = [*CONCATENATED, "distilbert", "t5", "mpnet"]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_row_gets_what_the_model_gives_it_alone(family: str, make_rows: Make) -> None:
+def test_each_row_gets_what_the_model_gives_it_alone(encoder: Make, family: str, make_rows: Make) -> None:
     """Whatever layout is chosen, neighbours and padding change nothing."""
     model, rows = encoder(family), make_rows([7, 3, 12, 7, 5])
     expected = [alone(encoder(family), row) for row in rows]
@@ -87,15 +54,15 @@ def test_each_row_gets_what_the_model_gives_it_alone(family: str, make_rows: Mak
         assert torch.allclose(states, wanted, atol=TOLERANCE), choice.reason
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "llama"])
-def test_these_families_are_laid_out_without_padding(family: str, make_rows: Make) -> None:
+@pytest.mark.parametrize("family", CONCATENATED)
+def test_these_families_are_laid_out_without_padding(encoder: Make, family: str, make_rows: Make) -> None:
     choice = choose_layout(encoder(family), make_rows([7, 3, 12]), device=CPU)
     assert not choice.padded
     assert choice.reason.startswith("concatenated: largest difference to padded")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_rows_vectors_do_not_change_with_its_neighbours(family: str, make_rows: Make) -> None:
+def test_a_rows_vectors_do_not_change_with_its_neighbours(encoder: Make, family: str, make_rows: Make) -> None:
     model, rows = encoder(family), make_rows([7, 3, 12, 7, 5])
     choice = choose_layout(model, rows, device=CPU)
     others = make_rows([9, 3, 2, 8, 5], seed=1)
@@ -105,7 +72,7 @@ def test_a_rows_vectors_do_not_change_with_its_neighbours(family: str, make_rows
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rows_longer_than_those_it_was_chosen_on(family: str, make_rows: Make) -> None:
+def test_rows_longer_than_those_it_was_chosen_on(encoder: Make, family: str, make_rows: Make) -> None:
     """The choice is made on the rows at hand; longer ones that come later must be right as well."""
     model, rows = encoder(family), make_rows([40, 3, 61])
     expected = [alone(encoder(family), row) for row in rows]
@@ -114,21 +81,15 @@ def test_rows_longer_than_those_it_was_chosen_on(family: str, make_rows: Make) -
         assert torch.allclose(states, wanted, atol=TOLERANCE), choice.reason
 
 
-def test_a_causal_model_with_a_window(make_rows: Make) -> None:
-    import transformers as t
-
-    def build() -> Any:
-        torch.manual_seed(0)
-        return t.MistralModel(t.MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=4)).eval()
-
-    model, rows = build(), make_rows([20, 3, 9])
-    expected = [alone(build(), row) for row in rows]
+def test_a_causal_model_with_a_window(encoder: Make, make_rows: Make) -> None:
+    model, rows = encoder("mistral"), make_rows([20, 3, 9])
+    expected = [alone(encoder("mistral"), row) for row in rows]
     choice = choose_layout(model, make_rows([3, 2]), device=CPU)
     for states, wanted in zip(hidden(model, rows, choice), expected, strict=True):
         assert torch.allclose(states, wanted, atol=TOLERANCE), choice.reason
 
 
-def test_gradients_are_the_same_in_both_layouts(make_rows: Make) -> None:
+def test_gradients_are_the_same_in_both_layouts(encoder: Make, make_rows: Make) -> None:
     rows = make_rows([7, 3, 12, 7])
     gradients = []
     for padded in (True, False):
@@ -152,7 +113,9 @@ def leaky(*arguments: Any, **named: Any) -> tuple[Tensor, None]:
     return output.transpose(1, 2), None
 
 
-def test_a_planted_leak_is_found_and_the_model_put_back(make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_leak_is_found_and_the_model_put_back(
+    encoder: Make, make_rows: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(layout, "segment_attention", leaky)
     model, rows = encoder("bert"), make_rows([7, 3, 12])
     expected = [alone(encoder("bert"), row) for row in rows]
@@ -165,12 +128,14 @@ def test_a_planted_leak_is_found_and_the_model_put_back(make_rows: Make, monkeyp
         assert torch.allclose(states, wanted, atol=TOLERANCE)
 
 
-def test_rows_of_one_length_do_not_hide_a_leak(make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_one_length_do_not_hide_a_leak(encoder: Make, make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "segment_attention", leaky)
     assert choose_layout(encoder("bert"), make_rows([6, 6, 6]), device=CPU).padded
 
 
-def test_a_model_that_refuses_the_attention_is_padded(make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_refuses_the_attention_is_padded(
+    encoder: Make, make_rows: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise TypeError("no such argument")
 
@@ -189,14 +154,14 @@ def test_a_model_without_position_ids_is_padded(make_rows: Make) -> None:
     assert choice.reason == "padded: the model takes no position ids"
 
 
-def test_the_choice_leaves_training_mode_as_it_was(make_rows: Make) -> None:
+def test_the_choice_leaves_training_mode_as_it_was(encoder: Make, make_rows: Make) -> None:
     for training in (True, False):
         model = encoder("bert").train(training)
         choose_layout(model, make_rows([7, 3]), device=CPU)
         assert model.training is training
 
 
-def test_an_adapted_model_keeps_the_layout_of_its_base(make_rows: Make) -> None:
+def test_an_adapted_model_keeps_the_layout_of_its_base(encoder: Make, make_rows: Make) -> None:
     """The layout is chosen on the base, before a method adds to it."""
     model, rows = encoder("bert"), make_rows([7, 3, 12])
     choice = choose_layout(model, rows, device=CPU)
@@ -206,7 +171,7 @@ def test_an_adapted_model_keeps_the_layout_of_its_base(make_rows: Make) -> None:
         assert torch.allclose(states, alone(encoder("bert"), row), atol=TOLERANCE)
 
 
-def test_segment_attention_outside_of_a_batch_is_a_bug_and_says_so(make_rows: Make) -> None:
+def test_segment_attention_outside_of_a_batch_is_a_bug_and_says_so(encoder: Make, make_rows: Make) -> None:
     model = encoder("bert")
     choose_layout(model, make_rows([7, 3]), device=CPU)
     with pytest.raises(RuntimeError, match="outside of a concatenated batch"):
@@ -235,9 +200,13 @@ def test_segments_positions_and_targets_by_hand(padded: bool) -> None:
     assert (batch.row_count, batch.segment_count, batch.row_ids) == (2, 4, (4, 9))
     hidden_TD = torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]])  # a b c d e f
     assert batch.mean(hidden_TD).tolist() == [[0.5], [2.0], [3.0], [4.5]]
-    assert batch.first(hidden_TD).tolist() == [[0.0], [2.0], [3.0], [4.0]]
-    assert batch.last(hidden_TD).tolist() == [[1.0], [2.0], [3.0], [5.0]]
-    assert batch.read(hidden_TD).tolist() == [[1.0], [2.0], [5.0]]
+    places = {at: batch.positions(at) for at in READS}
+    assert places["all"] is None
+    assert {at: place.tolist() for at, place in places.items() if place is not None} == {
+        "first": [0, 2, 3, 4],
+        "last": [1, 2, 3, 5],
+        "read": [1, 2, 5],
+    }
     assert batch.targets.tolist() == [1, 2, 3]
 
 
@@ -258,16 +227,37 @@ def test_what_the_model_is_given_by_hand() -> None:
     assert padded.hidden(Watch()).flatten().tolist() == [10, 11, 12, 13, 14, 15]
     assert seen["input_ids"].tolist() == [[10, 11], [12, 0], [13, 0], [14, 15]]
     assert seen["attention_mask"].tolist() == [[1, 1], [1, 0], [1, 0], [1, 1]]
+    for batch in (concatenated, padded):
+        assert batch.hidden(Watch(), at="last").flatten().tolist() == [11, 12, 13, 15]
+        assert batch.hidden(Watch(), at="read").flatten().tolist() == [11, 12, 15]
+
+
+def test_states_are_remembered_where_nothing_can_change_them(make_rows: Make) -> None:
+    calls: list[int] = []
+
+    class Counted(nn.Module):
+        def forward(self, **given: Tensor) -> Any:
+            calls.append(1)
+            return type("Output", (), {"last_hidden_state": given["input_ids"][..., None].float()})
+
+    model, batch = Counted(), LaidOut(make_rows([3, 4]), [0, 1], padded=False, device=CPU)
+    batch.hidden(model)
+    batch.hidden(model)
+    assert len(calls) == 2  # a step may lie between the two
+    with torch.inference_mode():
+        assert batch.hidden(model) is batch.hidden(model)
+        batch.hidden(model, at="first")
+    assert len(calls) == 4
 
 
 def test_rows_without_read_positions(make_rows: Make) -> None:
     batch: Batch = LaidOut(make_rows([3, 4]), [0, 1], padded=False, device=CPU)  # satisfies the contract
     assert batch.targets.tolist() == [0, 1]
     with pytest.raises(ValueError, match="name no read positions"):
-        batch.read(torch.zeros(7, 1))
+        batch.hidden(nn.Identity(), at="read")
 
 
-def test_segments_of_a_row_do_not_see_each_other() -> None:
+def test_segments_of_a_row_do_not_see_each_other(encoder: Make) -> None:
     model = encoder("bert")
     one = Encoded(np.array([10, 11, 12, 13]), (2, 2), np.array(0))
     apart = [Encoded(np.array([10, 11]), (2,), np.array(0)), Encoded(np.array([12, 13]), (2,), np.array(0))]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor
+from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
 from burnish.engine.options import TrainingOptions
 from burnish.method.full import Full
 from burnish.method.lora import Lora
@@ -136,3 +136,27 @@ def test_the_average_is_not_the_weight_itself() -> None:
         weight.fill_(5.0)
     assert average.weights["w"].item() == 1.0
     assert not average.weights["w"].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("summed", "units", "expected", "length"),
+    [
+        ([30.0, 40.0], 100.0, [0.3, 0.4], 0.5),  # shorter than 1: only divided
+        ([30.0, 40.0], 10.0, [0.6, 0.8], 5.0),  # five times too long
+    ],
+)
+def test_gradients_are_divided_and_clipped_by_hand(
+    summed: list[float], units: float, expected: list[float], length: float
+) -> None:
+    weights = [nn.Parameter(torch.zeros(1)) for _ in summed] + [nn.Parameter(torch.zeros(3))]  # the last one got none
+    for weight, gradient in zip(weights, summed, strict=False):
+        weight.grad = torch.tensor([gradient])
+    assert mean_and_clip(weights, units, 1.0) == pytest.approx(length)
+    assert [float(weight.grad) for weight in weights if weight.grad is not None] == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_that_are_not_finite_are_reported_and_left_alone() -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([math.inf, 1.0])
+    assert math.isinf(mean_and_clip([weight], 2.0, 1.0))
+    assert weight.grad.tolist() == [math.inf, 1.0]

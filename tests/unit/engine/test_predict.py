@@ -12,7 +12,8 @@ import torch
 from burnish.engine import predict
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import Precision
-from burnish.engine.predict import mean_loss, pooled_features, predict_rows
+from burnish.engine.predict import loss_and_predictions, pooled_features, predict_rows
+from burnish.errors import OutOfMemoryError
 from burnish.types import Silent
 
 Make = Callable[..., Any]
@@ -58,8 +59,8 @@ def test_features_are_those_of_each_row_alone(make_classifier: Make, make_rows: 
 def test_the_mean_loss_is_over_rows_and_not_over_batches(make_classifier: Make, make_rows: Make) -> None:
     task, model = make_classifier()
     rows = make_rows([9, 1, 5, 9, 2, 7, 7])
-    alone = [mean_loss(task, model, [row], layout=PADDED, precision=FP32, device=CPU) for row in rows]
-    assert mean_loss(task, model, rows, layout=PADDED, precision=FP32, device=CPU) == pytest.approx(
+    alone = [loss_and_predictions(task, model, [row], layout=PADDED, precision=FP32, device=CPU)[0] for row in rows]
+    assert loss_and_predictions(task, model, rows, layout=PADDED, precision=FP32, device=CPU)[0] == pytest.approx(
         float(np.mean(alone)), abs=1e-4
     )
 
@@ -85,3 +86,47 @@ def test_predicting_keeps_no_gradients_and_tells_how_far_it_is(
     )
     assert seen == [(2, 4), (3, 4), (4, 4)]
     assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_a_batch_that_does_not_fit_is_halved(make_classifier: Make, make_rows: Make) -> None:
+    task, model = make_classifier()
+    rows = make_rows([3, 4, 5, 6, 7])
+    place = {"layout": PADDED, "precision": FP32, "device": CPU}
+    expected = loss_and_predictions(task, model, rows, **place)
+    seen: list[int] = []
+
+    class Small:
+        """Memory for two rows."""
+
+        def predict(self, model: Any, batch: Any) -> Any:
+            seen.append(batch.row_count)
+            if batch.row_count > 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes")
+            return task.predict(model, batch)
+
+        loss = staticmethod(task.loss)
+
+    loss, predictions = loss_and_predictions(Small(), model, rows, **place)  # type: ignore[arg-type]
+    assert seen == [5, 2, 3, 1, 2]
+    assert loss == pytest.approx(expected[0], rel=1e-6)
+    assert [p["label"] for p in predictions] == [p["label"] for p in expected[1]]
+
+
+def test_a_row_that_does_not_fit_alone_is_an_error_that_says_so(make_classifier: Make, make_rows: Make) -> None:
+    _, model = make_classifier()
+
+    class Full:
+        def predict(self, *_: Any) -> Any:
+            raise MemoryError
+
+    with pytest.raises(OutOfMemoryError, match="one row of 9 tokens does not fit") as caught:
+        predict_rows(Full(), model, make_rows([9]), layout=PADDED, precision=FP32, device=CPU)  # type: ignore[arg-type]
+    assert caught.value.code == "engine/out-of-memory"
+
+
+def test_loss_and_predictions_come_from_one_pass(make_classifier: Make, make_rows: Make) -> None:
+    task, model = make_classifier()
+    passes: list[int] = []
+    model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    loss_and_predictions(task, model, make_rows([3, 4]), layout=PADDED, precision=FP32, device=CPU)
+    assert len(passes) == 1

@@ -44,7 +44,7 @@ def make_case(make_classifier: Make, make_rows: Make) -> Make:
 def test_what_is_right_passes_and_is_recorded(make_case: Make, name: str, layout: LayoutChoice | None) -> None:
     sentence = check_invariants(**make_case(method=METHODS[name](), layout=layout))
     ways = "in reverse order, one by one, two by two" + ("" if layout else ", padded")
-    assert sentence.startswith(f"self-test: 8 rows of 3 to 30 tokens give the same {ways}; largest difference ")
+    assert sentence.startswith(f"self-test: 4 rows of 3 to 30 tokens give the same {ways}; largest difference ")
     assert sentence.endswith("of the gradient")
 
 
@@ -102,15 +102,15 @@ def own_loss(harm: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Ten
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (mean_of_rows, "8 rows at once and one by one give different losses, "),
+        (mean_of_rows, "4 rows at once and one by one give different losses, "),
         (
             lambda losses_B: losses_B - losses_B.detach().max() / 2,
-            "8 rows at once and one by one give different losses, ",
+            "4 rows at once and one by one give different losses, ",
         ),
-        (lambda losses_B: losses_B * torch.arange(1, 1 + len(losses_B)), "8 rows at once and in reverse order give"),
+        (lambda losses_B: losses_B * torch.arange(1, 1 + len(losses_B)), "4 rows at once and in reverse order give"),
         (
             lambda losses_B: losses_B.detach() + (losses_B - losses_B.detach()) * len(losses_B),
-            "8 rows at once and one by one give different gradients, by ",
+            "4 rows at once and one by one give different gradients, by ",
         ),
         (lambda losses_B: losses_B * float("nan"), "loss nan or its gradient is not finite before the first step"),
         (lambda losses_B: losses_B + torch.sqrt(losses_B - losses_B), "is not finite before the first step"),
@@ -127,7 +127,7 @@ def test_a_weight_that_is_not_that_of_the_rows(make_case: Make) -> None:
     case = make_case()
     loss = case["task"].loss
     case["task"].loss = lambda model, batch: LossTerm(loss(model, batch).total, 1.0)
-    assert failure(case).message.endswith("the loss counts 1 units, its rows hold 8")
+    assert failure(case).message.endswith("the loss counts 1 units, its rows hold 4")
 
 
 class SeesTheBatch(nn.Module):

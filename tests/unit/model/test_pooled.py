@@ -16,17 +16,12 @@ from burnish.model.pooled import SCALE, LinearHead, PooledClassifier, PooledEnco
 class Given:
     """A batch of two segments with three tokens in all, and the states of its tokens."""
 
-    def hidden(self, _: nn.Module) -> Tensor:
-        return torch.tensor([[3.0, 0.0], [1.0, 4.0], [0.0, 5.0]], dtype=torch.float64)
+    def hidden(self, _: nn.Module, at: str = "all") -> Tensor:
+        states_TD = torch.tensor([[3.0, 0.0], [1.0, 4.0], [0.0, 5.0]], dtype=torch.float64)
+        return states_TD[{"all": [0, 1, 2], "first": [0, 2], "last": [1, 2]}[at]]
 
     def mean(self, hidden_TD: Tensor) -> Tensor:
         return torch.stack([hidden_TD[:2].mean(0), hidden_TD[2]])
-
-    def first(self, hidden_TD: Tensor) -> Tensor:
-        return hidden_TD[[0, 2]]
-
-    def last(self, hidden_TD: Tensor) -> Tensor:
-        return hidden_TD[[1, 2]]
 
 
 BATCH: Any = Given()

@@ -1,0 +1,111 @@
+"""Encoded rows as a few flat arrays: a hundred thousand of them cost what their tokens cost, and lie on disk if asked.
+
+Shapes: N rows, T tokens of all rows, G segments, R read positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, overload
+
+import numpy as np
+
+from burnish.types import Encoded
+
+Array = np.ndarray[Any, Any]
+
+
+class EncodedRows(Sequence[Encoded]):
+    """Rows that look like a list of `Encoded` and are views into flat arrays.
+
+    Args:
+        arrays: "tokens" (T,), "row_ends" (N,), "segments" (G,) lengths, "segment_ends" (N,), "weights" (N,),
+            "truncated" (N,), "targets" (N, ...) or (R, ...), and for rows that name read positions "reads" (R,) and
+            "read_ends" (N,). Ends count from the first row on.
+        place: (V,) new token id of each old one; None keeps them.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], *, place: Array | None = None) -> None:
+        self.arrays = dict(arrays)
+        self.place = place
+
+    @classmethod
+    def of(cls, rows: Iterable[Encoded]) -> Self:
+        """The rows in flat arrays; rows that are already are given back.
+
+        Raises:
+            ValueError: when some rows name read positions and others do not.
+        """
+        if isinstance(rows, cls):
+            return rows
+        found = list(rows)
+        reading = [row for row in found if row.read_positions is not None]
+        if reading and len(reading) < len(found):
+            raise ValueError("either all rows name read positions or none does")
+        arrays: dict[str, Array] = {
+            "tokens": _joined([row.token_ids for row in found]).astype(np.int32),
+            "row_ends": np.cumsum([row.length for row in found], dtype=np.int64),
+            "segments": np.array([length for row in found for length in row.segment_lengths], dtype=np.int32),
+            "segment_ends": np.cumsum([len(row.segment_lengths) for row in found], dtype=np.int64),
+            "weights": np.array([row.weight for row in found], dtype=np.float64),
+            "truncated": np.array([row.truncated_tokens for row in found], dtype=np.int32),
+        }
+        if reading:
+            arrays["reads"] = _joined([row.read_positions for row in found])
+            arrays["read_ends"] = np.cumsum([len(row.targets) for row in found], dtype=np.int64)
+            arrays["targets"] = _joined([row.targets for row in found])
+        else:
+            arrays["targets"] = np.stack([row.targets for row in found]) if found else np.zeros(0)
+        return cls(arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays["row_ends"])
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        row, arrays = index % len(self), self.arrays
+        tokens = arrays["tokens"][_span(arrays["row_ends"], row)]
+        reads = _span(arrays["read_ends"], row) if "reads" in arrays else None
+        return Encoded(
+            token_ids=tokens if self.place is None else self.place[tokens],
+            segment_lengths=tuple(arrays["segments"][_span(arrays["segment_ends"], row)].tolist()),
+            targets=arrays["targets"][row if reads is None else reads],
+            read_positions=None if reads is None else arrays["reads"][reads],
+            weight=float(arrays["weights"][row]),
+            truncated_tokens=int(arrays["truncated"][row]),
+        )
+
+    @property
+    def lengths(self) -> Array:
+        """(N,) tokens of each row."""
+        return np.diff(self.arrays["row_ends"], prepend=0)
+
+    def vocabulary(self) -> Array:
+        """The token ids that occur, sorted."""
+        ids = np.unique(self.arrays["tokens"])
+        return ids if self.place is None else np.unique(self.place[ids])
+
+    def renumbered(self, place: Array) -> EncodedRows:
+        """The same rows with token id `place[i]` instead of i."""
+        return EncodedRows(self.arrays, place=place if self.place is None else place[self.place])
+
+
+def lengths_of(rows: Sequence[Encoded]) -> list[int]:
+    """Tokens of each row."""
+    lengths: list[int] = rows.lengths.tolist() if isinstance(rows, EncodedRows) else [row.length for row in rows]
+    return lengths
+
+
+def _joined(pieces: Sequence[Any]) -> Array:
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+
+
+def _span(ends: Array, row: int) -> slice:
+    return slice(int(ends[row - 1]) if row else 0, int(ends[row]))

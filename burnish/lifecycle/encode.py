@@ -1,0 +1,104 @@
+"""Rows into tokens, once: in parallel the first time, from the user's cache every other time."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from burnish.data.prepare import PreparedData
+from burnish.engine.rows import EncodedRows
+from burnish.errors import UsageError
+from burnish.lifecycle.environment import default_threads
+from burnish.settings import settings
+from burnish.storage.cache import Cache
+from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
+from burnish.types import Encoded, Example, Problem, Progress, Refusal, Split
+
+if TYPE_CHECKING:
+    from burnish.task.text_classification import TextClassification
+
+CHUNK = 256  # rows that a thread encodes before it takes the next ones
+
+
+def cache() -> Cache:
+    """Where tokens and vectors of frozen bases are kept."""
+    return Cache(settings().expanded_home() / "cache")
+
+
+def encode_splits(
+    task: TextClassification, data: PreparedData, progress: Progress, *, ours: bool
+) -> tuple[dict[Split, EncodedRows], list[Problem]]:
+    """Token ids of every row; rows cut at the base's limit are listed, rows without tokens stop the run.
+
+    Args:
+        ours: the task is burnish's own. What a task of the caller's reads is not known, so its rows are not kept, and
+            it is not asked from several threads at once.
+
+    Raises:
+        UsageError: the code of the task's refusal, at the row's place.
+    """
+    encoded: dict[Split, EncodedRows] = {}
+    problems: list[Problem] = []
+    for split, examples in data.splits.items():
+        key = _key(task, examples) if ours else None
+        kept = cache().find(key) if key else None
+        if kept is not None:
+            encoded[split] = EncodedRows(kept)
+        else:
+            encoded[split] = EncodedRows.of(_encoded(task, examples, threads=default_threads() if ours else 1))
+            if key:
+                cache().keep(key, encoded[split].arrays)
+        lost = encoded[split].arrays["truncated"]
+        for index in np.flatnonzero(lost).tolist():
+            reason = f"longer than {task.max_length} tokens; the last {lost[index]} are not read"
+            problems.append(Problem("data/truncated", reason, examples[index].origin, action="kept"))
+    if problems:
+        progress.warn(
+            f"{len(problems)} texts are longer than the {task.max_length} tokens the base reads; their end is not read"
+            " (listed in problems.jsonl)"
+        )
+    return encoded, problems
+
+
+def _encoded(task: TextClassification, examples: Sequence[Example], *, threads: int) -> Iterable[Encoded]:
+    """The rows in order; tokenizers let other threads run while they work."""
+
+    def encode(start: int) -> list[Encoded]:
+        return [_required(task.encode(example.row), example) for example in examples[start : start + CHUNK]]
+
+    starts = range(0, len(examples), CHUNK)
+    if threads == 1:
+        return [row for start in starts for row in encode(start)]
+    with ThreadPoolExecutor(threads) as pool:
+        return [row for rows in pool.map(encode, starts) for row in rows]
+
+
+def _required(row: Encoded | Refusal, example: Example) -> Encoded:
+    if isinstance(row, Refusal):
+        raise UsageError(row.code, row.reason, where=str(example.origin), hint="remove this row, or mend it")
+    return row
+
+
+def _key(task: TextClassification, examples: Sequence[Example]) -> str:
+    """Everything the tokens depend on: the tokenizer with its settings, the task and its code, the rows in order."""
+    import tokenizers
+
+    rows = hashlib.sha256()
+    for example in examples:
+        rows.update(canonical_json(dict(example.row)).encode("utf-8", "surrogatepass"))
+    settled: dict[str, Any] = {
+        "tokenizer": hashlib.sha256(task.tokenizer.to_str().encode()).hexdigest(),
+        "tokenizers": tokenizers.__version__,
+        "task": task.name,
+        "code": file_sha256(Path(inspect.getfile(type(task)))),
+        "labels": task.labels,
+        "max_length": task.max_length,
+        "rows": rows.hexdigest(),
+    }
+    return canonical_sha256(settled)
