@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 HEAD_START_ROWS = 8  # of each class
 
+_PROVEN: dict[str, str] = {}  # what this process has tested, and the sentence about it
+
 
 @dataclass(slots=True)
 class Workbench:
@@ -293,9 +295,23 @@ class Workbench:
         )
 
     def _self_test(self, method: Method, rows: Sequence[Encoded]) -> str:
-        """Checks the invariants of the engine on some rows; where they do not fit into memory it is left out."""
+        """Checks the invariants of the engine on some rows; where they do not fit into memory it is left out.
+
+        A process that trains again with the same base, method and layout has proved them already.
+        """
+        key = canonical_sha256(
+            {
+                "base": self.base.describe() | {"adapter": str(self.base.adapter)},
+                "method": self.recipe.method.model_dump(mode="json") if self.recipe.method else None,
+                "task": self.task.name,
+                "padded": self.layout.padded,
+            }
+        )
+        ours = not self.own.names()
+        if ours and key in _PROVEN:
+            return _PROVEN[key]
         try:
-            return check_invariants(
+            tested = check_invariants(
                 task=self.task,
                 method=method,
                 model=self.model,
@@ -309,6 +325,9 @@ class Workbench:
                 raise
             self.model.zero_grad(set_to_none=True)
             return "self-test: left out, its rows do not fit into memory at once"
+        if ours:
+            _PROVEN[key] = tested
+        return tested
 
     def _attached(self) -> Method:
         assert self.recipe.method is not None

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 Array = np.ndarray[Any, Any]
@@ -120,6 +119,8 @@ def _minimise(
     features: Array, targets: Array, l2: float, init: tuple[Array, Array] | None, gradient_tolerance: float
 ) -> tuple[Array, Array, int]:
     """Weight, bias and iterations spent; solved on centred and scaled features, which has the same minimum, sooner."""
+    from scipy.optimize import minimize
+
     n, width = features.shape
     scale, mean_D = _root_mean_square_norm(features), features.mean(axis=0, dtype=np.float64)
     centred_ND, l2 = (features - mean_D) / scale, l2 / scale**2

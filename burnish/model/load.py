@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,7 +195,7 @@ def require_known_tokens(tokenizer: Tokenizer, encoder: Module, folder: Path) ->
 def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueEntry | None) -> Base:
     inspection = inspect_model_folder(folder)
     weights = folder / inspection.weight_files[0]
-    hashes = [file_sha256(folder / name) for name in inspection.weight_files]
+    hashes = [_weights_sha256(folder / name) for name in inspection.weight_files]
     sha256 = hashes[0] if len(hashes) == 1 else canonical_sha256(hashes)
     if entry is not None and sha256 != entry.weights_sha256:
         raise ModelError(
@@ -222,6 +223,17 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         width=width,
         license=entry.license if entry else None,
     )
+
+
+def _weights_sha256(path: Path) -> str:
+    """sha256 of a weights file; a process that opens the same base again need not read it all again."""
+    found = path.stat()
+    return _sha256_of(path.resolve(), found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, *_: int) -> str:
+    return file_sha256(path)
 
 
 def _of_run(name: str, final: Path, options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base:

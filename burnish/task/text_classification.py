@@ -1,23 +1,23 @@
-"""Text classification: one label out of two or more for each text."""
+"""Text classification: one label out of two or more for each text.
+
+Torch is imported where it is used: what a task's columns are is asked without training anything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from burnish.errors import nearest
-from burnish.model.pooled import SCALE, LinearHead, PooledClassifier
 from burnish.types import Batch, Encoded, LossTerm, Refusal, Row
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from torch import Tensor, nn
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # (B, C) logits, (B,) class ids -> (B,) losses, nats
+    from burnish.model.pooled import PooledClassifier
+
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]  # (B, C) logits, (B,) class ids -> (B,) losses, nats
 
 
 class TextClassification:
@@ -57,12 +57,16 @@ class TextClassification:
         self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool, head: nn.Module | None
     ) -> PooledClassifier:
         """The base under a new head; `head` replaces the linear one and maps (B, D) to (B, C)."""
+        from burnish.model.pooled import SCALE, LinearHead, PooledClassifier
+
         if head is None:
             head = LinearHead(width, len(self.labels), scale=SCALE if normalize else 1.0)
         return PooledClassifier(encoder, head, pooling=pooling, normalize=normalize)
 
     def encode(self, row: Row) -> Encoded | Refusal:
         """Token ids of the text with the base's special tokens; the label may be absent when only predicting."""
+        import numpy as np
+
         encoding = self.tokenizer.encode(row["text"])
         if not encoding.ids:
             return Refusal("task/no-tokens", "the tokenizer gives no tokens for this text")
@@ -81,6 +85,8 @@ class TextClassification:
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
         """Cross-entropy summed over the rows, in nats; weight = B rows. Smoothed only while the model trains."""
+        from torch.nn import functional as F
+
         logits_BC = model(batch)
         if self._loss is not None:
             total = self._loss(logits_BC, batch.targets).sum()
@@ -91,6 +97,8 @@ class TextClassification:
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
+        import torch
+
         logits_BC: Tensor = model(batch)
         probabilities_BC = torch.softmax(logits_BC, dim=-1)
         top_B2, classes_B2 = torch.topk(logits_BC, 2, dim=-1)

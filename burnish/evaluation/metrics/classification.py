@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from burnish.evaluation.metrics.resampling import Array, bias_corrected_interval, draws, wilson_interval
 from burnish.types import MetricValue, Row
@@ -115,6 +114,8 @@ class MacroF1:
 
 def _sum_by_class(weights_RN: Array, class_N: Array, class_count: int) -> Array:
     """Weights summed over the rows of each class, (R, C); rows of class -1 are left out."""
+    from scipy.sparse import csr_matrix
+
     rows = np.flatnonzero(class_N >= 0)
     indicator_CN = csr_matrix((np.ones(len(rows)), (class_N[rows], rows)), shape=(class_count, len(class_N)))
     return np.asarray((indicator_CN @ weights_RN.T).T)

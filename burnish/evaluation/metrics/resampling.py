@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from scipy.special import ndtr, ndtri  # normal distribution function and its inverse
 
 from burnish.types import Metric, MetricValue
 
@@ -105,6 +104,8 @@ def bias_corrected_interval(values_R: Array, value: float) -> tuple[float, float
 
     Source: Efron 1987, Better Bootstrap Confidence Intervals, JASA 82:171-185, section 2 (acceleration 0).
     """
+    from scipy.special import ndtr, ndtri  # normal distribution function and its inverse
+
     below = float((values_R < value).mean() + (values_R == value).mean() / 2)
     shift = 2 * float(ndtri(np.clip(below, 0.5 / len(values_R), 1 - 0.5 / len(values_R))))
     low, high = np.quantile(values_R, ndtr([shift - Z_95, shift + Z_95]))
