@@ -1,0 +1,89 @@
+"""Cross-entropy of tokens through a language model's own head, for the positions a row reads and no others.
+
+A vocabulary of 150,000 words makes the logits the largest tensor of a training. Three things keep them small: the
+head sees only the positions whose token is supervised, it sees them a chunk at a time, and a chunk's logits are
+computed again in the backward pass instead of being kept.
+
+Shapes: R positions read, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+CHUNK = 256  # positions whose logits are in memory at once: 256 x 150,000 in float32 are 150 MB
+
+
+def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> Tensor:
+    """Sum over the R positions of -log p(target), () float32 in nats.
+
+    Args:
+        model: a causal language model of transformers.
+        hidden_RD: its last hidden states at the positions before the supervised tokens.
+        targets_R: ids of these tokens.
+        chunk: positions computed at once; changes memory, not the result.
+    """
+    total = hidden_RD.new_zeros((), dtype=torch.float32)
+    for start in range(0, len(targets_R), chunk):
+        states, targets = hidden_RD[start : start + chunk], targets_R[start : start + chunk]
+        if torch.is_grad_enabled():
+            total = total + checkpoint(_chunk_loss, model, states, targets, use_reentrant=False)
+        else:
+            total = total + _chunk_loss(model, states, targets)
+    return total
+
+
+def _chunk_loss(model: Any, hidden_RD: Tensor, targets_R: Tensor) -> Tensor:
+    return F.cross_entropy(head_logits(model, hidden_RD).float(), targets_R, reduction="sum")
+
+
+def head_logits(model: Any, hidden_RD: Tensor) -> Tensor:
+    """(R, V) logits for given hidden states.
+
+    They come from the model's own forward pass with its body replaced by one that answers `hidden_RD`: whatever a
+    family does after its body, soft-capping (Gemma) or scaling (Granite, Cohere), is done.
+    """
+    with _body_that_answers(model, hidden_RD[None]):
+        places = torch.zeros((1, len(hidden_RD)), dtype=torch.long, device=hidden_RD.device)
+        logits_RV: Tensor = model(input_ids=places, use_cache=False).logits[0]
+    return logits_RV
+
+
+class _Answered:
+    """What a body gives back: hidden states, and nothing else that a family may ask for."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        self.last_hidden_state = hidden
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return (self.last_hidden_state,)[index]
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+class _Body(nn.Module):
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, *_: Any, **__: Any) -> _Answered:
+        return _Answered(self.hidden)
+
+
+@contextlib.contextmanager
+def _body_that_answers(model: Any, hidden: Tensor) -> Iterator[None]:
+    name = model.base_model_prefix
+    body = model._modules[name]
+    model._modules[name] = _Body(hidden)
+    try:
+        yield
+    finally:
+        model._modules[name] = body
