@@ -19,7 +19,7 @@ class TrainingOptions(Options):
     micro_batch_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="tokens computed at once; changes memory, not the result. null: 2,048 on a CPU, 16,384 on a GPU",
+        description="tokens computed at once; changes memory, not the result. null: 1,024 on a CPU, 16,384 on a GPU",
     )
     seed: int = Field(default=13, ge=0, lt=2**31, description="of every random choice of the run")
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="after warm-up")
