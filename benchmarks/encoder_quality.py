@@ -51,16 +51,8 @@ def burnish_arm(train: Path, seed: int, work: Path) -> dict[str, float]:
     settings = [f"{name}={value}" for name, value in wanted.items()]
     run = burnish.train(train, test=TEST, output=work / "run", overrides=settings, seed=seed)
     trained = run.folder.manifest()["training"]
-    return {
-        "accuracy": _tuned_accuracy(run.evaluation),
-        "epochs": trained["epochs"],
-        "seconds": trained["training_seconds"],
-    }
-
-
-def _tuned_accuracy(result: dict[str, Any]) -> float:
-    tuned = next(arm for arm in result["arms"] if arm["name"] == "tuned")
-    return float(tuned["metrics"]["accuracy"]["value"])
+    accuracy = run.evaluation["models"]["tuned"]["accuracy"]["value"]
+    return {"accuracy": accuracy, "epochs": trained["epochs"], "seconds": trained["training_seconds"]}
 
 
 def trainer_arm(train: Path, seed: int, work: Path) -> dict[str, float]:
