@@ -14,7 +14,6 @@ Prints a table and writes benchmarks/results/encoder.json. Needs the extras demo
 
 from __future__ import annotations
 
-import csv
 import tempfile
 import time
 from functools import partial
@@ -33,6 +32,7 @@ from measuring import (
     quotients,
     read_rows,
     report,
+    rows_of,
     run_arm,
     table,
     take_turns,
@@ -70,11 +70,10 @@ def trainer_arm(place: Place, *, files: dict[str, str], steps: int, best: bool) 
 
     torch.set_num_threads(place.threads)
     base = find_base(ModelOptions(), recipe_folder=Path(), runs=Path("absent")).folder
-    with Path(files["train"]).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    labels = sorted({row["label"] for row in rows})
+    rows = rows_of(files["train"])
+    labels = sorted({row.label for row in rows})
     tokenizer = AutoTokenizer.from_pretrained(base)
-    encoded = [{**tokenizer(row["text"], truncation=True), "labels": labels.index(row["label"])} for row in rows]
+    encoded = [{**tokenizer(row.text, truncation=True), "labels": labels.index(row.label)} for row in rows]
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels), dtype=torch.float32)
     times: list[float] = []
 

@@ -63,13 +63,17 @@ class Row:
 
 def read_rows(part: str) -> tuple[str, list[Row]]:
     """Name of the data and its "train" or "test" rows, each text once: banking77 where it is, else the demo's."""
-    banking = BANKING77.is_dir()
-    name, folder, text, label = (
-        ("banking77", BANKING77, "text", "category") if banking else ("demo", DEMO, "message", "next_action")
-    )
-    with (folder / f"{part}.csv").open(encoding="utf-8", newline="") as stream:
-        found = {line[text].strip(): line[label] for line in csv.DictReader(stream)}
-    return name, [Row(text, label) for text, label in found.items()]
+    if BANKING77.is_dir():
+        name, rows = "banking77", rows_of(BANKING77 / f"{part}.csv", text="text", label="category")
+    else:
+        name, rows = "demo", rows_of(DEMO / f"{part}.csv", text="message", label="next_action")
+    return name, list({row.text: row for row in rows}.values())
+
+
+def rows_of(path: Path | str, *, text: str = "text", label: str = "label") -> list[Row]:
+    """The rows of a CSV file."""
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        return [Row(line[text], line[label]) for line in csv.DictReader(stream)]
 
 
 def sample_rows(rows: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:
