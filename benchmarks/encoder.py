@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import (
+    HELD_OUT,
     Figures,
     Measured,
     Place,
@@ -142,7 +143,7 @@ def main() -> None:
         return
     steps, count = (WARM_UP + 3, 256) if options.quick else (options.steps, options.rows)
     name, rows = read_rows("train")
-    count = min(count, len(rows) - 64) // BATCH * BATCH  # every step has its whole batch
+    count = min(count, len(rows) - HELD_OUT) // BATCH * BATCH  # every step has its whole batch
     with tempfile.TemporaryDirectory() as folder:
         given = {"files": write_parts(Path(folder), rows, count, options.seed), "steps": steps}
         arms = {arm: partial(run_arm, __file__, arm, given, threads=options.threads) for arm in ARMS}

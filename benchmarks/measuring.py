@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 BANKING77 = ROOT.parent / "shared" / "data" / "banking77"
 DEMO = ROOT / "burnish" / "data" / "demo"
 RESULTS = ROOT / "benchmarks" / "results"
+HELD_OUT = 64  # rows that validate and judge where a benchmark only trains
 PEERS = ("accelerate", "onnxruntime", "onnx")  # libraries whose versions decide figures, beside burnish's own
 
 Figures = dict[str, Any]
@@ -77,11 +78,11 @@ def rows_of(path: Path | str, *, text: str = "text", label: str = "label") -> li
 
 
 def sample_rows(rows: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """`count` random rows, and up to 64 others that have their labels."""
+    """`count` random rows, and up to HELD_OUT others that have their labels."""
     mixed = random.Random(seed).sample(rows, len(rows))
     chosen = mixed[:count]
     known = {row.label for row in chosen}
-    return chosen, [row for row in mixed[count : count + 64] if row.label in known]
+    return chosen, [row for row in mixed[count : count + HELD_OUT] if row.label in known]
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> str:
