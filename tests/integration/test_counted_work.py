@@ -1,0 +1,252 @@
+"""How much is computed and loaded, counted and never timed: these numbers may fall and must not grow.
+
+A number that falls is written down here, so that it does not come back. Shapes as in `burnish.engine.layout`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook
+from torch.overrides import TorchFunctionMode
+
+from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout
+from burnish.engine.precision import Precision
+from burnish.engine.predict import predict_rows
+from burnish.engine.sampler import epoch_batches
+from burnish.lifecycle.train import train
+from burnish.model.pooled import LinearHead, PooledEncoder
+from burnish.types import Encoded, Silent
+
+CPU = torch.device("cpu")
+PADDED = LayoutChoice(True, 0, "")
+ROWS, BATCH = 1_024, 32
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def rows(make_rows: Make) -> list[Encoded]:
+    """Rows as long as short messages are: many short ones, few long ones; mean 16 tokens, at most 64."""
+    lengths = np.random.default_rng(0).lognormal(mean=2.6, sigma=0.6, size=ROWS).astype(int).clip(3, 64)
+    found: list[Encoded] = make_rows(lengths.tolist())
+    return found
+
+
+class Work(TorchFunctionMode):
+    """Counts (query, key) pairs that attention computes for one head, and tokens and rows through parts of a model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs = 0
+        self.entered: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            query, key = args[0], args[1]
+            self.pairs += query.shape[0] * query.shape[2] * key.shape[2]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def counted(model: Any) -> Iterator[Work]:
+    """Inside the block, the vectors that enter the feed-forward part of each layer, and the head, are counted."""
+    work = Work()
+    parts = {f"layer {i}": layer.intermediate for i, layer in enumerate(model.encoder.encoder.layer)}
+    parts["head"] = model.head
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            work.entered[name] += inputs[0].numel() // inputs[0].shape[-1]
+
+        return hook
+
+    hooks = [part.register_forward_pre_hook(note(name)) for name, part in parts.items()]
+    try:
+        with work:
+            yield work
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def learned_once(model: Any, rows: Sequence[Encoded], layout: LayoutChoice) -> Work:
+    """The work of one forward pass over all rows in the batches of an epoch."""
+    lengths = [row.length for row in rows]
+    with counted(model) as work, torch.no_grad():
+        for ids in epoch_batches(lengths, batch_size=BATCH, seed=0, epoch=0):
+            model(LaidOut([rows[i] for i in ids], ids, padded=layout.padded, device=CPU))
+    return work
+
+
+def predicted(task: Any, model: Any, rows: Sequence[Encoded], layout: LayoutChoice) -> Work:
+    with counted(model) as work:
+        predict_rows(task, model, rows, layout=layout, precision=Precision("fp32", ""), device=CPU)
+    return work
+
+
+def tokens_of(rows: Sequence[Encoded]) -> int:
+    return sum(row.length for row in rows)
+
+
+def pairs_of(rows: Sequence[Encoded], layers: int) -> int:
+    """(query, key) pairs that attention needs: each token with those of its own segment."""
+    return layers * sum(row.length**2 for row in rows)
+
+
+def test_concatenated_rows_have_no_padding(make_classifier: Make, rows: list[Encoded]) -> None:
+    task, model = make_classifier()
+    layout = choose_layout(model.encoder, rows, device=CPU)
+    assert not layout.padded
+    for work in (learned_once(model, rows, layout), predicted(task, model, rows, layout)):
+        assert work.entered["layer 0"] == tokens_of(rows)
+        assert work.entered["layer 1"] <= tokens_of(rows)
+
+
+def test_the_last_layer_sees_no_more_than_all_tokens_where_the_head_reads_one_of_each_row(
+    make_base: Make, make_classifier: Make, rows: list[Encoded]
+) -> None:
+    task, model = make_classifier(make_base(pooling="first"))
+    layout = choose_layout(model.encoder, rows, device=CPU)
+    for work in (learned_once(model, rows, layout), predicted(task, model, rows, layout)):
+        assert len(rows) <= work.entered["layer 1"] <= tokens_of(rows)
+
+
+def test_attention_computes_at_most_twice_what_concatenated_rows_need(
+    make_classifier: Make, rows: list[Encoded]
+) -> None:
+    task, model = make_classifier()
+    layout = choose_layout(model.encoder, rows, device=CPU)
+    needed = pairs_of(rows, layers=2)
+    assert 1 <= learned_once(model, rows, layout).pairs / needed <= 2.07
+    assert 1 <= predicted(task, model, rows, layout).pairs / needed <= 2.02
+
+
+def test_padding_of_models_that_need_it_is_bounded(make_classifier: Make, rows: list[Encoded]) -> None:
+    task, model = make_classifier()
+    assert 0 <= learned_once(model, rows, PADDED).entered["layer 0"] / tokens_of(rows) - 1 <= 0.31
+    assert 0 <= predicted(task, model, rows, PADDED).entered["layer 0"] / tokens_of(rows) - 1 <= 0.40
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_head_sees_rows_and_not_tokens(make_classifier: Make, rows: list[Encoded], padded: bool) -> None:
+    task, model = make_classifier()
+    layout = PADDED if padded else choose_layout(model.encoder, rows, device=CPU)
+    assert learned_once(model, rows, layout).entered["head"] == len(rows)
+    assert predicted(task, model, rows, layout).entered["head"] == len(rows)
+
+
+class Phases(Silent):
+    """Counts the rows that go through base and head in each phase of a run."""
+
+    def __init__(self) -> None:
+        self.phase = "before"
+        self.rows: Counter[str] = Counter()
+        self.evaluations = 0
+
+    def stage(self, name: str) -> None:
+        if name.startswith("training"):
+            self.phase = "training"
+        elif self.phase == "training":
+            self.phase = "after"
+
+    def note(self, text: str) -> None:
+        self.evaluations += "validation loss" in text
+
+    def see(self, module: nn.Module, _: Any, output: Any) -> None:
+        """A forward hook of all modules."""
+        if isinstance(module, (PooledEncoder, LinearHead)):
+            part = "head" if isinstance(module, LinearHead) else "base"
+            how = "learned" if module.training else "tested" if torch.is_grad_enabled() else "predicted"
+            self.rows[f"{self.phase}: {how} by the {part}"] += len(output)
+
+
+@pytest.fixture(scope="module")
+def phases(toy: Path, quick: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Phases:
+    """A whole run on 126 training, 27 validation and 27 test rows: 3 epochs, each with an evaluation."""
+    found = Phases()
+    hook = register_module_forward_hook(found.see)
+    try:
+        train(
+            toy, output=tmp_path_factory.mktemp("run") / "run", overrides=[*quick, "training.epochs=3"], progress=found
+        )
+    finally:
+        hook.remove()
+    assert found.evaluations == 3
+    return found
+
+
+EPOCHS, TRAIN, VALIDATION, TEST = 3, 126, 27, 27
+SELF_TEST = 5 * 8  # eight rows in five arrangements
+
+
+@pytest.mark.parametrize(
+    ("what", "at_most"),
+    [
+        ("before: predicted by the base", TRAIN + VALIDATION),  # vectors of the frozen base, for centroids and probe
+        ("training: tested by the base", SELF_TEST),
+        ("training: learned by the base", EPOCHS * TRAIN),
+        ("training: learned by the head", EPOCHS * TRAIN),
+        ("training: predicted by the base", EPOCHS * 2 * VALIDATION),  # once for the metric, once for the loss
+        ("training: predicted by the head", EPOCHS * 2 * VALIDATION),
+        ("after: predicted by the base", 2 * TEST + VALIDATION),  # tuned and frozen; goals and slices on validation
+        ("after: predicted by the head", TEST + VALIDATION),
+    ],
+)
+def test_rows_of_a_run_that_go_through_the_model(phases: Phases, what: str, at_most: int) -> None:
+    assert 0 < phases.rows[what] <= at_most
+
+
+def test_no_other_rows_go_through_the_model(phases: Phases) -> None:
+    known = {"before: predicted", "training: tested", "training: learned", "training: predicted", "after: predicted"}
+    assert {what.split(" by ")[0] for what in phases.rows} <= known
+
+
+IMPORTED = """
+import json, sys
+before = set(sys.modules)
+from burnish.cli.main import main
+try:
+    main({arguments!r})
+except SystemExit:
+    pass
+print("\\n" + json.dumps(sorted(set(sys.modules) - before)))
+"""
+WATCHED = {"accelerate", "numpy", "pandas", "peft", "psutil", "pydantic", "pydantic_settings", "ruamel", "scipy"}
+WATCHED |= {"safetensors", "sklearn", "tokenizers", "torch", "transformers"}
+RECIPE_READING = {"pydantic", "pydantic_settings", "ruamel"}
+NUMBERS = {"numpy", "psutil", "scipy", "torch"}  # wanted by the names of tasks and metrics, not by what is done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy", "others"),
+    [
+        (["--help"], set(), 35),
+        (["train", "--help"], set(), 35),
+        (["runs"], RECIPE_READING, 290),
+        (["check", "DATA"], RECIPE_READING | NUMBERS, 1_400),
+        (["init", "DATA", "--output", "recipe.yaml"], RECIPE_READING | NUMBERS, 1_400),
+    ],
+)
+def test_modules_that_a_command_imports(
+    toy: Path, tmp_path: Path, arguments: list[str], heavy: set[str], others: int
+) -> None:
+    """`others` are not burnish's own: counted with Python 3.11 and constraints.txt, a few more allowed."""
+    script = IMPORTED.format(arguments=[str(toy) if part == "DATA" else part for part in arguments])
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    modules = json.loads(done.stdout.splitlines()[-1])
+    libraries = [name.split(".")[0] for name in modules]
+    assert set(libraries) & WATCHED <= heavy
+    assert sum(library != "burnish" for library in libraries) <= others
