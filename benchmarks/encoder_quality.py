@@ -18,17 +18,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import random
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from measuring import BANKING77, RESULTS, rows_of, write_rows
 
-from benchmarks.encoder import BATCH, RESULTS, SOURCE, cut
-
-TEST = SOURCE.with_name("test.csv")
+TEST = "test.csv"
+BATCH = 32  # rows per optimizer step
 RATE, EPOCHS, PATIENCE, WARM_UP = 2e-4, 10, 2, 0.06
 T_95 = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}  # two-sided, by degrees of freedom
 
@@ -49,7 +48,7 @@ def burnish_arm(train: Path, seed: int, work: Path) -> dict[str, float]:
         "checkpoint.every_steps": "null",
     }
     settings = [f"{name}={value}" for name, value in wanted.items()]
-    run = burnish.train(train, test=TEST, output=work / "run", overrides=settings, seed=seed)
+    run = burnish.train(train, test=train.with_name(TEST), output=work / "run", overrides=settings, seed=seed)
     trained = run.folder.manifest()["training"]
     accuracy = run.evaluation["models"]["tuned"]["accuracy"]["value"]
     return {"accuracy": accuracy, "epochs": trained["epochs"], "seconds": trained["training_seconds"]}
@@ -68,7 +67,7 @@ def trainer_arm(train: Path, seed: int, work: Path) -> dict[str, float]:
     from burnish.types import Split
 
     torch.set_num_threads(default_threads())
-    options = DataOptions(train=str(train), test=str(TEST))
+    options = DataOptions(train=str(train), test=str(train.with_name(TEST)))
     data = prepare(options, {"text": str, "label": str}, base_folder=Path(), seed=seed)
     base = find_base(ModelOptions(), recipe_folder=Path(), runs=Path("absent"))
     from transformers import AutoTokenizer
@@ -184,7 +183,7 @@ def main() -> None:
             result[name] = {}
             for seed in range(13, 13 + options.seeds):
                 with tempfile.TemporaryDirectory() as folder:
-                    result[name][str(seed)] = arm(cut(Path(folder), options.rows, seed), seed, Path(folder))
+                    result[name][str(seed)] = arm(files(Path(folder), options.rows, seed), seed, Path(folder))
                 print(name, seed, result[name][str(seed)], flush=True)
                 path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     result |= {"rows": options.rows, "environment": describe_environment()}
@@ -192,6 +191,15 @@ def main() -> None:
         result["difference"] = difference(result["burnish"], result["trainer"])
         print("burnish - Trainer, points of accuracy:", result["difference"])
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def files(folder: Path, count: int, seed: int) -> Path:
+    """Random training rows of banking77 as a file, and its test rows beside it."""
+    found = rows_of(BANKING77 / "train.csv", label="category")
+    write_rows(folder / TEST, rows_of(BANKING77 / TEST, label="category"))
+    path = folder / "train.csv"
+    write_rows(path, random.Random(seed).sample(found, count))
+    return path
 
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
