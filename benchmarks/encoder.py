@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,11 @@ from measuring import (
 BATCH, WARM_UP = 32, 5  # rows per optimizer step; steps that are not counted
 
 
-def burnish_arm(place: Place, *, files: dict[str, str], steps: int) -> Figures:
+def burnish_arm(place: Place, *, files: dict[str, str], steps: int, settings: Sequence[str] = ()) -> Figures:
     from burnish.lifecycle.environment import peak_memory_bytes
 
     clock = StepClock(steps)
-    train_steps(files, clock, place.work / "run")
+    train_steps(files, clock, place.work / "run", *settings)
     return {"rows_per_second": _rate(clock.times), "peak_memory_bytes": peak_memory_bytes()}
 
 
