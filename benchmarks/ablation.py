@@ -86,13 +86,13 @@ def _without(part: str) -> Iterator[None]:
         if "ungrouped" in part:
             stack.enter_context(mock.patch.object(sampler, "WINDOW", 1))
         if part == "stock-dropout":
-            stack.enter_context(mock.patch.object(loop, "replace_dropout", lambda *_, **__: 0))
+            stack.enter_context(mock.patch.object(loop, "replace_dropout", return_value=0))
         if part == "whole-table":
             stack.enter_context(mock.patch.object(workbench, "compact_vocabulary", whole_table))
         if part.startswith("first-token"):
             stack.enter_context(mock.patch.object(PooledEncoder, "forward", first))
         if part == "first-token-whole-layer":
-            stack.enter_context(mock.patch.object(layout, "narrow_last_layer", lambda _: None))
+            stack.enter_context(mock.patch.object(layout, "narrow_last_layer", return_value=None))
         yield
 
 

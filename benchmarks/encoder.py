@@ -23,6 +23,7 @@ from typing import Any
 
 from measuring import (
     HELD_OUT,
+    Arm,
     Figures,
     Measured,
     Place,
@@ -107,7 +108,7 @@ def trainer_arm(place: Place, *, files: dict[str, str], steps: int, best: bool) 
     return {"rows_per_second": _rate(times), "peak_memory_bytes": peak_memory_bytes()}
 
 
-ARMS = {
+ARMS: dict[str, Arm] = {
     "burnish": burnish_arm,
     "trainer-best": partial(trainer_arm, best=True),
     "trainer-defaults": partial(trainer_arm, best=False),

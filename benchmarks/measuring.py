@@ -176,7 +176,7 @@ def run_arm(script: str, arm: str, given: Mapping[str, Any], *, threads: int, ho
         home: keeps burnish's caches from one run to another; an empty one when None.
     """
     with tempfile.TemporaryDirectory() as work:
-        own = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": 1}
+        own: dict[str, object] = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": 1}
         own |= {"BURNISH_HOME": home or Path(work) / "home", "BURNISH_THREADS": threads, "PYTHONPATH": ROOT}
         environment = os.environ | {name: str(value) for name, value in own.items()}
         place = {"work": work, "threads": threads, "started": time.monotonic()}
@@ -192,7 +192,7 @@ def take_turns(arms: Mapping[str, Callable[[], Figures]], pairs: int) -> Measure
     """Figures of each arm in each round; every other round goes backwards."""
     measured: Measured = {arm: [] for arm in arms}
     for pair in range(pairs):
-        for arm in list(arms) if pair % 2 == 0 else list(reversed(arms)):
+        for arm in list(arms) if pair % 2 == 0 else reversed(list(arms)):
             print(f"round {pair + 1} of {pairs}: {arm}", file=sys.stderr, flush=True)
             measured[arm].append(arms[arm]())
     return measured

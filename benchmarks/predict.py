@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import (
+    Arm,
     Figures,
     Measured,
     Place,
@@ -173,7 +174,7 @@ def onnx_arm(place: Place, *, folder: str, sort: bool) -> Figures:
     return _figures(place, partial(_in_batches, logits_of, about["labels"], sort=sort), folder)
 
 
-ARMS = {
+ARMS: dict[str, Arm] = {
     "burnish": burnish_arm,
     "pipeline": partial(pipeline_arm, batch_size=1),
     "pipeline-32": partial(pipeline_arm, batch_size=BATCH),

@@ -32,6 +32,7 @@ from typing import Any
 from measuring import (
     DEMO,
     ROOT,
+    Arm,
     Figures,
     Measured,
     Place,
@@ -115,7 +116,7 @@ def trainer_arm(place: Place, *, rows: str) -> Figures:
     return {"seconds": times[0] - place.started}
 
 
-PROCESSES = {"burnish": burnish_arm, "trainer": trainer_arm, "second": second_arm}
+PROCESSES: dict[str, Arm] = {"burnish": burnish_arm, "trainer": trainer_arm, "second": second_arm}
 
 
 def measure_starts(folder: Path, pairs: int, threads: int, rows: int, seed: int) -> Measured:
@@ -155,7 +156,7 @@ def measure_help(rounds: int) -> tuple[str, dict[str, Any]]:
     for name in commands:
         _seconds(commands[name])  # the files are in memory from here on
     for turn in range(rounds):
-        for name in list(commands) if turn % 2 == 0 else list(reversed(commands)):
+        for name in list(commands) if turn % 2 == 0 else reversed(list(commands)):
             seconds[name].append(_seconds(commands[name]))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratio = medians["burnish --help"] / medians["python -c pass"]

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from burnish.task.text_classification import TextClassification
 
 
-HEAD_START_ROWS = 8  # of each class
+HEAD_START_ROWS = 256  # in all, spread over the classes
+HEAD_START_ROWS_OF_A_CLASS = 8  # at least
 
 _PROVEN: dict[str, str] = {}  # what this process has tested, and the sentence about it
 
@@ -286,7 +287,8 @@ class Workbench:
         """Puts the head at the class means of a few rows of each class; the training moves it anyway."""
         class_of = self._class_ids(Split.TRAIN)
         places = [np.flatnonzero(class_of == k) for k in range(len(self.data.labels))]
-        few = [p[np.linspace(0, len(p) - 1, min(len(p), HEAD_START_ROWS)).round().astype(int)] for p in places]
+        count = max(HEAD_START_ROWS_OF_A_CLASS, HEAD_START_ROWS // len(places))
+        few = [p[np.linspace(0, len(p) - 1, min(len(p), count)).round().astype(int)] for p in places]
         chosen = np.sort(np.concatenate(few))
         self.progress.stage(f"vectors of the frozen base for {len(chosen):,} rows, where the head starts")
         rows = EncodedRows.of([self.encoded[Split.TRAIN][i] for i in chosen.tolist()])
