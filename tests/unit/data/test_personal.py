@@ -33,7 +33,7 @@ CLEAN = [
     "",
     "1234567890123456",  # sixteen digits that fail the Luhn check
     "4111 1111 1111 1112",
-    "DE89 3704 0044 0532 0130 03",
+    "NO93 8601 1117 948",
     "sk-your-api-key-goes-here-please",
     "password: xxxxxxxxxxxxxxxxxxxxxxxx",
     "version 1.2.3.4 of 2023-10-12 10:20:30",
