@@ -14,6 +14,12 @@ from burnish.registry.runs import RunSummary
 from burnish.storage.run_folder import RunFolder
 
 SHOWN = 3  # places or details of a finding
+ONE_ROW = {"have": "has", "hold": "holds", "say": "says", "repeat": "repeats", "are": "is", "begin": "begins"} | {
+    "end": "ends",
+    "share": "shares",
+    "mean": "means",
+    "lie": "lies",
+}
 KINDS = {"error": "to mend", "warning": "to look at", "info": "good to know"}
 COLOURS_OF_SEVERITY = {"error": "31", "warning": "33", "info": "36"}
 COLOURS = {"better": "32", "same": "33", "too little data": "33", "worse": "31"}
@@ -74,10 +80,12 @@ def show_check(found: Mapping[str, Any]) -> str:
 def _finding_lines(finding: Mapping[str, Any]) -> list[str]:
     """A finding in a few lines: how many rows and what, where, and what to do."""
     severity = finding["severity"]
-    rows = f"{finding['count']:,} rows ({_share(finding['share'])}) " if finding["count"] else ""
-    if finding["count"] == 1:
-        rows = "1 row "
-    head = textwrap.wrap(f"{rows}{finding['what']}  [{finding['code']}]", 91)
+    count, what = finding["count"], finding["what"]
+    rows = f"{count:,} rows ({_share(finding['share'])}) " if count else ""
+    if count == 1:
+        verb, _, rest = what.partition(" ")
+        rows, what = "1 row ", f"{ONE_ROW.get(verb, verb)} {rest}"
+    head = textwrap.wrap(f"{rows}{what}  [{finding['code']}]", 91, break_on_hyphens=False)
     lines = [f"{_coloured(severity.upper(), COLOURS_OF_SEVERITY[severity]):<7}  {head[0]}"]
     lines += [f"         {line}" for line in head[1:]]
     shown = finding["details"] or finding["places"]

@@ -101,6 +101,7 @@ IBAN_LENGTHS = {
     }.items()
     for country in countries.split()
 }  # fmt: skip
+_COUNTRIES = "|".join(sorted(IBAN_LENGTHS))
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _BLOCK = (
     r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
@@ -129,7 +130,10 @@ _PATTERNS = (
     _Pattern("secret", "", rf"\b{_NAMED}(?=[^\s\"']{{0,80}}\d)[A-Za-z0-9+/_=-]{{20,}}", _random),
     _Pattern("email", "@", r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}"
              r"[A-Za-z]{2,24}(?![\w@-])"),
-    _Pattern("iban", "", r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])", iban_valid),
+    _Pattern("iban", "", rf"(?<![A-Za-z0-9])(?=((?i:{_COUNTRIES})\d{{2}}(?:[ -]?[A-Za-z0-9]){{11,30}}))", iban_valid),
+    # One number, the groups printed on cards, then any grouping: a house number or a date may stand right before it.
+    _Pattern("card", "", r"(?<![\w.-])\d{13,19}(?![\w-]|\.\d)", _card),
+    _Pattern("card", "", r"(?<![\w.-])\d{4}(?:([ -])\d{4}\1\d{4}\1\d{4}|[ -]\d{6}[ -]\d{5})(?![\w-]|\.\d)", _card),
     _Pattern("card", "", r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)", _card),
     _Pattern("ip", ".", rf"(?<![Vv]ersion )(?<![\w.-])(?:{_OCTET}\.){{3}}{_OCTET}(?![\w-]|\.\d)", _address),
     _Pattern("ip", ":", r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{1,4}(?![\w:])", _address),
@@ -204,19 +208,19 @@ def _matches(expression: re.Pattern[str], pattern: _Pattern, text: str) -> Itera
     for match in expression.finditer(text):
         start, end = match.span()
         if pattern.kind == "iban":  # words may follow that look like more of it
-            end = start + _iban_end(match.group())
+            end = start + _iban_end(match.group(1))
         if end > start and pattern.valid(text[start:end]):
             yield start, end
 
 
 def _iban_end(candidate: str) -> int:
-    """Characters of `candidate` that its country's length takes; 0 when it is too short or of no such country."""
-    wanted = IBAN_LENGTHS.get(candidate[:2].upper(), 0)
+    """Characters of `candidate` that its country's length takes; 0 when it is too short."""
+    wanted = IBAN_LENGTHS[candidate[:2].upper()]
     seen = 0
     for index, character in enumerate(candidate):
         seen += character.isalnum()
         if seen == wanted:
-            return index + 1
+            return index + 1 if not candidate[index + 1 : index + 2].isalnum() else 0
     return 0
 
 

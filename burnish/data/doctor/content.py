@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from burnish.data.doctor.finding import ANSWER, REJECTED, Finding, Subject
+from burnish.data.doctor.finding import ANSWER, Finding, Subject
 from burnish.data.personal import find_personal_rows
 from burnish.errors import excerpt
 
@@ -29,7 +29,7 @@ _PLAUSIBLE = re.compile("[\u00a0-\u017f\u2010-\u2044\u20ac\u2122\U0001f300-\U000
 
 def answers(subject: Subject) -> Iterator[Finding]:
     """Answers that say nothing, or one word where others say more."""
-    places = subject.of_role(ANSWER, REJECTED)
+    places = subject.of_role(ANSWER)
     if not len(places):
         return
     words = [len(subject.texts[index].split(None, 2)) for index in places]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from burnish.data.doctor import classes, content, language, lengths, repeats, table
-from burnish.data.doctor.finding import Finding, Subject, by_importance
+from burnish.data.doctor.finding import PLACES, Finding, Subject, by_importance
 from burnish.types import Problem, Progress
 
 CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
@@ -83,7 +83,7 @@ def left_out(problems: Iterable[Problem], row_count: int) -> list[Finding]:
                 share=len(found) / max(1, row_count),
                 what=what,
                 fix=fix,
-                places=tuple(problem.origin for problem in found[:1_000]),
+                places=tuple(problem.origin for problem in found[:PLACES]),
                 details=tuple(f"{problem.origin}: {problem.reason}" for problem in found[:20]),
             )
         )

@@ -17,7 +17,7 @@ from burnish.types import Example, Origin, Row
 Array = np.ndarray[Any, Any]
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
-PLACES = 1_000  # of each finding, in the JSON output
+PLACES = 10_000  # of each finding, in the JSON output
 
 INPUT, ANSWER, REJECTED, SYSTEM, CELL = "input", "answer", "rejected", "system", "cell"
 ROLES = (INPUT, ANSWER, REJECTED, SYSTEM, CELL)

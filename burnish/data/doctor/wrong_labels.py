@@ -59,7 +59,7 @@ def wrong_labels(subject: Subject, vectors: Array) -> Iterator[Finding]:
         "data/wrong-label",
         "warning",
         rows[suspects],
-        "probably have a wrong label: a classifier that never saw them is sure of another",
+        "have a label that is probably wrong: a classifier that never saw them is sure of another",
         "read them, the most suspicious first, and correct the labels",
         details=details,
     )

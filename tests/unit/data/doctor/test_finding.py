@@ -64,7 +64,7 @@ def test_a_finding_names_its_rows_once_in_order(subject: Any) -> None:
     made = subject([f"row {number}" for number in range(3_000)]).finding("data/x", "info", [7, 2, 7], "is", "do")
     assert (made.count, made.share) == (2, 2 / 3_000)
     assert made.as_dict()["places"] == ["rows.csv:4", "rows.csv:9"]
-    assert len(subject(["a"] * 3_000).finding("data/x", "info", range(3_000), "is", "do").places) == PLACES
+    assert len(subject(["a"] * 12_000).finding("data/x", "info", range(12_000), "is", "do").places) == PLACES
 
 
 def test_rows_are_joined_by_role(subject: Any) -> None:
