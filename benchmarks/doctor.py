@@ -224,15 +224,17 @@ def one(path: Path) -> None:
     from burnish.data.prepare import prepare
     from burnish.types import Silent
 
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), time.process_time()
     data = prepare(DataOptions(train=path.name), {"text": str, "label": str}, base_folder=path.parent, seed=13)
-    read = time.monotonic()
+    read, cpu_read = time.monotonic(), time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     subject = Subject.of([example for examples in data.splits.values() for example in examples])
     found = examine(subject, groups={}, limit=None, base_parameters=None, progress=Silent())
     figures = {
         "prepare_seconds": round(read - started, 2),
+        "prepare_cpu_seconds": round(cpu_read - cpu_started, 2),
         "doctor_seconds": round(time.monotonic() - read, 2),
+        "doctor_cpu_seconds": round(time.process_time() - cpu_read, 2),
         "prepare_peak_mb": before // 1024,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "findings": {finding.code: finding.count for finding in found},
