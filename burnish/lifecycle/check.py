@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.data.clean import LABEL
 from burnish.data.prepare import prepare
+from burnish.lifecycle.rows import TRAINED, explain, other_rows
 from burnish.lifecycle.train import RECIPE_SUFFIXES, recipe_of, task_class
 from burnish.types import Problem, Progress, Split
 
@@ -24,19 +26,27 @@ def check_data(
     """Reads, cleans and splits as a training would, and says what it found; writes nothing.
 
     Returns:
-        {"files", "rows", "columns", "labels", "splits", "notes", "warnings", "problems": [{"code", "count", "share",
-        "reason", "places"}]}.
+        {"files", "format", "task", "rows", "columns", "labels", "splits", "notes", "warnings",
+        "problems": [{"code", "count", "share", "reason", "places"}]}.
     """
     extra = [*overrides, *([f"task={task}"] if task else [])]
     recipe, folder = recipe_of(source, test=test, overrides=extra, seed=None)
     progress.stage(f"checking {source}" if Path(source).suffix in RECIPE_SUFFIXES else "checking the data")
-    data = prepare(recipe.data, task_class(recipe).columns, base_folder=folder, seed=recipe.training.seed)
+    other = other_rows(recipe, folder)
+    if other is None:
+        wanted = task_class(recipe).columns
+    else:
+        wanted = {LABEL: str} if other.has_label else {}
+        progress.note(explain(other))
+    data = prepare(recipe.data, wanted, base_folder=folder, seed=recipe.training.seed, row_format=other)
     rows = sum(int(entry["rows"]) for entry in data.files.values())
     kinds: dict[str, list[Problem]] = {}
     for problem in data.problems:
         kinds.setdefault(problem.code, []).append(problem)
     return {
         "files": list(data.files),
+        "format": other.name if other else "text-label",
+        "task": other.task if other else recipe.task or TRAINED,
         "rows": rows,
         "columns": dict(data.columns),
         "labels": {label: sum(counts.get(label, 0) for counts in data.label_counts.values()) for label in data.labels},
