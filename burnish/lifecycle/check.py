@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from burnish.data.clean import LABEL
 from burnish.data.columns import infer_columns
 from burnish.data.doctor.examine import examine, left_out
 from burnish.data.doctor.finding import Finding, Subject, by_importance
 from burnish.data.doctor.lengths import Limit, length_histogram
 from burnish.data.doctor.likeness import Embed, likeness
+from burnish.data.files import find_files
+from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
 from burnish.data.source import inspect_source, read_source
-from burnish.errors import UsageError, excerpt, nearest
+from burnish.errors import DataProblemError, UsageError, excerpt, nearest
+from burnish.lifecycle.rows import TRAINED, explain, other_rows
 from burnish.lifecycle.train import RECIPE_SUFFIXES, recipe_of, task_class
 from burnish.model.load import Base, find_base, load_tokenizer
 from burnish.model.options import ModelOptions
@@ -46,7 +51,7 @@ def check_data(
         deep: look for wrong labels, rows of the same meaning, outliers and topics in the vectors of the base.
 
     Returns:
-        {"files", "rows", "columns", "labels", "splits", "notes", "warnings", "lengths",
+        {"files", "format", "task", "rows", "columns", "labels", "splits", "notes", "warnings", "lengths",
         "problems": [{"code", "count", "share", "reason", "places"}] of rows that were left out or complained of,
         "findings": [{"code", "severity", "count", "share", "what", "fix", "places", "details"}] of everything found,
         the most important first}.
@@ -54,7 +59,10 @@ def check_data(
     extra = [*overrides, *([f"task={task}"] if task else [])]
     recipe, folder = recipe_of(source, test=test, overrides=extra, seed=None)
     progress.stage(f"checking {source}" if Path(source).suffix in RECIPE_SUFFIXES else "checking the data")
-    data = prepare(recipe.data, task_class(recipe).columns, base_folder=folder, seed=recipe.training.seed)
+    other = other_rows(recipe, folder)
+    if other is not None:
+        progress.note(explain(other))
+    data = _prepared(recipe, folder, other)
     subject = Subject.of(_in_file_order(data))
     found_base, embed = _base(recipe, base, folder, progress) if deep or base else (None, None)
     findings = left_out(data.problems, _row_count(data))
@@ -71,9 +79,34 @@ def check_data(
         progress.stage(f"comparing with {like}")
         findings += likeness(subject, *_inputs_of(Path(like), recipe.data, data.columns), embed=embed)
     return _described(data) | {
+        "format": other.name if other else "text-label",
+        "task": other.task if other else recipe.task or TRAINED,
         "lengths": length_histogram(subject),
         "findings": [finding.as_dict() for finding in by_importance(findings)],
     }
+
+
+def _prepared(recipe: Recipe, folder: Path, other: RowFormat | None) -> PreparedData:
+    """The data as a training would prepare it; where that would stop at too many bad rows, without them."""
+    wanted, seed = _wanted(recipe, other), recipe.training.seed
+    try:
+        return prepare(recipe.data, wanted, base_folder=folder, seed=seed, row_format=other)
+    except DataProblemError as error:
+        if error.code != "data/too-many-bad-rows":
+            raise
+        tolerant = recipe.data.model_copy(update={"max_bad_ratio": 1.0})
+        try:
+            data = prepare(tolerant, wanted, base_folder=folder, seed=seed, row_format=other)
+        except DataProblemError:
+            raise error from None  # nothing is left to look at
+        return replace(data, warnings=[*data.warnings, f"a training would stop here: {error.message}"])
+
+
+def _wanted(recipe: Recipe, other: RowFormat | None) -> Mapping[str, type]:
+    """The columns a training would ask for; of rows that are not trained on yet, the label."""
+    if other is None:
+        return task_class(recipe).columns
+    return {LABEL: str} if other.has_label else {}
 
 
 def _in_file_order(data: PreparedData) -> list[Example]:
@@ -160,12 +193,9 @@ def _groups(
     if not columns:
         return {}
     values: dict[str, dict[Origin, str]] = {column: {} for column in columns}
-    for name in [*options.train_files, options.validation, options.test]:
-        if name is None:
-            continue
-        path = folder / name
-        shape = inspect_source(path, options, name=name)
-        for record in read_source(path, shape, options):
+    for file in find_files([*options.train_files, *options.validation_files, *options.test_files], folder):
+        shape = inspect_source(file.path, options, name=file.name)
+        for record in read_source(file.path, shape, options):
             if isinstance(record, Problem):
                 continue
             for column, of_column in values.items():

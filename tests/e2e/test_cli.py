@@ -227,6 +227,20 @@ def test_check_writes_a_page_and_compares_groups_and_real_inputs(
     assert "ann@example.org" not in page.read_text(encoding="utf-8") + shown.out
 
 
+def test_check_goes_on_where_a_training_would_stop(
+    burnish: Burnish, toy_rows: list[tuple[str, str]], write_csv: Callable[..., Path]
+) -> None:
+    path = write_csv([*toy_rows, *[("", "card")] * 60, ("mail ann@example.org", "card")])
+    shown = burnish("check", path)
+    assert shown.code == 1
+    assert "a training would stop here: 60 of 241 rows cannot be used, 12 are tolerated" in shown.out
+    assert "60 rows (24.9%) cannot be used: e.g. the text is empty" in shown.out
+    assert "data/personal" in shown.out
+    nothing = burnish("check", write_csv([("", "card")] * 60))
+    assert nothing.code == 1
+    assert "data/too-many-bad-rows" in nothing.err
+
+
 def test_check_names_the_columns_when_a_group_is_unknown(burnish: Burnish, toy: Path) -> None:
     shown = burnish("check", toy, "--group", "intnt")
     assert shown.code == 2

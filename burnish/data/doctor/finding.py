@@ -21,9 +21,9 @@ PLACES = 10_000  # of each finding, in the JSON output
 
 INPUT, ANSWER, REJECTED, SYSTEM, CELL = "input", "answer", "rejected", "system", "cell"
 ROLES = (INPUT, ANSWER, REJECTED, SYSTEM, CELL)
-_ROLE_OF_COLUMN = {"completion": ANSWER, "chosen": ANSWER, "rejected": REJECTED, "system": SYSTEM}
+_ROLE_OF_COLUMN = {"completion": ANSWER, "target": ANSWER, "chosen": ANSWER, "rejected": REJECTED, "system": SYSTEM}
 _ROLE_OF_SPEAKER = {"assistant": ANSWER, "system": SYSTEM, "developer": SYSTEM}
-_NO_TEXT = {LABEL, "labels", "score", "tags", "target", "tools", "weight", "weights", "origin", "image", "audio"}
+_NO_TEXT = {LABEL, "labels", "score", "tags", "tools", "weights", "origin", "image", "audio", "user", "item", "time"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +78,17 @@ def texts_of(row: Row) -> list[tuple[str, str]]:
     [('input', '2 + 2?'), ('answer', '4'), ('rejected', '5')]
     """
     if is_table(row):
-        return [(CELL, value) for column, value in row.items() if column not in _NO_TEXT and isinstance(value, str)]
+        return [(CELL, value) for value in row["features"].values() if isinstance(value, str)]
     found: list[tuple[str, str]] = []
     for column, value in row.items():
-        if column == "target" and isinstance(value, str):
-            found.append((ANSWER, value))
-        elif column not in _NO_TEXT:
+        if column not in _NO_TEXT:
             found += _texts_of_value(column, value)
     return found
 
 
 def is_table(row: Row) -> bool:
-    """Whether a row is one of a table with a target: many columns, of which one is to be predicted."""
-    return "target" in row and "source" not in row
+    """Whether a row is one of a table: named features, and a target to predict from them."""
+    return isinstance(row.get("features"), Mapping)
 
 
 def _texts_of_value(column: str, value: object) -> list[tuple[str, str]]:

@@ -16,18 +16,16 @@ MIN_ROWS = 50  # under that, one column of many predicts the target by chance
 
 def target_leaks(subject: Subject) -> Iterator[Finding]:
     """Columns that alone predict the target almost without a mistake, judged with each row left out."""
-    rows = [example.row for example in subject.examples]
-    if len(rows) < MIN_ROWS or not is_table(rows[0]):
+    rows = [example.row for example in subject.examples if is_table(example.row)]
+    if len(rows) < MIN_ROWS:
         return
     target = [str(row.get("target")) for row in rows]
     if len(set(target)) > len(rows) / 10:
         target = _binned([row.get("target") for row in rows], 10) or target
     (_, most), *_ = Counter(target).most_common(1)
     mistakes = len(rows) - most
-    for column in rows[0]:
-        if column in ("target", "origin") or not mistakes:
-            continue
-        values = [row.get(column) for row in rows]
+    for column in rows[0]["features"] if mistakes else ():
+        values = [row["features"].get(column) for row in rows]
         wrong = len(rows) - _left_out_hits(_binned(values, BINS) or list(map(str, values)), target)
         if wrong <= (1 - GIVEN_AWAY) * mistakes:
             yield subject.finding(

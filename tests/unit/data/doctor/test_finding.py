@@ -22,7 +22,7 @@ def finding(severity: Any, count: int) -> Finding:
         ({"prompt": "a", "completion": "b"}, [("input", "a"), ("answer", "b")]),
         ({"tokens": ["a", "b"], "tags": ["O", "O"]}, [("input", "a b")]),
         ({"anchor": "a", "positive": "b", "negative": "c"}, [("input", "a"), ("input", "b"), ("input", "c")]),
-        ({"age": 3, "job": "clerk", "target": "yes"}, [("cell", "clerk")]),
+        ({"features": {"age": 3, "job": "clerk"}, "target": "yes"}, [("cell", "clerk")]),
         (
             {
                 "messages": [

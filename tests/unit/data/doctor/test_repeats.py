@@ -40,5 +40,5 @@ def test_one_input_with_two_answers(subject: Any) -> None:
 
 
 def test_tables_and_empty_data_have_none(subject: Any) -> None:
-    assert list(near_duplicates(subject([{"age": 1, "target": "x"}] * 3))) == []
+    assert list(near_duplicates(subject([{"features": {"age": 1}, "target": "x"}] * 3))) == []
     assert list(near_duplicates(subject([]))) == []

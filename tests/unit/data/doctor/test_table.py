@@ -13,8 +13,9 @@ def rows(n: int, **columns: Any) -> list[dict[str, Any]]:
     made = []
     for index in range(n):
         target = chooser.choice(["yes", "no"])
-        row = {"age": chooser.randint(18, 80), "id": f"id{index}", "target": target}
-        made.append(row | {name: value(target, chooser) for name, value in columns.items()})
+        row = {"age": chooser.randint(18, 80), "id": f"id{index}"}
+        row |= {name: value(target, chooser) for name, value in columns.items()}
+        made.append({"features": row, "target": target})
     return made
 
 
