@@ -107,12 +107,12 @@ def _topics(subject: Subject, vectors: Array) -> Iterator[Finding]:
         if len(rows):
             typical = int(rows[(vectors[rows] @ found.cluster_centers_[index]).argmax()])
             details.append(f'{len(rows):,} rows like {subject.place(typical)}: "{excerpt(subject.inputs[typical])}"')
-    named = f"; {len(thin)} of them nearly empty" if len(thin) else ""
+    fall = f"the rows fall into {count} topics"
     yield subject.finding(
         "data/topics",
         "info",
         np.flatnonzero(np.isin(topic, thin)),
-        f"lie in nearly empty topics; the rows fall into {count} topics{named}",
+        f"lie in {len(thin)} nearly empty topics; {fall}" if len(thin) else fall,
         "ask whether every topic the model will meet is here, and has enough rows",
         details=details,
     )
