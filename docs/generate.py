@@ -122,7 +122,8 @@ def works_table() -> str:
     """What is registered; tests/integration/test_train.py trains every cell of it."""
     lines = ["| task | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS)]
     lines += [f"| {task} | " + " | ".join("✓" for _ in METHODS) + " |" for task in TASKS]
-    formats = ", ".join(name.upper() for name in get_args(Format))
+    written = {"parquet": "Parquet", "arrow": "Arrow", "conll": "CoNLL", "text": "plain text", "markdown": "Markdown"}
+    formats = ", ".join(written.get(name, name.upper()) for name in get_args(Format))
     return "\n".join(
         [
             *lines,

@@ -48,14 +48,28 @@ def init(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     from burnish.lifecycle.check import check_data
 
-    findings = check_data(
-        options.source, test=options.test, task=options.task, overrides=options.set, progress=TerminalProgress()
+    found = check_data(
+        options.source,
+        test=options.test,
+        task=options.task,
+        overrides=options.set,
+        like=options.like,
+        groups=options.group,
+        base=options.base,
+        deep=options.deep,
+        progress=TerminalProgress(),
     )
+    if options.html:
+        from burnish.evaluation.report_check import render_check
+        from burnish.storage.durable import write_text
+
+        write_text(Path(options.html), render_check(found))
     if options.json:
-        _print_json(findings)
+        _print_json(found)
     else:
-        print(show_check(findings))
-    return 1 if findings["problems"] else 0
+        print(show_check(found))
+    bad = any(finding["severity"] == "error" for finding in found["findings"])
+    return 1 if found["problems"] or bad else 0
 
 
 def train(options: argparse.Namespace) -> int:

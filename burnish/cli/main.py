@@ -134,6 +134,15 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("source", metavar="DATA|RECIPE", help="data file or recipe")
     check.add_argument("--test", metavar="FILE", help="test rows, checked for leaks against the others")
     check.add_argument("--task", metavar="T", help="what is to be learned (default: inferred)")
+    check.add_argument("--like", metavar="FILE", help="real inputs: what do they have that the data lacks?")
+    check.add_argument(
+        "--group", metavar="COLUMN", action="append", default=[], help="compare the groups of a column; may be repeated"
+    )
+    check.add_argument(
+        "--deep", action="store_true", help="also look for wrong labels, same meanings and topics, with the base"
+    )
+    check.add_argument("--base", metavar="BASE", help="look deep with this base, and at what is too long for it")
+    check.add_argument("--html", metavar="FILE", help="also write the findings as a page")
     _set(check)
     train = command("train", "train on a data file or a recipe, and judge the result", "burnish train tickets.csv")
     train.add_argument("source", metavar="RECIPE|DATA", help="recipe (.yaml) or data file (CSV, TSV, JSONL)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,15 @@ from typing import Any
 from burnish.registry.runs import RunSummary
 from burnish.storage.run_folder import RunFolder
 
+SHOWN = 3  # places or details of a finding
+ONE_ROW = {"have": "has", "hold": "holds", "say": "says", "repeat": "repeats", "are": "is", "begin": "begins"} | {
+    "end": "ends",
+    "share": "shares",
+    "mean": "means",
+    "lie": "lies",
+}
+KINDS = {"error": "to mend", "warning": "to look at", "info": "good to know"}
+COLOURS_OF_SEVERITY = {"error": "31", "warning": "33", "info": "36"}
 COLOURS = {"better": "32", "same": "33", "too little data": "33", "worse": "31"}
 
 
@@ -45,19 +55,49 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def show_check(findings: Mapping[str, Any]) -> str:
-    """What the data holds and what is wrong with it, one line per kind with its first places."""
-    lines = [f"{findings['rows']:,} rows read from {', '.join(findings['files'])}"]
-    lines += [f"  {note}" for note in findings["notes"]]
-    lines += [f"  warning: {warning}" for warning in findings["warnings"]]
-    if not findings["problems"]:
-        return "\n".join([*lines, "no problems found"])
-    for problem in findings["problems"]:
-        places = ", ".join(problem["places"][:3]) + (" …" if problem["count"] > 3 else "")
-        example = "e.g. " if problem["count"] > 1 else ""
-        lines.append(f"  {problem['count']:>6,}  {problem['code']:<24} {example}{problem['reason']}")
-        lines.append(f"          {places}")
+def show_check(found: Mapping[str, Any]) -> str:
+    """What the data holds and what is wrong with it: the worst first, with places and what to do."""
+    lines = [f"{found['rows']:,} rows read from {', '.join(found['files'])}"]
+    lines += [f"  {note}" for note in found["notes"]]
+    lengths = found["lengths"]
+    if lengths:
+        lines.append(
+            f"  characters per row: median {lengths['median']:,}, 95 % under {lengths['p95'] + 1:,}, "
+            f"longest {lengths['longest']:,} ({lengths['longest_at']})"
+        )
+    lines += [f"  warning: {warning}" for warning in found["warnings"]]
+    findings = found["findings"]
+    counts = Counter(finding["severity"] for finding in findings)
+    if not counts["error"] and not counts["warning"]:
+        lines += ["", "no problems found"]
+    else:
+        lines += ["", ", ".join(f"{counts[kind]} {name}" for kind, name in KINDS.items() if counts[kind])]
+    for finding in findings:
+        lines += _finding_lines(finding)
     return "\n".join(lines)
+
+
+def _finding_lines(finding: Mapping[str, Any]) -> list[str]:
+    """A finding in a few lines: how many rows and what, where, and what to do."""
+    severity = finding["severity"]
+    count, what = finding["count"], finding["what"]
+    rows = f"{count:,} rows ({_share(finding['share'])}) " if count else ""
+    if count == 1:
+        verb, _, rest = what.partition(" ")
+        rows, what = "1 row ", f"{ONE_ROW.get(verb, verb)} {rest}"
+    head = textwrap.wrap(f"{rows}{what}  [{finding['code']}]", 91, break_on_hyphens=False)
+    lines = [f"{_coloured(severity.upper(), COLOURS_OF_SEVERITY[severity]):<7}  {head[0]}"]
+    lines += [f"         {line}" for line in head[1:]]
+    shown = finding["details"] or finding["places"]
+    lines += [f"         {line}" for line in shown[:SHOWN]]
+    if len(shown) > SHOWN:
+        lines[-1] += "  … more with --json"
+    lines += textwrap.wrap(finding["fix"], 100, initial_indent="         → ", subsequent_indent="           ")
+    return lines
+
+
+def _share(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.0005 or share == 0 else "<0.1%"
 
 
 def show_runs(runs: Sequence[RunSummary], folder: Path) -> str:

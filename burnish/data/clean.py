@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from burnish.data.options import DataOptions
-from burnish.data.source import Record
+from burnish.data.records import Record
 from burnish.errors import DataProblemError, excerpt
 from burnish.types import Example, Problem
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from burnish.data.known_names import KNOWN_NAMES, plain_name
 from burnish.data.options import DataOptions
-from burnish.data.source import SourceShape
+from burnish.data.records import SourceShape
 from burnish.errors import DataReadError, excerpt, nearest
 
 # A column's name -> its values in the sample, missing ones left out.

@@ -78,7 +78,8 @@ def _judge(group: Sequence[Example], dropped: dict[int, Problem]) -> None:
         if example is keeper:
             continue
         if keeper is not None and example.row.get(LABEL) == majority:
-            problem = Problem("data/duplicate", f"the same text and label as {keeper.origin}", example.origin)
+            same = "text and label" if LABEL in example.row else "values"
+            problem = Problem("data/duplicate", f"the same {same} as {keeper.origin}", example.origin)
         else:
             problem = _conflict(group, labels, example, keeper)
         dropped[id(example)] = problem

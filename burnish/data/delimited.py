@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def rows(lines: Iterable[Line], dialect: Dialect, file: TextFile) -> Iterator[Ce
             yield file.too_long(number)
             continue
         if quoted and '"' in text:
-            row = _QuotedRow(number, text, remaining, delimiter, file).cut()
+            row = _cut_one_line(text, delimiter) or _QuotedRow(number, text, remaining, delimiter, file).cut()
             if isinstance(row, Problem):
                 yield row
                 continue
@@ -55,6 +56,14 @@ def rows(lines: Iterable[Line], dialect: Dialect, file: TextFile) -> Iterator[Ce
             yield Problem("data/nul-byte", "the row holds a NUL byte", file.origin(number), excerpt=excerpt(text))
             continue
         yield number, cells
+
+
+def _cut_one_line(text: str, delimiter: str) -> list[str] | None:
+    """The cells of a row that ends on its line, cut by the csv module; None for every row it does not take as it is."""
+    try:
+        return next(csv.reader((text.removesuffix("\r"),), delimiter=delimiter, strict=True))
+    except csv.Error:  # a quote is open or goes on, a carriage return, a cell over 128 KiB
+        return None
 
 
 class _QuotedRow:

@@ -28,6 +28,12 @@ def detect_dialect(lines: Sequence[Line], file: TextFile, delimiters: Sequence[s
     return Dialect(best, quoted=_quotes_have_meaning(lines, best, file))
 
 
+def is_delimited(lines: Sequence[Line], file: TextFile) -> bool:
+    """Whether text is rows of cells: nearly all of two or more lines have as many cells as the first, over one."""
+    shares = (_regular_share(lines, Dialect(mark, quoted), file) for mark in ANY_DELIMITER for quoted in (True, False))
+    return len(lines) > 1 and any(share >= _CLEAN for share in shares)
+
+
 def _regular_share(lines: Sequence[Line], dialect: Dialect, file: TextFile) -> float:
     """Share of the rows that have as many cells as the first, 0..1; 0 when that is one cell.
 

@@ -19,8 +19,8 @@ _MAX_DIGITS = 4300  # where Python itself refuses to convert: the time grows wit
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-class _RefusedError(ValueError):
-    """A line that is not the JSON we take: a code and a reason for people."""
+class RefusedJsonError(ValueError):
+    """A text that is not the JSON we take: a code and a reason for people."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -38,7 +38,7 @@ def objects(lines: Iterable[Line], file: TextFile) -> Iterator[tuple[int, dict[s
             continue
         try:
             yield number, parse_object(text)
-        except _RefusedError as refused:
+        except RefusedJsonError as refused:
             yield Problem(refused.code, refused.reason, file.origin(number), excerpt=excerpt(text))
 
 
@@ -46,27 +46,31 @@ def parse_object(text: str) -> dict[str, object]:
     """The JSON object a line holds.
 
     Raises:
-        ValueError: not JSON, not an object, a key twice, NaN or infinity, a number of over 4,300 digits, half of a
-            surrogate pair, nesting deeper than 64.
+        RefusedJsonError: as `parse_value`, or not an object.
+    """
+    value = parse_value(text)
+    if not isinstance(value, dict):
+        raise RefusedJsonError("data/not-an-object", "the row is JSON but not an object with columns as keys")
+    return value
+
+
+def parse_value(text: str) -> object:
+    """The JSON value a text holds.
+
+    Raises:
+        RefusedJsonError: not JSON, a key twice, NaN or infinity, a number of over 4,300 digits, half of a surrogate
+            pair, nesting deeper than 64.
     """
     if "\0" in text:
-        raise _RefusedError("data/nul-byte", "the row holds a NUL byte")
+        raise RefusedJsonError("data/nul-byte", "the row holds a NUL byte")
     if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(text):
-        raise _RefusedError("data/too-deep", f"the JSON is nested deeper than {MAX_DEPTH}")
+        raise RefusedJsonError("data/too-deep", f"the JSON is nested deeper than {MAX_DEPTH}")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique_keys,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_bounded_integer,
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise _RefusedError("data/bad-json", f"not JSON: {error.msg} at character {error.pos + 1}") from None
-    if not isinstance(value, dict):
-        raise _RefusedError("data/not-an-object", "the line is JSON but not an object with columns as keys")
+        raise RefusedJsonError("data/bad-json", f"not JSON: {error.msg} at character {error.pos + 1}") from None
     if "\\u" in text and _has_lone_surrogate(value):
-        raise _RefusedError("data/bad-json", "a \\u escape is half of a surrogate pair: not a character")
+        raise RefusedJsonError("data/bad-json", "a \\u escape is half of a surrogate pair: not a character")
     return value
 
 
@@ -86,26 +90,26 @@ def _too_deep(text: str) -> bool:
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
-    if len(values) < len(pairs):
+    if len(values) != len(pairs):
         repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise _RefusedError("data/duplicate-key", f'the key "{excerpt(repeated)}" is there twice')
+        raise RefusedJsonError("data/duplicate-key", f'the key "{excerpt(repeated)}" is there twice')
     return values
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _RefusedError("data/bad-number", f"{name} is not a JSON number")
+    raise RefusedJsonError("data/bad-number", f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise _RefusedError("data/bad-number", f"{excerpt(digits, 20)} is too large for a number")
+        raise RefusedJsonError("data/bad-number", f"{excerpt(digits, 20)} is too large for a number")
     return value
 
 
 def _bounded_integer(digits: str) -> int:
     if len(digits) > _MAX_DIGITS:
-        raise _RefusedError("data/bad-number", f"a number of {len(digits):,} digits is too large")
+        raise RefusedJsonError("data/bad-number", f"a number of {len(digits):,} digits is too large")
     return int(digits)
 
 
@@ -115,3 +119,8 @@ def _has_lone_surrogate(value: object) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded_integer
+)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from burnish.settings import Options
 
-Format = Literal["csv", "tsv", "jsonl"]
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "text", "markdown", "html"]
+FORMAT_NAMES: tuple[str, ...] = get_args(Format)
+Files = str | Annotated[tuple[str, ...], Field(min_length=1)]
 Ratio = Annotated[float, Field(gt=0, lt=0.5)]
 
 
 class DataOptions(Options):
     """Which files to read, how to read them, what to clean and how to split."""
 
-    train: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="file or files of the training rows, relative to the recipe's folder"
+    train: Files = Field(
+        description="file or files of the training rows, relative to the recipe's folder; patterns such as "
+        "tickets/*.csv and URLs (hf://datasets/OWNER/NAME/FILE, s3://, gs://, az://) are understood"
     )
-    validation: str | None = Field(
-        default=None, description="file of the validation rows; null: they are split off the training rows"
+    validation: Files | None = Field(
+        default=None, description="file or files of the validation rows; null: they are split off the training rows"
     )
-    test: str | None = Field(
-        default=None, description="file of the test rows; null: they are split off the training rows"
+    test: Files | None = Field(
+        default=None, description="file or files of the test rows; null: they are split off the training rows"
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
@@ -62,7 +65,15 @@ class DataOptions(Options):
 
     @property
     def train_files(self) -> tuple[str, ...]:
-        return (self.train,) if isinstance(self.train, str) else self.train
+        return _as_tuple(self.train)
+
+    @property
+    def validation_files(self) -> tuple[str, ...]:
+        return _as_tuple(self.validation)
+
+    @property
+    def test_files(self) -> tuple[str, ...]:
+        return _as_tuple(self.test)
 
     @property
     def resolved_validation_ratio(self) -> float:
@@ -70,3 +81,7 @@ class DataOptions(Options):
         if self.validation_ratio is not None:
             return self.validation_ratio
         return 0.15 if self.test is None else 0.10
+
+
+def _as_tuple(files: Files | None) -> tuple[str, ...]:
+    return (files,) if isinstance(files, str) else files or ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
@@ -11,10 +11,13 @@ from typing import TypedDict
 from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label_variants, to_examples
 from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import deduplicate, leakage
+from burnish.data.files import DataFile, find_files
+from burnish.data.formats import RowFormat, detect_format
 from burnish.data.options import DataOptions
+from burnish.data.records import Record, SourceShape
 from burnish.data.source import inspect_source, read_source
 from burnish.data.split import split
-from burnish.errors import DataProblemError, excerpt, nearest
+from burnish.errors import DataProblemError, DataReadError, excerpt, nearest
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
 from burnish.types import Example, Problem, Split
 
@@ -65,7 +68,14 @@ class PreparedData:
         return {part: len(examples) for part, examples in self.splits.items()}
 
 
-def prepare(options: DataOptions, wanted: Mapping[str, type], *, base_folder: Path, seed: int) -> PreparedData:
+def prepare(
+    options: DataOptions,
+    wanted: Mapping[str, type],
+    *,
+    base_folder: Path,
+    seed: int,
+    row_format: RowFormat | None = None,
+) -> PreparedData:
     """Reads, maps, cleans, deduplicates and splits the data of a recipe.
 
     Args:
@@ -73,21 +83,24 @@ def prepare(options: DataOptions, wanted: Mapping[str, type], *, base_folder: Pa
         wanted: canonical columns of the task and their types, e.g. {"text": str, "label": str}.
         base_folder: the folder relative paths start at: the recipe's.
         seed: of the split.
+        row_format: what the rows are, when it is not the task's columns that are read.
 
     Raises:
-        DataReadError: a file is missing or cannot be read, columns are unknown or unclear.
+        DataReadError: a file is missing or cannot be read, columns are unknown or unclear; [data/other-format] for a
+            file whose rows are of another format than those before it.
         DataProblemError: [data/too-many-bad-rows], [data/label-variants], [data/one-class], [data/unknown-label],
             [data/too-few-rows], [data/same-file].
     """
-    intake = _Intake(options, wanted, base_folder)
-    for part, names in _files(options).items():
-        for name in names:
-            intake.read(part, name)
+    intake = _Intake(options, wanted, row_format)
+    for part, files in _files(options, base_folder).items():
+        for file in files:
+            intake.read(part, file)
     check_bad_rows(intake.problems, sum(facts["rows"] for facts in intake.files.values()), options.max_bad_ratio)
     if LABEL in wanted:
         intake.settle_labels()
     intake.drop_repeated_rows()
-    warnings = check_labels(intake.examples[Split.TRAIN]) if LABEL in wanted else []
+    if LABEL in wanted:
+        intake.warnings += check_labels(intake.examples[Split.TRAIN])
     splits = _split(intake.examples, options, seed)
     _check_sizes(splits)
     if LABEL in wanted:
@@ -102,20 +115,17 @@ def prepare(options: DataOptions, wanted: Mapping[str, type], *, base_folder: Pa
         labels=tuple(sorted(set().union(*counts.values()))),
         label_counts={part: dict(sorted(count.items())) for part, count in counts.items()},
         notes=intake.notes,
-        warnings=warnings,
+        warnings=intake.warnings,
         files=intake.files,
         split_fingerprint=_split_fingerprint(splits),
     )
 
 
-def _files(options: DataOptions) -> dict[Split, tuple[str, ...]]:
+def _files(options: DataOptions, base_folder: Path) -> dict[Split, list[DataFile]]:
     """The files of each part that has its own, training files first."""
-    files = {Split.TRAIN: options.train_files}
-    if options.validation is not None:
-        files[Split.VALIDATION] = (options.validation,)
-    if options.test is not None:
-        files[Split.TEST] = (options.test,)
-    return files
+    named = {Split.TRAIN: options.train_files, Split.VALIDATION: options.validation_files}
+    named[Split.TEST] = options.test_files
+    return {part: find_files(names, base_folder) for part, names in named.items() if names}
 
 
 @dataclass(slots=True)
@@ -124,34 +134,70 @@ class _Intake:
 
     options: DataOptions
     wanted: Mapping[str, type]
-    base_folder: Path
+    row_format: RowFormat | None
     examples: dict[Split, list[Example]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+    labels: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     files: dict[str, FileFacts] = field(default_factory=dict)
 
-    def read(self, part: Split, name: str) -> None:
+    def read(self, part: Split, file: DataFile) -> None:
         """Takes in one file. The first file settles the columns, the others must have them."""
-        path = self.base_folder / name
+        path, name = file.path, file.name
         shape = inspect_source(path, self.options, name=name)
         self.notes.append(shape.describe())
         if self.columns:
             check_columns(shape, self.columns)
+            self._check_format(shape)
         else:
-            self.columns = infer_columns(shape, self.options, self.wanted)
+            self.columns = (
+                dict(self.row_format.columns) if self.row_format else infer_columns(shape, self.options, self.wanted)
+            )
             self.notes.append(
                 "columns: " + ", ".join(f'{key} is "{excerpt(name)}"' for key, name in self.columns.items())
             )
         facts = self._facts(path, name)
         examples = self.examples.setdefault(part, [])
-        for item in to_examples(read_source(path, shape, self.options), self.columns, self.wanted, self.options):
+        before = len(examples)
+        for item in self._examples(read_source(path, shape, self.options)):
             facts["rows"] += 1
             if isinstance(item, Problem):
                 self.problems.append(item)
             else:
                 examples.append(item)
         self.files[name] = facts
+        if LABEL in self.wanted:
+            self._compare_labels(name, {str(example.row[LABEL]) for example in examples[before:]})
+
+    def _examples(self, records: Iterator[Record | Problem]) -> Iterator[Example | Problem]:
+        if self.row_format is not None:
+            return self.row_format.examples(records)
+        return to_examples(records, self.columns, self.wanted, self.options)
+
+    def _check_format(self, shape: SourceShape) -> None:
+        if self.row_format is None:
+            return
+        found = detect_format(shape.columns, shape.sample)
+        if found is None or found.name != self.row_format.name:
+            what = f'rows of the format "{found.name}"' if found else "rows of no known format"
+            raise DataReadError(
+                "data/other-format",
+                f'holds {what}; the files before it hold "{self.row_format.name}"',
+                where=shape.name,
+                hint="check files of different formats one by one",
+            )
+
+    def _compare_labels(self, name: str, labels: set[str]) -> None:
+        """Warns of a file whose labels are all unknown to the files before it: it may mean other things by them."""
+        strange = labels and self.labels and labels.isdisjoint(self.labels)
+        if strange and len(labels) > 1 and len(self.labels) > 1:  # files of one label each are a way to keep rows
+            self.warnings.append(
+                f"{name} shares no label with the files before it: "
+                f"{_few(labels)} there, {_few(self.labels)} in them; `data.label_map` makes them one"
+            )
+        self.labels |= labels
 
     def settle_labels(self) -> None:
         """Gives each family of label spellings one spelling, in all parts alike."""
@@ -203,6 +249,11 @@ class _Intake:
                 hint="name each file once; without a test file, test rows are split off the training rows",
             )
         return FileFacts(sha256=sha256, bytes=path.stat().st_size, rows=0)
+
+
+def _few(labels: set[str]) -> str:
+    shown = ", ".join(f'"{excerpt(label)}"' for label in sorted(labels)[:3])
+    return f"{shown} ..." if len(labels) > 3 else shown
 
 
 def _split(examples: Mapping[Split, list[Example]], options: DataOptions, seed: int) -> dict[Split, list[Example]]:

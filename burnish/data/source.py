@@ -1,20 +1,24 @@
-"""Streaming readers of CSV, TSV and JSONL files: look at the beginning, then give record after record."""
+"""One door to every format: look at the beginning of a file, then give record after record."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from burnish.data.delimited import Cells, Dialect, rows
-from burnish.data.dialect import ANY_DELIMITER, detect_dialect
-from burnish.data.header import detect_header
+from burnish.data.columnar import columnar_format, columnar_records, columnar_shape
+from burnish.data.compressed import COMPRESSED_SUFFIXES
+from burnish.data.conll import conll_records, conll_shape
+from burnish.data.delimited_file import delimited_records, delimited_shape
+from burnish.data.dialect import is_delimited
+from burnish.data.documents import DOCUMENT_FORMATS, document_records, document_shape
+from burnish.data.json_array import json_records, json_shape, looks_like_json_lines
 from burnish.data.jsonl import objects
-from burnish.data.lines import SAMPLE_BYTES, Line, TextFile, open_text_file
+from burnish.data.lines import SAMPLE_BYTES, TextFile, open_text_file, read_head
 from burnish.data.options import DataOptions, Format
-from burnish.errors import DataReadError, excerpt
-from burnish.types import Origin, Problem
+from burnish.data.records import Record, SourceShape, shape_of_records
+from burnish.types import Problem
+
+__all__ = ["Record", "SourceShape", "inspect_source", "read_source"]
 
 _FORMAT_OF_SUFFIX: dict[str, Format] = {
     ".csv": "csv",
@@ -22,52 +26,19 @@ _FORMAT_OF_SUFFIX: dict[str, Format] = {
     ".tab": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One row as the file has it: column of the file -> cell (str) or JSON value."""
-
-    values: dict[str, object]
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceShape:
-    """What a look at the first 256 KiB of a file tells.
-
-    Attributes:
-        name: the file as the user wrote it, for messages and origins.
-        format: csv, tsv or jsonl.
-        dialect: delimiter and quoting; None for JSONL.
-        header: whether the first row names the columns; True for JSONL, whose keys do.
-        columns: names in file order; column1, column2... without a header; for JSONL the keys of the sample.
-        first_line: physical line from which on rows are data.
-        sample: the sample's records, in file order, refused rows left out.
-    """
-
-    name: str
-    format: Format
-    dialect: Dialect | None
-    header: bool
-    columns: tuple[str, ...]
-    first_line: int
-    sample: tuple[Record, ...]
-
-    def describe(self) -> str:
-        """One sentence for people: what was recognised."""
-        names = ", ".join(map(excerpt, self.columns))
-        if self.dialect is None:
-            return f"{self.name}: JSONL with the keys {names}"
-        delimiter = {"\t": "tab"}.get(self.dialect.delimiter, self.dialect.delimiter)
-        header = "header on the first row" if self.header else "no header"
-        quotes = "" if self.dialect.quoted else ", quotes read literally"
-        return f'{self.name}: {self.format.upper()}, delimiter "{delimiter}", {header}{quotes}; columns {names}'
-
-
 def inspect_source(path: Path, options: DataOptions, *, name: str | None = None) -> SourceShape:
-    """The shape of a file, from its first 256 KiB.
+    """The shape of a file, from its beginning: 256 KiB of text, 1,000 rows of Parquet or Arrow.
 
     Args:
         path: where the file is.
@@ -76,153 +47,73 @@ def inspect_source(path: Path, options: DataOptions, *, name: str | None = None)
 
     Raises:
         DataReadError: every code of `open_text_file`, and [data/no-rows], [data/header-unclear],
-            [data/duplicate-columns], [data/unknown-format], [data/unterminated-quote], or the code of a first row
-            that cannot be read.
+            [data/duplicate-columns], [data/unterminated-quote], [data/bad-json], or the code of a first row that
+            cannot be read.
     """
-    file = open_text_file(path, name or str(path), options)
-    lines = list(file.lines(SAMPLE_BYTES))
-    file_format = options.format or _FORMAT_OF_SUFFIX.get(path.suffix.lower()) or _format_of_content(file, lines)
-    if file_format == "jsonl":
-        return _jsonl_shape(file, lines)
-    return _delimited_shape(file, lines, file_format, options)
+    name = name or str(path)
+    columnar = columnar_format(read_head(path, name), path, options)
+    if columnar:
+        return columnar_shape(path, name, columnar)
+    file = open_text_file(path, name, options)
+    file_format = options.format or _format_of(file)
+    if file_format is None or file_format in ("csv", "tsv"):
+        return delimited_shape(file, file_format, options)
+    if file_format in DOCUMENT_FORMATS:
+        return document_shape(file, file_format)
+    return _SHAPES[file_format](file)
 
 
 def read_source(path: Path, shape: SourceShape, options: DataOptions) -> Iterator[Record | Problem]:
     """Every record of a file in order, and a Problem for each row that cannot be read.
 
     Raises:
-        DataReadError: [data/wrong-encoding] and [data/unterminated-quote] at their line; the codes of
-            `open_text_file`.
+        DataReadError: where the rest of the file cannot be read: [data/wrong-encoding], [data/unterminated-quote],
+            [data/bad-json] and [data/damaged-file] at their line; the codes of `open_text_file`.
     """
-    file = open_text_file(path, shape.name, options)
-    if shape.dialect is None:
-        return _jsonl_records(file, file.lines())
-    return _delimited_records(file, rows(file.lines(), shape.dialect, file), shape.columns, shape.first_line)
+    if shape.format in ("parquet", "arrow"):
+        return columnar_records(path, shape)
+    return _TEXT_RECORDS[shape.format](open_text_file(path, shape.name, options), shape)
 
 
-def _format_of_content(file: TextFile, lines: Sequence[Line]) -> Format | None:
-    """jsonl for text that begins with an object, None for text that a delimiter must decide."""
-    first = next((text for _, text in lines if text and not text.isspace()), "").lstrip()
-    if first.startswith("["):
-        raise DataReadError(
-            "data/unknown-format",
-            "begins like a JSON array",
-            where=file.name,
-            known=("csv", "tsv", "jsonl"),
-            hint="write one JSON object per line: `jq -c '.[]' OLD > NEW.jsonl`; not JSON: `data: {format: csv}`",
-        )
-    return "jsonl" if first.startswith("{") else None
+def _format_of(file: TextFile) -> Format | None:
+    """The format by the file's name, else by its beginning; None for text that a delimiter must decide."""
+    path = file.path.with_suffix("") if file.path.suffix.lower() in COMPRESSED_SUFFIXES else file.path
+    suffix = path.suffix.lower()
+    if suffix in _FORMAT_OF_SUFFIX:
+        return _FORMAT_OF_SUFFIX[suffix]
+    start = file.head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"{"):
+        return "jsonl" if looks_like_json_lines(file, alone=suffix != ".json") else "json"
+    if suffix == ".json" or (start.startswith(b"[") and start[1:].lstrip()[:1] in (b"{", b"]")):
+        return "json"
+    if suffix in (".txt", ".text") and not is_delimited(list(file.lines(SAMPLE_BYTES)), file):
+        return "text"
+    return None
 
 
-def _jsonl_shape(file: TextFile, lines: Sequence[Line]) -> SourceShape:
-    items = list(_jsonl_records(file, lines))
-    sample = tuple(item for item in items if isinstance(item, Record))
-    if not sample:
-        raise _unreadable_start(file, items)
-    columns = tuple(dict.fromkeys(key for record in sample for key in record.values))
-    return SourceShape(
-        name=file.name,
-        format="jsonl",
-        dialect=None,
-        header=True,
-        columns=columns,
-        first_line=sample[0].origin.line,
-        sample=sample,
-    )
+def _jsonl_shape(file: TextFile) -> SourceShape:
+    items = [_record(item, file) for item in objects(file.lines(SAMPLE_BYTES), file)]
+    return shape_of_records(file.name, "jsonl", items)
 
 
-def _delimited_shape(
-    file: TextFile, lines: Sequence[Line], file_format: Format | None, options: DataOptions
-) -> SourceShape:
-    dialect = detect_dialect(lines, file, ("\t",) if file_format == "tsv" else ANY_DELIMITER)
-    items = _sample_rows(file, lines, dialect)
-    cut = [item for item in items if not isinstance(item, Problem)]
-    if not cut or isinstance(items[0], Problem):
-        raise _unreadable_start(file, items)
-    line, first = cut[0]
-    header = options.header
-    if header is None:
-        header = detect_header([cells for _, cells in cut], options.columns.values(), file.name, line)
-    if header and len(items) == 1 and file.size_bytes <= SAMPLE_BYTES:
-        raise DataReadError("data/no-rows", "has a header and no rows", where=f"{file.name}:{line}")
-    columns = _header_names(file, line, first) if header else _numbered_names(cut)
-    first_line = line + 1 if header else line
-    records = _delimited_records(file, items, columns, first_line)
-    return SourceShape(
-        name=file.name,
-        format=file_format or ("tsv" if dialect.delimiter == "\t" else "csv"),
-        dialect=dialect,
-        header=header,
-        columns=columns,
-        first_line=first_line,
-        sample=tuple(item for item in records if isinstance(item, Record)),
-    )
+def _jsonl_records(file: TextFile, _: SourceShape) -> Iterator[Record | Problem]:
+    return (_record(item, file) for item in objects(file.lines(), file))
 
 
-def _sample_rows(file: TextFile, lines: Sequence[Line], dialect: Dialect) -> list[Cells | Problem]:
-    """The rows of the sample; a row that the end of the sample cuts in two is left out."""
-    items: list[Cells | Problem] = []
-    try:
-        for item in rows(lines, dialect, file):
-            items.append(item)  # noqa: PERF402  # what came before the error is kept
-    except DataReadError:
-        if not items or file.size_bytes <= SAMPLE_BYTES:
-            raise
-    return items
+def _record(item: tuple[int, dict[str, object]] | Problem, file: TextFile) -> Record | Problem:
+    return item if isinstance(item, Problem) else Record(item[1], file.origin(item[0]))
 
 
-def _unreadable_start(file: TextFile, items: Sequence[object]) -> DataReadError:
-    first = next((item for item in items if isinstance(item, Problem)), None)
-    if first is None:
-        return DataReadError("data/empty-file", "holds no rows", where=file.name)
-    return DataReadError(
-        first.code, first.reason, where=str(first.origin), hint="repair the row: it decides how the others are read"
-    )
-
-
-def _header_names(file: TextFile, line: int, cells: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(cell.strip() or f"column{i}" for i, cell in enumerate(cells, start=1))
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise DataReadError(
-            "data/duplicate-columns",
-            f'the header names "{excerpt(repeated[0])}" {names.count(repeated[0])} times',
-            where=f"{file.name}:{line}",
-            hint="give each column a name of its own; no header in this file: `data: {header: false}`",
-        )
-    return names
-
-
-def _numbered_names(cut: Sequence[Cells]) -> tuple[str, ...]:
-    """column1, column2... as many as most rows have cells."""
-    width, _ = Counter(len(cells) for _, cells in cut).most_common(1)[0]
-    return tuple(f"column{i}" for i in range(1, width + 1))
-
-
-def _delimited_records(
-    file: TextFile, items: Iterable[Cells | Problem], columns: tuple[str, ...], first_line: int
-) -> Iterator[Record | Problem]:
-    header = list(columns)
-    for item in items:
-        if isinstance(item, Problem):
-            yield item
-            continue
-        line, cells = item
-        if line < first_line:
-            continue
-        if len(cells) != len(columns):
-            yield Problem(
-                "data/ragged-row",
-                f"the row has {len(cells)} cells where {len(columns)} are expected",
-                file.origin(line),
-                excerpt=excerpt(" | ".join(cells)),
-            )
-        elif cells == header:
-            yield Problem("data/repeated-header", "the row repeats the header", file.origin(line))
-        else:
-            yield Record(dict(zip(columns, cells, strict=True)), file.origin(line))
-
-
-def _jsonl_records(file: TextFile, lines: Iterable[Line]) -> Iterator[Record | Problem]:
-    for item in objects(lines, file):
-        yield item if isinstance(item, Problem) else Record(item[1], file.origin(item[0]))
+_SHAPES: Mapping[str, Callable[[TextFile], SourceShape]] = {
+    "jsonl": _jsonl_shape,
+    "json": json_shape,
+    "conll": conll_shape,
+}
+_TEXT_RECORDS: Mapping[str, Callable[[TextFile, SourceShape], Iterator[Record | Problem]]] = {
+    "csv": delimited_records,
+    "tsv": delimited_records,
+    "jsonl": _jsonl_records,
+    "json": json_records,
+    "conll": conll_records,
+    **dict.fromkeys(DOCUMENT_FORMATS, document_records),
+}

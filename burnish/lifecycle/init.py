@@ -9,6 +9,7 @@ from typing import Any
 from burnish.data.prepare import prepare
 from burnish.errors import UsageError
 from burnish.lifecycle.resolve import decide_metric, default_epochs
+from burnish.lifecycle.rows import require_trained_task
 from burnish.lifecycle.train import recipe_of, task_class
 from burnish.storage.durable import make_folder, write_text
 from burnish.types import Split
@@ -51,12 +52,14 @@ def write_recipe(data: Path, output: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: [cli/file-exists].
+        DataProblemError: [data/not-trained-yet] for rows of a task that is not trained: no recipe for them would run.
     """
     if output.exists():
         raise UsageError(
             "cli/file-exists", "this file exists already", where=str(output), hint="name another with --output FILE"
         )
     recipe, _ = recipe_of(data, test=None, overrides=(), seed=None)
+    require_trained_task(recipe, Path())
     prepared = prepare(recipe.data, task_class(recipe).columns, base_folder=Path(), seed=recipe.training.seed)
     counts = prepared.label_counts[Split.TRAIN]
     rows = len(prepared.splits[Split.TRAIN])

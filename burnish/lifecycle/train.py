@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.data.files import find_files
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
+from burnish.data.remote import is_remote
 from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
 from burnish.lifecycle.environment import (
@@ -32,6 +34,7 @@ from burnish.lifecycle.environment import (
 from burnish.lifecycle.follow import follow, follows, led, release_followers
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import check_evaluation, decide_method, decide_metric, decide_training
+from burnish.lifecycle.rows import require_trained_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.load import Base, find_base
@@ -174,6 +177,8 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     started = time.monotonic()
     chosen = own.task or task_class(recipe)
     progress.stage("reading and splitting the data")
+    if own.task is None:
+        require_trained_task(recipe, Path())
     data = prepare(recipe.data, chosen.columns, base_folder=Path(), seed=recipe.training.seed)
     refuse_changed_data(folder, data)
     for note in data.notes:
@@ -236,8 +241,10 @@ def recipe_of(
     """The recipe a source stands for, and the folder its paths are relative to."""
     extra = list(overrides)
     if test is not None:
-        absolute = os.path.abspath(test)  # noqa: PTH100  # keeps links as the user wrote them
-        extra.append(f"data.test={json.dumps(absolute)}")
+        place = str(test)
+        if not is_remote(place):
+            place = os.path.abspath(place)  # noqa: PTH100  # keeps links as the user wrote them
+        extra.append(f"data.test={json.dumps(place)}")
     if seed is not None:
         extra.append(f"training.seed={seed}")
     if isinstance(source, Recipe):
@@ -245,20 +252,24 @@ def recipe_of(
     path = Path(source)
     if path.suffix.lower() in RECIPE_SUFFIXES:
         return read_recipe(path, extra), path.parent.resolve()
-    return build_recipe({"data": {"train": str(path)}}, extra, source=str(path)), Path.cwd()
+    name = str(source) if is_remote(str(source)) else str(path)
+    return build_recipe({"data": {"train": name}}, extra, source=name), Path.cwd()
 
 
 def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
-    """The same recipe with paths of data and base that hold from anywhere."""
+    """The same recipe with paths of data and base that hold from anywhere; patterns become the files they match."""
 
-    def absolute(name: str | None) -> str | None:
-        return None if name is None else str(folder / expanded(name))
+    def absolute(names: tuple[str, ...]) -> str | tuple[str, ...] | None:
+        places = (name if is_remote(name) else str(expanded(name)) for name in names)
+        files = tuple(
+            file.name if is_remote(file.name) else str(folder / file.path) for file in find_files(places, folder)
+        )
+        return files[0] if len(files) == 1 else files or None
 
-    files = tuple(str(absolute(name)) for name in recipe.data.train_files)
     changes: dict[str, Any] = {
-        "train": files[0] if isinstance(recipe.data.train, str) else files,
-        "validation": absolute(recipe.data.validation),
-        "test": absolute(recipe.data.test),
+        "train": absolute(recipe.data.train_files),
+        "validation": absolute(recipe.data.validation_files),
+        "test": absolute(recipe.data.test_files),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
     base = recipe.model.base

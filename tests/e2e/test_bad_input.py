@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import re
@@ -101,7 +102,12 @@ FILES = [
     File("binary", bytes(range(256)) * 64, "data/wrong-encoding"),
     File("excel", b"PK\x03\x04" + bytes(100), "data/unknown-format", hint="CSV"),
     File("open quote", b'body,intent\n"my card,card\n' + ROWS.encode(), "data/unterminated-quote", line=2),
-    File("json array", json.dumps(LINES).encode(), "data/unknown-format", hint="jq -c", suffix="json"),
+    File("json without rows", b'{"a": 1, "b": [2]}', "data/unknown-format", line=1, hint="jq -c", suffix="json"),
+    File("json with two arrays", b'{"a": [{}],\n"b": [{}]}', "data/unknown-format", line=2, suffix="json"),
+    File("json cut off", json.dumps(LINES)[:-9].encode(), "data/bad-json", line=1, suffix="json"),
+    File("gzip cut off", gzip.compress(CSV)[:-20], "data/damaged-file", line=1, hint="again", suffix="csv.gz"),
+    File("gzip bomb", gzip.compress(b"body,intent\n" + b"x,y\n" * 20_000_000), "data/damaged-file", suffix="csv.gz"),
+    File("parquet in name only", CSV, "data/damaged-file", line=1, suffix="parquet"),
     File("jsonl of lists", jsonl([["a", "b"]] * 30), "data/not-an-object", line=1, suffix="jsonl"),
     File(
         "jsonl cut off",
@@ -158,7 +164,7 @@ def test_no_data_file(burnish: Burnish, tmp_path: Path) -> None:
     )
     path = tmp_path / "tickets.csv" / "inside.csv"
     assert_refused(burnish("check", path), exit_code=2, code="data/missing-file", where=f"{path}:")
-    assert_refused(burnish("check", tmp_path), exit_code=2, code="data/not-a-file", where=f"{tmp_path}:", hint="CSV")
+    assert_refused(burnish("check", tmp_path), exit_code=2, code="data/not-a-file", where=f"{tmp_path}:", hint="*.csv")
     assert_refused(burnish("check", ""), exit_code=2, code="data/not-a-file")
     assert_refused(burnish("check", "nul\0.csv"), exit_code=2, code="data/unreadable-file")
 

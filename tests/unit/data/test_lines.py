@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from burnish.data.lines import SAMPLE_BYTES, TextFile, open_text_file
-from burnish.data.options import DataOptions
+from burnish.data.options import FORMAT_NAMES, DataOptions
 from burnish.errors import DataReadError
 
 OpenText = Callable[..., TextFile]
@@ -85,12 +85,12 @@ def test_empty_file(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(b"PK\x03\x04rest", "a ZIP or Excel file"), (b"PAR1rest", "a Parquet file"), (b"\x1f\x8brest", "a gzip file")],
+    [(b"PK\x03\x04rest", "a ZIP or Excel file"), (b"PAR1rest", "a Parquet file"), (b"BZhrest", "a bzip2 file")],
 )
 def test_other_formats_are_named(tmp_path: Path, content: bytes, what: str) -> None:
     error = refused_content(tmp_path, content)
     assert (error.code, error.message) == ("data/unknown-format", f"is {what}")
-    assert error.known == ("csv", "tsv", "jsonl")
+    assert error.known == FORMAT_NAMES
 
 
 @pytest.mark.parametrize(
