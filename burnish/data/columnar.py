@@ -6,7 +6,7 @@ import base64
 import datetime
 import decimal
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SAMPLE_ROWS = 1000
+_FREE_TEXT = 256 * 1024**2  # characters of text that any file may give: classes that repeat are stored once
 _BATCH_ROWS = 1024
 _BUFFER_BYTES = 1024**2
 _ARROW_FILE = b"ARROW1"
@@ -47,14 +48,14 @@ def columnar_format(head: bytes, path: Path, options: DataOptions) -> Format | N
     return None
 
 
-def columnar_shape(path: Path, name: str, file_format: Format) -> SourceShape:
+def columnar_shape(path: Path, name: str, file_format: Format, options: DataOptions) -> SourceShape:
     """The columns of a file, and its first 1,000 rows.
 
     Raises:
         DataReadError: [data/damaged-file], [data/needs-package], [data/no-rows]; as `open_text_file` for its place.
     """
-    columns, batches = _open(path, name, file_format)
-    items = list(islice(_records(batches, name, file_format), _SAMPLE_ROWS))
+    columns, _ = _open(path, name, file_format)
+    items = list(islice(_records(path, name, file_format, options), _SAMPLE_ROWS))
     sample = tuple(item for item in items if isinstance(item, Record))
     if not items:
         raise DataReadError("data/no-rows", "has columns and no rows", where=f"{name}:1")
@@ -71,13 +72,13 @@ def columnar_shape(path: Path, name: str, file_format: Format) -> SourceShape:
     )
 
 
-def columnar_records(path: Path, shape: SourceShape) -> Iterator[Record | Problem]:
+def columnar_records(path: Path, shape: SourceShape, options: DataOptions) -> Iterator[Record | Problem]:
     """Every row, its values as JSON has them: dates as ISO 8601, bytes as data: URLs, lists and structs as they are.
 
     Raises:
         DataReadError: [data/damaged-file] at the row after which nothing can be read.
     """
-    return _records(_open(path, shape.name, shape.format)[1], shape.name, shape.format)
+    return _records(path, shape.name, shape.format, options)
 
 
 def _open(path: Path, name: str, file_format: Format) -> tuple[list[str], Iterator[pa.RecordBatch]]:
@@ -103,12 +104,17 @@ def _open_parquet(pa: Any, path: Path, name: str) -> tuple[list[str], Iterator[p
     size, limit = sum(group.total_byte_size for group in groups), max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
     if size > limit:
         raise damaged(f"{name}:1", f"expands to {size:,} bytes, more than {MAX_RATIO} times its size")
-    # Repeated texts stay one text: a small file may repeat a long one a million times.
-    texts = [
-        field.name for field in file.schema_arrow if pa.types.is_string(field.type) or pa.types.is_binary(field.type)
-    ]
-    file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False, memory_map=False, read_dictionary=texts)
+    repeated = _dictionary_columns(groups)
+    file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False, memory_map=False, read_dictionary=repeated)
     return list(file.schema_arrow.names), file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+
+
+def _dictionary_columns(groups: Sequence[Any]) -> list[str]:
+    """Columns of texts that are stored once each: read so, a long text repeated a million times stays one text."""
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    texts = {column.path_in_schema for column in columns if column.physical_type == "BYTE_ARRAY"}
+    plain = {column.path_in_schema for column in columns if not any("DICTIONARY" in name for name in column.encodings)}
+    return sorted(texts - plain)
 
 
 def _open_arrow(pa: Any, path: Path) -> tuple[list[str], Iterator[pa.RecordBatch]]:
@@ -130,7 +136,9 @@ def _open_arrow(pa: Any, path: Path) -> tuple[list[str], Iterator[pa.RecordBatch
     return list(reader.schema.names), batches()
 
 
-def _records(batches: Iterator[pa.RecordBatch], name: str, file_format: Format) -> Iterator[Record | Problem]:
+def _records(path: Path, name: str, file_format: Format, options: DataOptions) -> Iterator[Record | Problem]:
+    _, batches = _open(path, name, file_format)
+    left = max(_FREE_TEXT, MAX_RATIO * path.stat().st_size)
     row = 1
     while True:
         with _explained(f"{name}:{row}", file_format):
@@ -139,15 +147,25 @@ def _records(batches: Iterator[pa.RecordBatch], name: str, file_format: Format) 
                 return
             names = batch.schema.names
             cells = [_plain_column(batch.column(i)) for i in range(batch.num_columns)]
-        for i in range(batch.num_rows):
-            values = {name_: column[i] for name_, column in zip(names, cells, strict=True)}
-            origin = Origin(name, row)
-            infinite = next((key for key, value in values.items() if value in (math.inf, -math.inf)), None)
-            if infinite is None:
-                yield Record(values, origin)
-            else:
-                yield Problem("data/bad-number", "the number is infinite", origin, column=infinite)
+        size = sum(len(cell) for column in cells for cell in column if isinstance(cell, str))
+        left -= size
+        if left < 0:
+            raise damaged(f"{name}:{row}", f"its texts expand to more than {MAX_RATIO} times its size")
+        for values in zip(*cells, strict=True):
+            record = Record(dict(zip(names, values, strict=True)), Origin(name, row))
+            yield _refused(record, options.max_row_bytes if size > options.max_row_bytes else None) or record
             row += 1
+
+
+def _refused(record: Record, max_row_bytes: int | None) -> Problem | None:
+    """What is wrong with a row: a number that JSON does not have, or texts longer than a row may be."""
+    for column, value in record.values.items():
+        if value in (math.inf, -math.inf):
+            return Problem("data/bad-number", "the number is infinite", record.origin, column=column)
+    size = sum(len(value) for value in record.values.values() if isinstance(value, str)) if max_row_bytes else 0
+    if max_row_bytes is not None and size > max_row_bytes:
+        return Problem("data/row-too-long", f"the row is longer than {max_row_bytes:,} bytes", record.origin)
+    return None
 
 
 def _plain_column(column: Any) -> list[object]:
@@ -202,7 +220,7 @@ def _explained(where: str, file_format: Format) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno:
             raise DataReadError(
                 "data/unreadable-file", f"cannot be read: {error.strerror}", where=where, hint="check its permissions"

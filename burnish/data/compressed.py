@@ -12,11 +12,12 @@ from typing import IO, Protocol
 from burnish.errors import DataReadError
 
 MAX_RATIO = 100  # bytes out per byte in; text packs 3 to 20 times, logs that repeat themselves 50
-FREE_BYTES = 64 * 1024**2  # what any file may expand to: small files of equal rows exceed every ratio
+FREE_BYTES = 8 * 1024**2  # what any file may expand to: small files of equal rows exceed every ratio
 COMPRESSED_SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_FEED = 2048  # compressed bytes at a time: zstd turns each into 32 KiB at most, so 64 MiB are held
+_CHUNK_BYTES = 256 * 1024
 _ZSTD_WINDOW = 128 * 1024**2  # what `zstd -d` accepts without being asked to
 
 
@@ -32,14 +33,34 @@ class DamagedStreamError(Exception):
     """Compressed bytes that cannot be expanded: what the place is, the reader of the lines knows."""
 
 
+class ExpansionError(DamagedStreamError):
+    """Compressed bytes that expand to more than a file of their size ever holds."""
+
+
+def check_expansion(path: Path) -> None:
+    """Expands a compressed file once without keeping it: rows of a bomb would fill the memory before its end.
+
+    Raises:
+        ExpansionError: it expands to more than 8 MiB and 100 times its size. Damage is left for the reader to find,
+            which knows the line.
+    """
+    with open_bytes(path) as stream:
+        try:
+            while isinstance(stream, _Bounded) and stream.read(_CHUNK_BYTES):
+                pass
+        except ExpansionError:
+            raise
+        except DamagedStreamError:
+            return
+
+
 @contextmanager
 def open_bytes(path: Path) -> Iterator[ByteStream]:
     """The bytes of a file, expanded when they are gzip or zstd.
 
     Raises:
         OSError: the file cannot be read.
-        DamagedStreamError: while reading: the file is cut off, corrupted, or expands to more than 64 MiB and 100 times
-            its size.
+        DamagedStreamError: while reading: the file is cut off, corrupted, or expands too far (`check_expansion`).
         DataReadError: [data/needs-package] for zstd without its package.
     """
     with path.open("rb") as stream:
@@ -69,9 +90,7 @@ class _Bounded:
         chunk = self._stream.read(size)
         self._left -= len(chunk)
         if self._left < 0:
-            raise DamagedStreamError(
-                f"expands to more than {MAX_RATIO} times its size, like a file made to fill memory"
-            )
+            raise ExpansionError(f"expands to more than {MAX_RATIO} times its size, like a file made to fill memory")
         return chunk
 
 

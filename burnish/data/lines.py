@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.data.compressed import DamagedStreamError, open_bytes
+from burnish.data.compressed import DamagedStreamError, ExpansionError, check_expansion, open_bytes
 from burnish.data.options import FORMAT_NAMES, DataOptions
 from burnish.errors import DataReadError, nearest
 from burnish.types import Origin, Problem
@@ -188,7 +188,7 @@ def read_head(path: Path, name: str) -> bytes:
             [data/needs-package].
     """
     _check_regular(path, name)
-    wanted, pieces = SAMPLE_BYTES + 1, []
+    wanted, pieces = SAMPLE_BYTES + 1, list[bytes]()
     with reading(name), open_bytes(path) as stream:
         try:
             while wanted and (piece := stream.read(wanted)):
@@ -197,6 +197,16 @@ def read_head(path: Path, name: str) -> bytes:
         except DamagedStreamError as error:
             raise damaged(f"{name}:1", str(error)) from None
     return b"".join(pieces)
+
+
+def require_bounded(path: Path, name: str) -> None:
+    """Raises DataReadError [data/damaged-file] for a compressed file that expands to far more than its size."""
+    try:
+        with reading(name):
+            check_expansion(path)
+    except ExpansionError as error:
+        hint = "if it is what it should be, expand it yourself and name the result"
+        raise DataReadError("data/damaged-file", str(error), where=f"{name}:1", hint=hint) from None
 
 
 @contextmanager

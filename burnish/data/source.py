@@ -13,7 +13,7 @@ from burnish.data.dialect import is_delimited
 from burnish.data.documents import DOCUMENT_FORMATS, document_records, document_shape
 from burnish.data.json_array import json_records, json_shape, looks_like_json_lines
 from burnish.data.jsonl import objects
-from burnish.data.lines import SAMPLE_BYTES, TextFile, open_text_file, read_head
+from burnish.data.lines import SAMPLE_BYTES, TextFile, open_text_file, read_head, require_bounded
 from burnish.data.options import DataOptions, Format
 from burnish.data.records import Record, SourceShape, shape_of_records
 from burnish.types import Problem
@@ -52,8 +52,9 @@ def inspect_source(path: Path, options: DataOptions, *, name: str | None = None)
     """
     name = name or str(path)
     columnar = columnar_format(read_head(path, name), path, options)
+    require_bounded(path, name)
     if columnar:
-        return columnar_shape(path, name, columnar)
+        return columnar_shape(path, name, columnar, options)
     file = open_text_file(path, name, options)
     file_format = options.format or _format_of(file)
     if file_format is None or file_format in ("csv", "tsv"):
@@ -71,7 +72,7 @@ def read_source(path: Path, shape: SourceShape, options: DataOptions) -> Iterato
             [data/bad-json] and [data/damaged-file] at their line; the codes of `open_text_file`.
     """
     if shape.format in ("parquet", "arrow"):
-        return columnar_records(path, shape)
+        return columnar_records(path, shape, options)
     return _TEXT_RECORDS[shape.format](open_text_file(path, shape.name, options), shape)
 
 

@@ -156,6 +156,20 @@ def test_parquet_that_expands_without_end(tmp_path: Path) -> None:
     assert (error.code, "100 times its size" in error.message) == ("data/damaged-file", True)
 
 
+def test_a_long_text_repeated(tmp_path: Path) -> None:
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), ["x" * 1_000_000])
+    as_parquet(pa.table({"text": text}), tmp_path / "rows.parquet")
+    error = refused(tmp_path / "rows.parquet")
+    assert (error.code, error.where) == ("data/damaged-file", "rows.parquet:1")
+    assert "its texts expand" in error.message
+
+
+def test_rows_longer_than_a_row_may_be(tmp_path: Path) -> None:
+    as_parquet(pa.table({"text": ["a", "x" * 2000, "b"]}), tmp_path / "rows.parquet")
+    _, items = read(tmp_path / "rows.parquet", max_row_bytes=1024)
+    assert [getattr(item, "code", None) for item in items] == [None, "data/row-too-long", None]
+
+
 def _shape(path: Path) -> tuple[SourceShape, DataOptions]:
     options = DataOptions(train=path.name)
     return inspect_source(path, options), options

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from burnish.data import compressed
+from burnish.data.lines import TextFile
 from burnish.data.records import Record, SourceShape
 from burnish.errors import DataReadError
 from burnish.types import Problem
@@ -67,10 +68,13 @@ def test_corrupted(read: Read, pack: Callable[[bytes], bytes]) -> None:
 
 def test_bomb(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compressed, "FREE_BYTES", 1024**2)
+    monkeypatch.setattr(TextFile, "lines", lambda *_: pytest.fail("rows were read before the size was known"))
     packer = zlib.compressobj(wbits=31)
-    content = packer.compress(b"text,label\n") + packer.compress((b"a" * 996 + b",b\n") * 2_000) + packer.flush()
+    content = packer.compress(b"text,label\n") + packer.compress((b"a" * 996 + b",b\n") * 20_000) + packer.flush()
     error = refused(read, content, "rows.csv.gz")
-    assert (error.code, "100 times its size" in error.message) == ("data/damaged-file", True)
+    assert (error.code, error.where) == ("data/damaged-file", "rows.csv.gz:1")
+    assert "100 times its size" in error.message
+    monkeypatch.undo()
     assert read(gzip.compress(b"text,label\n" + b"a,b\n" * 1000), "rows.csv.gz")[1]
 
 

@@ -17,6 +17,12 @@ def test_train_is_one_file_or_several() -> None:
     assert DataOptions.model_validate({"train": ["a.csv", "b.csv"]}).train_files == ("a.csv", "b.csv")
 
 
+def test_validation_and_test_are_none_one_or_several() -> None:
+    options = DataOptions.model_validate({"train": "a.csv", "test": ["b.csv", "c/*.csv"]})
+    assert (options.validation_files, options.test_files) == ((), ("b.csv", "c/*.csv"))
+    assert DataOptions(train="a.csv", validation="d.csv").validation_files == ("d.csv",)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"tran": "a.csv"}, {"train": []}, {"validation_ratio": 0.5}, {"test_ratio": 0}, {"format": "xml"}, {"columns": 3}],

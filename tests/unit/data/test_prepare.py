@@ -225,3 +225,31 @@ def test_row_order_changes_neither_the_parts_nor_their_fingerprint(tmp_path: Pat
     assert before.split_fingerprint == after.split_fingerprint
     (tmp_path / "other.csv").write_text(csv_of(*rows[1:]))
     assert prepared(tmp_path, train="other.csv").split_fingerprint != before.split_fingerprint
+
+
+def test_parts_of_several_files_and_patterns(tmp_path: Path) -> None:
+    for name, prefix in (("b", "second"), ("a", "first"), ("c", "third")):
+        (tmp_path / f"{name}.csv").write_text(csv_of(*numbered(20, prefix)))
+    data = prepared(tmp_path, train=("[ab].csv",), test=("c.csv",))
+    assert list(data.files) == ["a.csv", "b.csv", "c.csv"]
+    assert {example.origin.file for example in data.splits[Split.TEST]} == {"c.csv"}
+    assert sum(data.sizes.values()) == 60
+
+
+def test_a_file_with_other_columns_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(csv_of(*numbered(20)))
+    (tmp_path / "b.csv").write_text(csv_of(*numbered(20, "other")).replace("label", "class"))
+    with pytest.raises(DataReadError) as caught:
+        prepared(tmp_path, train="*.csv")
+    assert (caught.value.code, caught.value.where) == ("data/unknown-column", "b.csv")
+
+
+def test_a_file_with_other_labels_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(csv_of(*numbered(20)))
+    (tmp_path / "b.csv").write_text(csv_of(*numbered(20, "other", "xy")))
+    (tmp_path / "c.csv").write_text(csv_of(*numbered(20, "third", "z")))
+    data = prepared(tmp_path, train="*.csv")
+    assert data.warnings == [
+        'b.csv shares no label with the files before it: "x", "y" there, "a", "b" in them; '
+        "`data.label_map` makes them one"
+    ]
