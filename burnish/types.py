@@ -55,7 +55,7 @@ class Example:
     Attributes:
         row: the canonical columns.
         origin: file and line.
-            extra: further columns of the file that the recipe names: groups, times, `data.keep_columns`.
+        extra: further columns of the file that the recipe names: groups, times, `data.keep_columns`.
         provenance: who wrote it; synthetic rows never validate or test.
     """
 
