@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
@@ -167,7 +167,27 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
+    _data_versions(command)
     return parser
+
+
+def _data_versions(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    datasets = command("datasets", "list, show, compare and export data versions", "burnish datasets list")
+    actions = datasets.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="all versions, newest first")
+    show = actions.add_parser("show", help="where a version comes from, what it holds, who learned from it")
+    diff = actions.add_parser("diff", help="rows that came, went, or changed their label")
+    export = actions.add_parser("export", help="the rows as JSON Lines, on stdout or in a new file")
+    for parser, names in ((listed, ()), (show, ("version",)), (diff, ("version", "other")), (export, ("version",))):
+        for name in names:
+            parser.add_argument(name, metavar="VERSION", help="id of a data version, or its unique beginning")
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
+    export.add_argument("--output", metavar="FILE", help="a new file (default: stdout)")
+    forget = command(
+        "forget", "remove a person's rows from every data version", "burnish forget --where user_id=4711 --yes"
+    )
+    forget.add_argument("--where", metavar="COLUMN=VALUE", required=True, help="which rows; the value as text")
+    forget.add_argument("--yes", action="store_true", help="do it; without this they are only counted")
 
 
 def _output(parser: argparse.ArgumentParser) -> None:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.data.options import DataOptions
-from burnish.data.prepare import PreparedData, prepare
+from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
+from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.environment import (
     default_threads,
     describe_environment,
@@ -199,7 +200,8 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         task=chosen.name,
         method=recipe.method.name if recipe.method else "",
         base=base.describe(),
-        data=_describe_data(data),
+        data=_describe_data(data) | {"version": keep_version(data, recipe, folder)},
+        sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
     )
     workbench = Workbench.open(recipe, base, data, chosen, own, folder, progress)
@@ -259,6 +261,7 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         "train": files[0] if isinstance(recipe.data.train, str) else files,
         "validation": absolute(recipe.data.validation),
         "test": absolute(recipe.data.test),
+        "clean": recipe.data.clean.model_copy(update={"relabel": absolute(recipe.data.clean.relabel)}),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
     base = recipe.model.base
