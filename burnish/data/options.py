@@ -19,6 +19,11 @@ class CleanOptions(Options):
     relabel: str | None = Field(
         default=None, description="corrections file, as `burnish audit --apply` writes it, relative to the recipe"
     )
+    redact: bool = Field(
+        default=False,
+        description="replace e-mail addresses, phone numbers, cards, bank accounts, IP addresses and keys by their "
+        "kind in brackets, in every part",
+    )
     near_duplicates: bool = Field(
         default=False,
         description="drop training rows that say almost the same as an earlier one with the same label",

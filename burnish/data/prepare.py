@@ -15,7 +15,7 @@ from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.options import DataOptions
 from burnish.data.parts import make_parts
-from burnish.data.repair import drop_near_duplicates, read_corrections, relabel, repair_training_rows
+from burnish.data.repair import drop_near_duplicates, read_corrections, redact_rows, relabel, repair_training_rows
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError, excerpt, nearest
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
@@ -29,6 +29,7 @@ _FOUND = {
     "data/near-duplicate": "rows that say almost the same as another",
     "data/relabelled": "labels as the audit says",
     "data/unfit": "rows that fit no label, as the audit says,",
+    "data/redacted": "rows with personal data",
     "data/long-row": "rows with a long text",
     "data/length-outlier": "rows of unusual length",
     "data/synthetic": "synthetic rows",
@@ -173,12 +174,16 @@ class _Intake:
         self.files[name] = facts
 
     def correct(self) -> None:
-        """Gives rows of every part the labels an audit gave them, and says how many rows people did not write."""
+        """The repairs that touch every part; says how many rows people did not write."""
         if self.options.clean.relabel is not None:
             name = self.options.clean.relabel
             corrections = read_corrections(self.base_folder / name, name)
             for part, examples in self.examples.items():
                 self.examples[part], problems = relabel(examples, corrections)
+                self.report(problems, part)
+        if self.options.clean.redact:
+            for part, examples in self.examples.items():
+                self.examples[part], problems = redact_rows(examples)
                 self.report(problems, part)
         for part, examples in self.examples.items():
             for provenance, count in Counter(example.provenance for example in examples).items():

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from burnish.data.clean import LABEL
 from burnish.data.deduplicate import loose_form, normal_form
 from burnish.data.near_duplicates import near_duplicate_clusters
 from burnish.data.options import CleanOptions
+from burnish.data.personal import find_personal_rows, redact
 from burnish.errors import DataReadError, excerpt
 from burnish.storage.fingerprint import canonical_sha256
 from burnish.types import Example, Problem, Provenance, Row
@@ -100,6 +102,42 @@ def read_corrections(path: Path, name: str) -> dict[str, str | None]:
             ) from error
         corrections[key] = label
     return corrections
+
+
+def redact_rows(examples: Sequence[Example]) -> Repaired:
+    """Rows with personal data and secrets replaced by their kind in brackets; labels and kept columns stay."""
+    texts = ["\n".join(_texts_in([v for c, v in example.row.items() if c != LABEL])) for example in examples]
+    kinds: dict[int, list[str]] = {}
+    for index, span in find_personal_rows(texts):
+        kinds.setdefault(index, []).append(span.kind)
+    repaired, problems = list(examples), []
+    for index, found in kinds.items():
+        example = examples[index]
+        row = {c: v if c == LABEL else _redacted(v) for c, v in example.row.items()}
+        repaired[index] = replace(example, row=row)
+        reason = f"redacted: {', '.join(f'{kind} {count}' for kind, count in Counter(found).items())}"
+        problems.append(Problem("data/redacted", reason, example.origin, "changed"))
+    return repaired, problems
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """Every text inside a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts_in(inner)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(inner) for key, inner in value.items()}
+    return [_redacted(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def drop_near_duplicates(examples: Sequence[Example]) -> Repaired:

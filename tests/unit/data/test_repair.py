@@ -11,6 +11,7 @@ from burnish.data.options import CleanOptions
 from burnish.data.repair import (
     drop_near_duplicates,
     read_corrections,
+    redact_rows,
     relabel,
     repair_training_rows,
     row_key,
@@ -76,6 +77,20 @@ def test_missing_corrections(tmp_path: Path) -> None:
         read_corrections(tmp_path / "c.jsonl", "c.jsonl")
     assert (caught.value.code, caught.value.where) == ("data/no-corrections", "c.jsonl")
     assert "No such file" in caught.value.message
+
+
+def test_personal_data_becomes_its_kind() -> None:
+    examples = [
+        *rows(("write to ann@example.org or bob@example.org", "ann@example.org"), ("nothing here", "x")),
+        Example({"messages": [{"role": "user", "content": "I am ann@example.org"}], "n": 3}, Origin("f", 4)),
+    ]
+    repaired, problems = redact_rows(examples)
+    assert repaired[0].row == {"text": "write to [EMAIL] or [EMAIL]", "label": "ann@example.org"}
+    assert repaired[1] is examples[1]
+    assert repaired[2].row == {"messages": [{"role": "user", "content": "I am [EMAIL]"}], "n": 3}
+    assert told(problems) == [("data/redacted", 2, "changed"), ("data/redacted", 4, "changed")]
+    assert problems[0].reason == "redacted: email 2"
+    assert redact_rows(repaired) == (repaired, [])
 
 
 def test_of_almost_equal_rows_the_first_with_each_label_stays() -> None:

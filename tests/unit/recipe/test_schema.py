@@ -40,7 +40,7 @@ def test_the_fields_are_those_that_were_decided_on() -> None:
 
 
 def test_the_repairs_are_those_that_were_decided_on() -> None:
-    fields = {"relabel", "near_duplicates", "max_characters", "long_rows", "length_outliers"}
+    fields = {"relabel", "redact", "near_duplicates", "max_characters", "long_rows", "length_outliers"}
     assert set(CleanOptions.model_fields) == fields
 
 
