@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from burnish.cli.audit import audit
 from burnish.cli.data_commands import datasets, forget
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import show_check, show_run, show_runs, show_verdict
@@ -258,6 +259,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": evaluate,
     "predict": predict,
     "runs": runs,
+    "audit": audit,
     "datasets": datasets,
     "forget": forget,
 }

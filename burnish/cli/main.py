@@ -167,8 +167,23 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
+    _audit(command)
     _data_versions(command)
     return parser
+
+
+def _audit(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    audit = command("audit", "look at labels, one key each, and learn how many are wrong", "burnish audit tickets.csv")
+    audit.add_argument("source", metavar="DATA|RECIPE", help="data file or recipe")
+    audit.add_argument("--annotator", metavar="NAME", default="me", help="who answers (default: me)")
+    audit.add_argument("--file", metavar="FILE", help="where answers are kept (default: one per DATA in BURNISH_HOME)")
+    _set(audit)
+    what = audit.add_mutually_exclusive_group()
+    what.add_argument("--summary", action="store_true", help="ask nothing, say what the answers so far mean")
+    what.add_argument("--apply", action="store_true", help="write the corrections for `data.clean.relabel`")
+    audit.add_argument(
+        "--output", metavar="FILE", default="corrections.jsonl", help="with --apply (default: corrections.jsonl)"
+    )
 
 
 def _data_versions(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

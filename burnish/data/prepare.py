@@ -105,7 +105,7 @@ def prepare(options: DataOptions, wanted: Mapping[str, type], *, base_folder: Pa
     intake.drop_repeated_rows()
     warnings = check_labels(intake.examples[Split.TRAIN]) if LABEL in wanted else []
     splits = intake.make_parts(seed)
-    _check_sizes(splits)
+    _check_sizes(splits, options)
     if LABEL in wanted:
         _check_known_labels(splits)
     counts = {part: Counter(str(e.row[LABEL]) for e in rows if LABEL in wanted) for part, rows in splits.items()}
@@ -270,14 +270,18 @@ def _extremes(weights: Mapping[str, float]) -> tuple[str, str]:
     return min(weights, key=lambda x: (weights[x], x)), max(weights, key=lambda x: (weights[x], x))
 
 
-def _check_sizes(splits: Mapping[Split, Sequence[Example]]) -> None:
+def _check_sizes(splits: Mapping[Split, Sequence[Example]], options: DataOptions) -> None:
     if all(splits.values()):
         return
+    hint = "add rows: at least two per label, and a dozen in all, so that some can validate and some can judge"
+    if sum(map(len, splits.values())) > _SHOWN and (options.near_duplicates or options.group_by):
+        hint = "too many rows stay together: those that say almost the same (`data: {near_duplicates: false}` tears "
+        hint += "them apart) and those of one group (`data.group_by`)"
     sizes = ", ".join(f"{len(rows)} {part}" for part, rows in splits.items())
     raise DataProblemError(
         "data/too-few-rows",
         f"every part needs rows, there are {sizes}",
-        hint="add rows: at least two per label, and a dozen in all, so that some can validate and some can judge",
+        hint=hint,
     )
 
 

@@ -202,6 +202,18 @@ def test_too_few_rows(tmp_path: Path) -> None:
     assert error.message == "every part needs rows, there are 3 train, 0 validation, 0 test"
 
 
+def test_too_many_rows_that_stay_together(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(60, "the very same long sentence for every row, number")))
+    error = refused(tmp_path)
+    assert (error.code, error.message) == (
+        "data/too-few-rows",
+        "every part needs rows, there are 60 train, 0 validation, 0 test",
+    )
+    assert error.hint is not None
+    assert "`data: {near_duplicates: false}`" in error.hint
+    assert prepared(tmp_path, near_duplicates=False).sizes[Split.TEST] == 9
+
+
 def test_the_same_file_twice(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(csv_of(*numbered(30)))
     os.link(tmp_path / "train.csv", tmp_path / "copy.csv")
