@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from burnish.cli.audit import audit
-from burnish.cli.data_commands import datasets, forget
+from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import show_check, show_run, show_runs, show_verdict
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError, excerpt
@@ -260,6 +260,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": predict,
     "runs": runs,
     "audit": audit,
+    "augment": augment,
     "datasets": datasets,
     "forget": forget,
 }

@@ -1,4 +1,4 @@
-"""The commands about data versions: call lifecycle, print."""
+"""The commands about data beside `check`: call lifecycle, print."""
 
 from __future__ import annotations
 
@@ -9,9 +9,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.cli.progress import TerminalProgress
 from burnish.errors import excerpt
 
 _ID = 12  # digits of an id that are shown
+
+
+def augment(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.augment import augment as augment_
+
+    found = augment_(
+        options.source,
+        url=options.endpoint,
+        model=options.model,
+        key_variable=options.key_from,
+        copies=options.copies,
+        rows=options.rows,
+        output=Path(options.output),
+        overrides=options.set,
+        progress=TerminalProgress(),
+    )
+    if options.json:
+        print(_json(found))
+        return 0
+    refused = "".join(f", {count:,} refused: {reason}" for reason, count in found["refused"].items())
+    print(f"{found['written']:,} rows written to {found['output']}{refused}")
+    print(f"  train on them beside your own: `data: {{train: [YOURS, {found['output']}]}}`", file=sys.stderr)
+    return 0
 
 
 def datasets(options: argparse.Namespace) -> int:

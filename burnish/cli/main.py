@@ -168,6 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
     _audit(command)
+    _augment(command)
     _data_versions(command)
     return parser
 
@@ -184,6 +185,35 @@ def _audit(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     audit.add_argument(
         "--output", metavar="FILE", default="corrections.jsonl", help="with --apply (default: corrections.jsonl)"
     )
+
+
+def _augment(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    augment = command(
+        "augment",
+        "paraphrase training rows through an endpoint you name",
+        "burnish augment tickets.csv --endpoint http://localhost:8000/v1 --model NAME",
+    )
+    augment.add_argument("source", metavar="DATA|RECIPE", help="data file or recipe; only its training rows are sent")
+    augment.add_argument("--endpoint", metavar="URL", required=True, help="OpenAI-compatible, up to /v1")
+    augment.add_argument("--model", metavar="NAME", required=True, help="as the endpoint calls it")
+    augment.add_argument(
+        "--key-from",
+        metavar="VARIABLE",
+        default="OPENAI_API_KEY",
+        help="environment variable with the key (default: OPENAI_API_KEY); without it no key is sent",
+    )
+    augment.add_argument("--copies", metavar="N", type=_count, default=2, help="versions of each row (default: 2)")
+    augment.add_argument("--rows", metavar="N", type=_count, default=200, help="rows to send at most (default: 200)")
+    augment.add_argument(
+        "--output", metavar="FILE", default="paraphrases.jsonl", help="new file (default: paraphrases.jsonl)"
+    )
+    _set(augment)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number of 1 or more: {text!r}")
+    return int(text)
 
 
 def _data_versions(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

@@ -40,7 +40,7 @@ def oversample(examples: Sequence[Example], seed: int) -> list[Example]:
 
     Each row of a class is repeated equally often, give or take one; a hash keyed with the seed decides which.
     """
-    classes = _by_class(examples, seed)
+    classes = by_class(examples, seed)
     largest = max(map(len, classes.values()), default=0)
     more = [rows[i % len(rows)] for rows in classes.values() for i in range(largest - len(rows))]
     return [*examples, *more]
@@ -48,13 +48,13 @@ def oversample(examples: Sequence[Example], seed: int) -> list[Example]:
 
 def undersample(examples: Sequence[Example], seed: int) -> list[Example]:
     """As many rows of each class as the smallest has, in order; a hash keyed with the seed decides which."""
-    classes = _by_class(examples, seed)
+    classes = by_class(examples, seed)
     smallest = min(map(len, classes.values()), default=0)
     chosen = {id(example) for rows in classes.values() for example in rows[:smallest]}
     return [example for example in examples if id(example) in chosen]
 
 
-def _by_class(examples: Sequence[Example], seed: int) -> dict[str, list[Example]]:
+def by_class(examples: Sequence[Example], seed: int) -> dict[str, list[Example]]:
     """Rows per label, labels sorted, rows in the order of a hash of their texts."""
     key = str(seed).encode()
     classes: defaultdict[str, list[tuple[bytes, Example]]] = defaultdict(list)

@@ -31,6 +31,7 @@ COMMANDS = (
     "predict",
     "runs",
     "audit",
+    "augment",
     "datasets",
     "forget",
 )

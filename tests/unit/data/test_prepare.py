@@ -203,7 +203,7 @@ def test_too_few_rows(tmp_path: Path) -> None:
 
 
 def test_too_many_rows_that_stay_together(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text(csv_of(*numbered(60, "the very same long sentence for every row, number")))
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(60, "the very same long sentence for every row number")))
     error = refused(tmp_path)
     assert (error.code, error.message) == (
         "data/too-few-rows",
