@@ -6,16 +6,14 @@ bounded, never run, and only becomes a row when it passes the filters.
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
 import re
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from burnish.data.clean import LABEL
 from burnish.data.deduplicate import loose_form
@@ -53,8 +51,12 @@ class Endpoint:
 
     def check(self) -> None:
         """Raises UsageError [data/bad-endpoint] for anything but http(s), or when a key would travel unencrypted."""
-        parts = urllib.parse.urlsplit(self.url)
         reason = None
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            _ = parts.port
+        except ValueError:  # a port that is no number, brackets that do not close
+            parts = urllib.parse.urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             reason = "an endpoint is an http or https address"
         elif parts.scheme == "http" and self.key and parts.hostname not in _LOOPBACK:
@@ -73,13 +75,19 @@ class Endpoint:
         messages = [{"role": "system", "content": task}, {"role": "user", "content": text}]
         body = json.dumps({"model": self.model, "messages": messages, "temperature": 1.0}).encode()
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-        address = f"{self.url.rstrip('/')}/chat/completions"
-        request = urllib.request.Request(address, data=body, headers=headers)  # noqa: S310  # `check` saw the scheme
+        parts = urllib.parse.urlsplit(self.url)
+        connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = connect(str(parts.hostname), parts.port, timeout=self.timeout_seconds)
         try:
-            with _OPENER.open(request, timeout=self.timeout_seconds) as response:
-                raw = response.read(MAX_ANSWER_BYTES + 1)
+            connection.request("POST", f"{parts.path.rstrip('/')}/chat/completions", body, headers)
+            response = connection.getresponse()
+            raw = response.read(MAX_ANSWER_BYTES + 1)
         except http.client.HTTPException as error:
             raise ValueError(f"not HTTP: {type(error).__name__}") from error
+        finally:
+            connection.close()
+        if response.status != http.HTTPStatus.OK:  # a redirect too: rows and key go where the user said, or nowhere
+            raise ValueError(f"HTTP status {response.status}")
         if len(raw) > MAX_ANSWER_BYTES:
             raise ValueError(f"an answer of over {MAX_ANSWER_BYTES:,} bytes")
         try:
@@ -89,16 +97,6 @@ class Endpoint:
         if not isinstance(content, str):
             raise ValueError("a completion without text")
         return content
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: rows and key go where the user said, or nowhere."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler())
 
 
 @dataclass(frozen=True, slots=True)

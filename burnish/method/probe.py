@@ -54,6 +54,7 @@ def fit_softmax(
     init: tuple[Array, Array] | None = None,
     *,
     gradient_tolerance: float = 1e-5,
+    class_weights: Array | None = None,
 ) -> tuple[Array, Array]:
     """The weight (C, D) and bias (C,) that minimise mean cross-entropy + l2/2 * |weight|^2; the bias is free.
 
@@ -64,12 +65,13 @@ def fit_softmax(
         init: weight and bias to start from, which also say C; None: zeros and C = largest target + 1.
         gradient_tolerance: stop when no entry of the gradient, in nats for features scaled to a root mean square norm
             of 1, exceeds it, nor the L2 weight: when that is weak, gradients are small far from the minimum already.
+        class_weights: (C,) how much a row of each class counts in the mean, > 0; None: all the same.
 
     Source: L-BFGS-B, Zhu et al. 1997 (scipy); the same minimum as scikit-learn's LogisticRegression with
     C = 1 / (l2 * N), or twice that for two classes, where it keeps one weight per feature instead of two.
     Cost: two products of (N, D) and (D, C) per iteration.
     """
-    weight, bias, _ = _minimise(features, targets, l2, init, gradient_tolerance)
+    weight, bias, _ = _minimise(features, targets, l2, init, gradient_tolerance, class_weights)
     return weight, bias
 
 

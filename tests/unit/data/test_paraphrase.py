@@ -100,6 +100,8 @@ def test_what_is_no_answer(
         ("localhost:8000", None),
         ("http://far.example/v1", "k"),
         ("", None),
+        ("http://localhost:many/v1", None),
+        ("http://[::1", None),
     ],
 )
 def test_addresses_that_are_refused(url: str, key: str | None) -> None:
