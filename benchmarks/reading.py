@@ -5,7 +5,8 @@
 Rows of about 100 characters, text and label, as CSV, JSONL and Parquet. burnish gives every row as a record with its
 file and line and holds none of them; with "+ check" it does all that `burnish check` does without a model (columns,
 empty and repeated rows, labels, split). pandas and datasets end with the whole table. Each reading is a process of its
-own, the best of three up to 100,000 rows, CPU seconds without imports; memory is the peak above that of the process after its imports.
+own, the best of three up to 100,000 rows, CPU seconds without imports; memory is the peak above that of the process
+after its imports.
 """
 
 from __future__ import annotations

@@ -37,12 +37,32 @@ class Origin:
         return f"{self.file}:{self.line}"
 
 
+class Provenance(StrEnum):
+    """Who wrote a row: a person, a program, or a person who mended what was there."""
+
+    HUMAN = "human"
+    SYNTHETIC = "synthetic"
+    CORRECTED = "corrected"
+
+
+_NOTHING: Mapping[str, Any] = {}  # one for all rows: most have nothing beside their canonical columns
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of the user's data and its place."""
+    """One row of the user's data and its place.
+
+    Attributes:
+        row: the canonical columns.
+        origin: file and line.
+        extra: further columns of the file that the recipe names: groups, times, `data.keep_columns`.
+        provenance: who wrote it; synthetic rows never validate or test.
+    """
 
     row: Row
     origin: Origin
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    provenance: Provenance = Provenance.HUMAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +72,7 @@ class Problem:
     code: str  # "data/empty-text"
     reason: str  # for people, one sentence
     origin: Origin
-    action: str = "dropped"  # dropped | kept
+    action: str = "dropped"  # dropped | kept | changed
     column: str | None = None
     excerpt: str | None = None  # short, escaped
 

@@ -52,7 +52,7 @@ def recipe_page() -> str:
     ]
     for name, field in Recipe.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            lines += [_row(f"{name}.{key}", inner) for key, inner in field.annotation.model_fields.items()]
+            lines += _rows(name, field.annotation)
         else:
             lines.append(_row(name, field))
     for method in (HeadOptions, LoraOptions, FullOptions):
@@ -61,6 +61,15 @@ def recipe_page() -> str:
         lines += ["| field | default | meaning |", "|---|---|---|"]
         lines += [_row(f"method.{key}", inner) for key, inner in method.model_fields.items()]
     return "\n".join(lines) + "\n"
+
+
+def _rows(name: str, section: type[BaseModel]) -> Iterator[str]:
+    """One row per field; a field that is a section of its own gives its fields."""
+    for key, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _rows(f"{name}.{key}", field.annotation)
+        else:
+            yield _row(f"{name}.{key}", field)
 
 
 def _row(name: str, field: FieldInfo) -> str:

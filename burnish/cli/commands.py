@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from burnish.cli.audit import audit
+from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import show_check, show_run, show_runs, show_verdict
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError, excerpt
@@ -271,4 +273,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": evaluate,
     "predict": predict,
     "runs": runs,
+    "audit": audit,
+    "augment": augment,
+    "datasets": datasets,
+    "forget": forget,
 }

@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
@@ -176,7 +176,72 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
+    _audit(command)
+    _augment(command)
+    _data_versions(command)
     return parser
+
+
+def _audit(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    audit = command("audit", "look at labels, one key each, and learn how many are wrong", "burnish audit tickets.csv")
+    audit.add_argument("source", metavar="DATA|RECIPE", help="data file or recipe")
+    audit.add_argument("--annotator", metavar="NAME", default="me", help="who answers (default: me)")
+    audit.add_argument("--file", metavar="FILE", help="where answers are kept (default: one per DATA in BURNISH_HOME)")
+    _set(audit)
+    what = audit.add_mutually_exclusive_group()
+    what.add_argument("--summary", action="store_true", help="ask nothing, say what the answers so far mean")
+    what.add_argument("--apply", action="store_true", help="write the corrections for `data.clean.relabel`")
+    audit.add_argument(
+        "--output", metavar="FILE", default="corrections.jsonl", help="with --apply (default: corrections.jsonl)"
+    )
+
+
+def _augment(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    augment = command(
+        "augment",
+        "paraphrase training rows through an endpoint you name",
+        "burnish augment tickets.csv --endpoint http://localhost:8000/v1 --model NAME",
+    )
+    augment.add_argument("source", metavar="DATA|RECIPE", help="data file or recipe; only its training rows are sent")
+    augment.add_argument("--endpoint", metavar="URL", required=True, help="OpenAI-compatible, up to /v1")
+    augment.add_argument("--model", metavar="NAME", required=True, help="as the endpoint calls it")
+    augment.add_argument(
+        "--key-from",
+        metavar="VARIABLE",
+        default="OPENAI_API_KEY",
+        help="environment variable with the key (default: OPENAI_API_KEY); without it no key is sent",
+    )
+    augment.add_argument("--copies", metavar="N", type=_count, default=2, help="versions of each row (default: 2)")
+    augment.add_argument("--rows", metavar="N", type=_count, default=200, help="rows to send at most (default: 200)")
+    augment.add_argument(
+        "--output", metavar="FILE", default="paraphrases.jsonl", help="new file (default: paraphrases.jsonl)"
+    )
+    _set(augment)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number of 1 or more: {text!r}")
+    return int(text)
+
+
+def _data_versions(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    datasets = command("datasets", "list, show, compare and export data versions", "burnish datasets list")
+    actions = datasets.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="all versions, newest first")
+    show = actions.add_parser("show", help="where a version comes from, what it holds, who learned from it")
+    diff = actions.add_parser("diff", help="rows that came, went, or changed their label")
+    export = actions.add_parser("export", help="the rows as JSON Lines, on stdout or in a new file")
+    for parser, names in ((listed, ()), (show, ("version",)), (diff, ("version", "other")), (export, ("version",))):
+        for name in names:
+            parser.add_argument(name, metavar="VERSION", help="id of a data version, or its unique beginning")
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
+    export.add_argument("--output", metavar="FILE", help="a new file (default: stdout)")
+    forget = command(
+        "forget", "remove a person's rows from every data version", "burnish forget --where user_id=4711 --yes"
+    )
+    forget.add_argument("--where", metavar="COLUMN=VALUE", required=True, help="which rows; the value as text")
+    forget.add_argument("--yes", action="store_true", help="do it; without this they are only counted")
 
 
 def _output(parser: argparse.ArgumentParser) -> None:

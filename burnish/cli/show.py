@@ -51,6 +51,8 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
         word = "reached" if goal["reached"] else "MISSED"
         sure = "" if goal.get("certain", True) else ", not certain"
         lines.append(f"  goal {goal['goal']}: {word} ({goal['value']:.3f}{sure})")
+    if evaluation.get("split") == "test" and evaluation.get("opened"):
+        lines.append(f"  sealed test rows opened: {_times(int(evaluation['opened']))}")
     lines += textwrap.wrap(str(verdict["advice"]), 96, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
 
@@ -142,6 +144,10 @@ def show_run(folder: RunFolder) -> str:
         lines.append(f"verdict  {verdict['answer']}: {verdict['metric']} {verdict['tuned']:.3f}")
         lines.append(f"report   {folder.report}")
     return "\n".join(lines)
+
+
+def _times(count: int) -> str:
+    return "once, for this verdict" if count == 1 else f"{count} times; each look makes their answer less independent"
 
 
 def _value(metrics: Mapping[str, Any], metric: str) -> float:

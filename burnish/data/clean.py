@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from burnish.data.options import DataOptions
 from burnish.data.records import Record
 from burnish.errors import DataProblemError, excerpt
-from burnish.types import Example, Problem
+from burnish.types import Example, Problem, Provenance, Row
 
 LABEL = "label"  # the canonical column whose values are classes
+PROVENANCE = "origin"  # the column of a file that says who wrote a row
 _SHOWN = 10  # places listed in an error
 _SMALL = 20  # rows under which a share means nothing
 
@@ -41,7 +42,20 @@ def to_examples(
                 break
             row[canonical] = options.label_map.get(str(value), value) if canonical == LABEL else value
         else:
-            yield Example(row, record.origin)
+            yield with_extra(row, record, options.kept_columns)
+
+
+def with_extra(row: Row, record: Record, kept: Sequence[str]) -> Example:
+    """The example of a row with the further columns the recipe names, and with who wrote it.
+
+    That is what a column `origin` says, if it says synthetic or corrected; whatever else it says is no word of ours,
+    and the row counts as written by a person.
+    """
+    extra = {name: record.values[name] for name in kept if record.values.get(name) is not None}
+    written = record.values.get(PROVENANCE)
+    word = written.strip().lower() if isinstance(written, str) else ""
+    provenance = Provenance(word) if word in set(Provenance) else Provenance.HUMAN
+    return Example(row, record.origin, extra, provenance)
 
 
 def _wrong_value(value: object, canonical: str, column: str, kind: type, record: Record) -> Problem | None:

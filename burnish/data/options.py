@@ -12,6 +12,33 @@ Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "te
 FORMAT_NAMES: tuple[str, ...] = get_args(Format)
 Files = str | Annotated[tuple[str, ...], Field(min_length=1)]
 Ratio = Annotated[float, Field(gt=0, lt=0.5)]
+Balance = Literal["auto", "none", "weights", "oversample", "undersample"]
+
+
+class CleanOptions(Options):
+    """Repairs of the rows, in this order. Each row that is changed or dropped is listed with its reason."""
+
+    relabel: str | None = Field(
+        default=None, description="corrections file, as `burnish audit --apply` writes it, relative to the recipe"
+    )
+    redact: bool = Field(
+        default=False,
+        description="replace e-mail addresses, phone numbers, cards, bank accounts, IP addresses and keys by their "
+        "kind in brackets, in every part",
+    )
+    near_duplicates: bool = Field(
+        default=False,
+        description="drop training rows that say almost the same as an earlier one with the same label",
+    )
+    max_characters: int | None = Field(default=None, ge=1, description="longest text of a training row; null: any")
+    long_rows: Literal["truncate", "drop"] = Field(
+        default="truncate", description="what becomes of training rows with a text over `max_characters`"
+    )
+    length_outliers: Literal["keep", "cap", "drop"] = Field(
+        default="keep",
+        description="what becomes of training rows whose text is far longer or shorter than the others "
+        "(three interquartile ranges of the log length); cap cuts the long ones to the fence",
+    )
 
 
 class DataOptions(Options):
@@ -61,7 +88,43 @@ class DataOptions(Options):
         description="share of the rows, 0 to 1, that may be unreadable before the run stops; "
         "under 20 rows in all: one row",
     )
+    near_duplicates: bool = Field(
+        default=True,
+        description="rows that say almost the same (Jaccard index of their character 5-grams 0.8 or more) stay in one "
+        "part, and training rows leave for such rows of a given validation or test file; false: equal rows only",
+    )
+    group_by: str | None = Field(
+        default=None, description="column of the file, e.g. a user's id: rows with the same value stay in one part"
+    )
+    time_column: str | None = Field(
+        default=None, description="column of the file with dates or numbers: the newest rows test, the next validate"
+    )
+    keep_columns: tuple[str, ...] = Field(
+        default=(),
+        description="further columns of the file that data versions keep beside text and label, e.g. for `forget`",
+    )
+    clean: CleanOptions = Field(
+        default=CleanOptions(), description="repairs of the rows, each listed in problems.jsonl with its reason"
+    )
+    balance: Balance = Field(
+        default="auto",
+        description="how uneven classes are evened out in training: weights in the loss, oversample (rows of small "
+        "classes repeated) or undersample (rows of large classes left out); auto: weights when the largest class is "
+        "over three times the smallest",
+    )
+    noisy_copies: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="copies of each training row with a typo, other case or a word less, for small sets",
+    )
     max_row_bytes: int = Field(default=8 * 1024**2, ge=1024, description="longest row that is read, in bytes")
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """Columns of the file that a row keeps beside its canonical ones."""
+        named = (self.group_by, self.time_column, *self.keep_columns)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
 
     @property
     def train_files(self) -> tuple[str, ...]:

@@ -8,24 +8,35 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
+from burnish.data.augment import noisy_copies
+from burnish.data.balance import class_weights, oversample, settle_balance, undersample
 from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label_variants, to_examples
 from burnish.data.columns import check_columns, infer_columns
-from burnish.data.deduplicate import deduplicate, leakage
+from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
 from burnish.data.formats import RowFormat, detect_format
 from burnish.data.options import DataOptions
+from burnish.data.parts import make_parts
 from burnish.data.records import Record, SourceShape
+from burnish.data.repair import drop_near_duplicates, read_corrections, redact_rows, relabel, repair_training_rows
 from burnish.data.source import inspect_source, read_source
-from burnish.data.split import split
 from burnish.errors import DataProblemError, DataReadError, excerpt, nearest
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
-from burnish.types import Example, Problem, Split
+from burnish.types import Example, Problem, Provenance, Split
 
 _SHOWN = 10  # places listed in an error
-_REPEATED = {
+_FOUND = {
     "data/duplicate": "repeated rows",
     "data/conflicting-label": "rows whose text has contradicting labels",
     "data/leakage": "rows with a text the model is judged on",
+    "data/near-duplicate": "rows that say almost the same as another",
+    "data/relabelled": "labels as the audit says",
+    "data/unfit": "rows that fit no label, as the audit says,",
+    "data/redacted": "rows with personal data",
+    "data/long-row": "rows with a long text",
+    "data/length-outlier": "rows of unusual length",
+    "data/synthetic": "synthetic rows",
+    "data/bad-time": "rows without a readable time",
 }
 
 
@@ -42,11 +53,13 @@ class PreparedData:
     """Data ready to train on, and how it came to be.
 
     Attributes:
-        splits: the rows of each part, in file order.
+        splits: the rows of each part, in file order; noisy copies and repeated rows come last in train.
+        found: the same without what was made for training: no noisy copies, no class evened out.
         problems: rows that were refused or dropped, or kept although suspicious (`action`).
         columns: canonical column -> column of the files.
         labels: all labels, sorted; empty for a task without labels.
-        label_counts: rows per label in each part.
+        label_counts: rows per label in each part of `found`.
+        class_weights: how much a row of each label counts in the loss; empty when all count the same.
         notes: what was recognised and decided, one sentence each.
         warnings: what somebody should look at, one sentence each.
         files: file as the recipe names it -> sha256, size in bytes, rows.
@@ -54,10 +67,12 @@ class PreparedData:
     """
 
     splits: Mapping[Split, list[Example]]
+    found: Mapping[Split, list[Example]]
     problems: list[Problem]
     columns: Mapping[str, str]
     labels: tuple[str, ...]
     label_counts: Mapping[Split, Mapping[str, int]]
+    class_weights: Mapping[str, float]
     notes: list[str]
     warnings: list[str]
     files: Mapping[str, FileFacts]
@@ -91,29 +106,33 @@ def prepare(
         DataProblemError: [data/too-many-bad-rows], [data/label-variants], [data/one-class], [data/unknown-label],
             [data/too-few-rows], [data/same-file].
     """
-    intake = _Intake(options, wanted, row_format)
+    intake = _Intake(options, wanted, base_folder, row_format)
     for part, files in _files(options, base_folder).items():
         for file in files:
             intake.read(part, file)
     check_bad_rows(intake.problems, sum(facts["rows"] for facts in intake.files.values()), options.max_bad_ratio)
+    intake.correct()
     if LABEL in wanted:
         intake.settle_labels()
     intake.drop_repeated_rows()
     if LABEL in wanted:
         intake.warnings += check_labels(intake.examples[Split.TRAIN])
-    splits = _split(intake.examples, options, seed)
-    _check_sizes(splits)
+    splits = intake.make_parts(seed)
+    _check_sizes(splits, options)
     if LABEL in wanted:
         _check_known_labels(splits)
     counts = {part: Counter(str(e.row[LABEL]) for e in rows if LABEL in wanted) for part, rows in splits.items()}
     sizes = ", ".join(f"{len(rows):,} {part}" for part, rows in splits.items())
     intake.notes.append(f"parts (seed {seed}): {sizes}")
+    learned, weights = intake.learned_from(splits[Split.TRAIN], counts[Split.TRAIN], seed)
     return PreparedData(
-        splits=splits,
+        splits={**splits, Split.TRAIN: learned},
+        found=splits,
         problems=intake.problems,
         columns=intake.columns,
         labels=tuple(sorted(set().union(*counts.values()))),
         label_counts={part: dict(sorted(count.items())) for part, count in counts.items()},
+        class_weights=weights,
         notes=intake.notes,
         warnings=intake.warnings,
         files=intake.files,
@@ -134,6 +153,7 @@ class _Intake:
 
     options: DataOptions
     wanted: Mapping[str, type]
+    base_folder: Path
     row_format: RowFormat | None
     examples: dict[Split, list[Example]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -158,6 +178,7 @@ class _Intake:
             self.notes.append(
                 "columns: " + ", ".join(f'{key} is "{excerpt(name)}"' for key, name in self.columns.items())
             )
+        check_columns(shape, {column: column for column in self.options.kept_columns})
         facts = self._facts(path, name)
         examples = self.examples.setdefault(part, [])
         before = len(examples)
@@ -199,6 +220,23 @@ class _Intake:
             )
         self.labels |= labels
 
+    def correct(self) -> None:
+        """The repairs that touch every part; says how many rows people did not write."""
+        if self.options.clean.relabel is not None:
+            name = self.options.clean.relabel
+            corrections = read_corrections(self.base_folder / name, name)
+            for part, examples in self.examples.items():
+                self.examples[part], problems = relabel(examples, corrections)
+                self.report(problems, part)
+        if self.options.clean.redact:
+            for part, examples in self.examples.items():
+                self.examples[part], problems = redact_rows(examples)
+                self.report(problems, part)
+        for part, examples in self.examples.items():
+            for provenance, count in Counter(example.provenance for example in examples).items():
+                if provenance is not Provenance.HUMAN:
+                    self.notes.append(f"{part}: {count:,} {provenance} rows")
+
     def settle_labels(self) -> None:
         """Gives each family of label spellings one spelling, in all parts alike."""
         everything = [example for examples in self.examples.values() for example in examples]
@@ -211,7 +249,7 @@ class _Intake:
                 ]
 
     def drop_repeated_rows(self) -> None:
-        """Rows said twice in train, and rows of an earlier part that a later one judges on.
+        """Rows said twice in train.
 
         Rows of validation and test files that are said twice are listed and kept: the numbers stay comparable with
         those others measured on the same files.
@@ -223,20 +261,43 @@ class _Intake:
                     self.examples[part] = kept
                 else:
                     problems = [replace(problem, action="kept") for problem in problems]
-                self._report(problems, part)
-        for part, later in (
-            (Split.TRAIN, (Split.VALIDATION, Split.TEST)),
-            (Split.VALIDATION, (Split.TEST,)),
-        ):
-            judged_on = [example for other in later for example in self.examples.get(other, [])]
-            if judged_on and part in self.examples:
-                self.examples[part], problems = leakage(self.examples[part], judged_on)
-                self._report(problems, part)
+                self.report(problems, part)
+        if self.options.clean.near_duplicates:
+            self.examples[Split.TRAIN], problems = drop_near_duplicates(self.examples[Split.TRAIN])
+            self.report(problems, Split.TRAIN)
 
-    def _report(self, problems: Sequence[Problem], part: Split) -> None:
+    def make_parts(self, seed: int) -> dict[Split, list[Example]]:
+        """The three parts, and the repairs that touch training rows only."""
+        splits, left_out = make_parts(self.examples, self.options, seed)
+        for part, problems in left_out.items():
+            self.report(problems, part)
+        splits[Split.TRAIN], problems = repair_training_rows(splits[Split.TRAIN], self.options.clean)
+        self.report(problems, Split.TRAIN)
+        return splits
+
+    def learned_from(
+        self, train: list[Example], counts: Mapping[str, int], seed: int
+    ) -> tuple[list[Example], dict[str, float]]:
+        """The training rows with noisy copies and evened out classes, and the weights of the classes."""
+        learned = [*train, *noisy_copies(train, self.options.noisy_copies, seed)]
+        if len(learned) > len(train):
+            self.notes.append(f"train: {len(learned) - len(train):,} noisy copies added")
+        balance = settle_balance(self.options.balance, counts)
+        if balance in ("oversample", "undersample"):
+            learned = (oversample if balance == "oversample" else undersample)(learned, seed)
+            self.notes.append(f"train: {len(learned):,} rows after data.balance: {balance}")
+        if balance != "weights":
+            return learned, {}
+        weights = class_weights(counts)
+        extremes = " to ".join(f'{weights[x]:.2f} ("{excerpt(x)}")' for x in _extremes(weights))
+        why = "the largest class is over three times the smallest" if self.options.balance == "auto" else "as asked"
+        self.notes.append(f"data.balance: weights, {why}: a row counts from {extremes}")
+        return learned, weights
+
+    def report(self, problems: Sequence[Problem], part: Split) -> None:
         self.problems += problems
-        for code, count in Counter(problem.code for problem in problems).items():
-            self.notes.append(f"{part}: {count:,} {_REPEATED[code]} {problems[0].action}")
+        for (code, action), count in Counter((problem.code, problem.action) for problem in problems).items():
+            self.notes.append(f"{part}: {count:,} {_FOUND[code]} {action}")
 
     def _facts(self, path: Path, name: str) -> FileFacts:
         sha256 = file_sha256(path)
@@ -256,22 +317,23 @@ def _few(labels: set[str]) -> str:
     return f"{shown} ..." if len(labels) > 3 else shown
 
 
-def _split(examples: Mapping[Split, list[Example]], options: DataOptions, seed: int) -> dict[Split, list[Example]]:
-    """The three parts: those with a file of their own as they are, the others split off train."""
-    validation_ratio = 0.0 if Split.VALIDATION in examples else options.resolved_validation_ratio
-    test_ratio = 0.0 if Split.TEST in examples else options.test_ratio
-    parts = split(examples[Split.TRAIN], validation_ratio, test_ratio, seed)
-    return {part: parts[part] if part == Split.TRAIN else examples.get(part, parts[part]) for part in Split}
+def _extremes(weights: Mapping[str, float]) -> tuple[str, str]:
+    """The labels whose rows count least and most."""
+    return min(weights, key=lambda x: (weights[x], x)), max(weights, key=lambda x: (weights[x], x))
 
 
-def _check_sizes(splits: Mapping[Split, Sequence[Example]]) -> None:
+def _check_sizes(splits: Mapping[Split, Sequence[Example]], options: DataOptions) -> None:
     if all(splits.values()):
         return
+    hint = "add rows: at least two per label, and a dozen in all, so that some can validate and some can judge"
+    if sum(map(len, splits.values())) > _SHOWN and (options.near_duplicates or options.group_by):
+        hint = "too many rows stay together: those that say almost the same (`data: {near_duplicates: false}` tears "
+        hint += "them apart) and those of one group (`data.group_by`)"
     sizes = ", ".join(f"{len(rows)} {part}" for part, rows in splits.items())
     raise DataProblemError(
         "data/too-few-rows",
         f"every part needs rows, there are {sizes}",
-        hint="add rows: at least two per label, and a dozen in all, so that some can validate and some can judge",
+        hint=hint,
     )
 
 
@@ -292,6 +354,11 @@ def _check_known_labels(splits: Mapping[Split, Sequence[Example]]) -> None:
         details=[f'{example.origin}: "{excerpt(example.row[LABEL])}"' for example in strangers[:_SHOWN]],
         hint=f"add training rows with this label, or map it: `data: {{label_map: {{{excerpt(label)}: {target}}}}}`",
     )
+
+
+def rows_sha256(examples: Sequence[Example]) -> str:
+    """sha256 over the sorted canonical rows: equal for the same rows in any order."""
+    return canonical_sha256(sorted(canonical_json(example.row) for example in examples))
 
 
 def _split_fingerprint(splits: Mapping[Split, Sequence[Example]]) -> str:

@@ -5,67 +5,198 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from burnish.data.bundles import bundles
 from burnish.data.clean import LABEL
 from burnish.data.deduplicate import loose_form
 from burnish.types import Example, Split
 
-# Rows that say the same thing and must stay together, and the hash that places them.
-_Group = tuple[bytes, list[int]]
+LABELS = "labels"  # the canonical column of rows with any number of labels
+
+_FILLED_FIRST = (Split.TEST, Split.VALIDATION)
+_ROUNDS = 4  # how often each bundle with several labels is placed; later rounds move next to nothing
+
+
+@dataclass(slots=True)
+class _Bundle:
+    """Rows that stay together, the hash that places them, and how many of them have each label."""
+
+    digest: bytes
+    rows: list[int] = field(default_factory=list)
+    labels: Counter[str] = field(default_factory=Counter)
 
 
 def split(
-    examples: Sequence[Example], validation_ratio: float, test_ratio: float, seed: int
+    examples: Sequence[Example],
+    validation_ratio: float,
+    test_ratio: float,
+    seed: int,
+    *,
+    together: Sequence[int] | None = None,
+    times: Sequence[float] | None = None,
 ) -> dict[Split, list[Example]]:
-    """A partition of the rows, each part in their order, stratified by label.
+    """A partition of the rows, each part in their order, stratified by label or ordered by time.
 
-    Within each class, groups of rows with equal loose form are ordered by a hash keyed with the seed and given to test
+    Within each class, bundles of rows that stay together are ordered by a hash keyed with the seed and given to test
     until its quota is full, then to validation, then to train: shuffling the file changes nothing. Each class keeps at
-    least one row in train.
+    least one row in train. Bundles with several labels come last, see `_place_mixed`.
 
     Args:
-        examples: rows, with or without labels.
+        examples: rows with one label, several (`labels`) or none.
         validation_ratio: share of the rows that validate, 0..1.
         test_ratio: share of the rows held back for the verdict, 0..1; both together under 1.
         seed: any whole number.
+        together: equal numbers for rows of one bundle; None: rows with equal loose form.
+        times: of each row; the newest rows test, the next newest validate, and labels are not looked at.
     """
-    classes = _groups_by_class(examples, seed)
-    sizes = {label: sum(len(rows) for _, rows in groups) for label, groups in classes.items()}
-    test_quota = _quotas(sizes, test_ratio, sizes)
-    remaining = {label: size - test_quota[label] for label, size in sizes.items()}
-    validation_quota = _quotas(sizes, validation_ratio, remaining)
-    part_of: dict[int, Split] = {}
-    for label, groups in classes.items():
-        left = {Split.TEST: test_quota[label], Split.VALIDATION: validation_quota[label]}
-        for _, rows in sorted(groups):
-            part = next((part for part, places in left.items() if places >= len(rows)), Split.TRAIN)
-            if part in left:
-                left[part] -= len(rows)
-            part_of.update(dict.fromkeys(rows, part))
+    found = _collect(examples, bundles(examples) if together is None else together, seed)
+    ratios = {Split.TEST: test_ratio, Split.VALIDATION: validation_ratio}
+    if times is not None:
+        part_of = _by_time(found, times, ratios)
+    else:
+        part_of = _place_pure([bundle for bundle in found if len(bundle.labels) == 1], ratios)
+        part_of |= _place_mixed(found, part_of, ratios)
     parts: dict[Split, list[Example]] = {part: [] for part in Split}
     for index, example in enumerate(examples):
         parts[part_of[index]].append(example)
     return parts
 
 
-def _groups_by_class(examples: Sequence[Example], seed: int) -> dict[str, list[_Group]]:
-    """Groups per label, labels sorted. A text with several labels counts for the one most of its rows have."""
-    rows_of: defaultdict[str, list[int]] = defaultdict(list)
-    for index, example in enumerate(examples):
-        rows_of[loose_form(example.row)].append(index)
-    classes: defaultdict[str, list[_Group]] = defaultdict(list)
+def labels_of(example: Example) -> Sequence[str]:
+    """The labels a row counts for; one empty label for a row without any."""
+    several = example.row.get(LABELS)
+    if several:
+        return [str(label) for label in several]
+    return [str(example.row.get(LABEL, ""))]
+
+
+def _collect(examples: Sequence[Example], together: Sequence[int], seed: int) -> list[_Bundle]:
+    """The bundles, in the order of their digests: the smallest of the keyed hashes of their texts."""
     key = str(seed).encode()
-    for form, rows in rows_of.items():
-        digest = hashlib.blake2b(form.encode(), key=key, digest_size=16).digest()
-        classes[_usual_label([examples[index] for index in rows])].append((digest, rows))
-    return {label: classes[label] for label in sorted(classes)}
+    found: dict[int, _Bundle] = {}
+    for index, (example, number) in enumerate(zip(examples, together, strict=True)):
+        digest = hashlib.blake2b(loose_form(example.row).encode(), key=key, digest_size=16).digest()
+        bundle = found.setdefault(number, _Bundle(digest))
+        bundle.digest = min(bundle.digest, digest)
+        bundle.rows.append(index)
+        bundle.labels.update(labels_of(example))
+    return sorted(found.values(), key=lambda bundle: bundle.digest)
 
 
-def _usual_label(examples: Sequence[Example]) -> str:
-    if len(examples) == 1:
-        return str(examples[0].row.get(LABEL, ""))
-    labels = Counter(str(example.row.get(LABEL, "")) for example in examples)
-    return min(labels, key=lambda label: (-labels[label], label))
+def _place_pure(pure: Sequence[_Bundle], ratios: Mapping[Split, float]) -> dict[int, Split]:
+    """Parts of the bundles with one label each: class by class, in the order of their digests, as long as they fit."""
+    classes: defaultdict[str, list[_Bundle]] = defaultdict(list)
+    for bundle in pure:
+        classes[next(iter(bundle.labels))].append(bundle)
+    sizes = {label: sum(len(bundle.rows) for bundle in classes[label]) for label in sorted(classes)}
+    free, quotas = dict(sizes), {}
+    for part in _FILLED_FIRST:
+        quotas[part] = _quotas(sizes, ratios[part], free)
+        free = {label: free[label] - quotas[part][label] for label in sizes}
+    part_of: dict[int, Split] = {}
+    for label in sizes:
+        left = {part: quotas[part][label] for part in _FILLED_FIRST}
+        for bundle in classes[label]:
+            part = next((part for part, places in left.items() if places >= len(bundle.rows)), Split.TRAIN)
+            if part in left:
+                left[part] -= len(bundle.rows)
+            part_of.update(dict.fromkeys(bundle.rows, part))
+    return part_of
+
+
+def _place_mixed(
+    found: Sequence[_Bundle], part_of: Mapping[int, Split], ratios: Mapping[Split, float]
+) -> dict[int, Split]:
+    """Parts of the bundles with several labels, beside the placed ones with one.
+
+    Large bundles first, then those with the rarest label; each goes where it worsens the fit least. Then each is taken
+    out and placed again, which mends what could not be foreseen. A label never loses its last training row.
+
+    Source: iterative stratification, Sechidis et al. 2011 (rarest label first, to the part that lacks it most), for
+    bundles instead of rows.
+    """
+    whole = _Holdings()
+    for bundle in found:
+        whole.take(bundle)
+    wanted = {**ratios, Split.TRAIN: 1.0 - sum(ratios.values())}
+    held = {part: _Holdings() for part in Split}
+    for bundle in found:
+        if bundle.rows[0] in part_of:
+            held[part_of[bundle.rows[0]]].take(bundle)
+    mixed = [bundle for bundle in found if bundle.rows[0] not in part_of]
+    mixed.sort(key=lambda b: (-len(b.rows), min(whole.labels[label] for label in b.labels), b.digest))
+    chosen: dict[int, Split] = {}
+    for bundle in mixed * _ROUNDS:
+        if bundle.rows[0] in chosen:
+            held[chosen[bundle.rows[0]]].take(bundle, sign=-1)
+        growth = {
+            part: held[part].growth(bundle, whole, wanted[part])
+            for part in (Split if _spared(bundle, held, whole) else (Split.TRAIN,))
+            if wanted[part] > 0
+        }
+        part = min(growth, key=growth.__getitem__)
+        held[part].take(bundle)
+        chosen.update(dict.fromkeys(bundle.rows, part))
+    return chosen
+
+
+def _spared(bundle: _Bundle, held: Mapping[Split, _Holdings], whole: _Holdings) -> bool:
+    """Whether each label of a bundle would have rows left for train if the bundle went elsewhere."""
+    return all(
+        whole.labels[label] - sum(held[part].labels[label] for part in _FILLED_FIRST) > count
+        for label, count in bundle.labels.items()
+    )
+
+
+@dataclass(slots=True)
+class _Holdings:
+    """What a part holds: rows, rows per label, and the sum of these (more than the rows when rows have several)."""
+
+    rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    occurrences: int = 0
+
+    def take(self, bundle: _Bundle, *, sign: int = 1) -> None:
+        self.rows += sign * len(bundle.rows)
+        for label, count in bundle.labels.items():
+            self.labels[label] += sign * count
+        self.occurrences += sign * bundle.labels.total()
+
+    def growth(self, bundle: _Bundle, whole: _Holdings, ratio: float) -> float:
+        """How much worse the part fits with a bundle more.
+
+        The fit is, with n_l rows of label l among the part's R, and N_l among all N,
+
+            sum over l of (n_l - R N_l / N)² / (ratio N_l)  +  (R - ratio N)² / (ratio N),
+
+        that is, how far the shares of the labels and the size of the part are off; written out so that only the labels
+        of the bundle are looked at.
+        """
+        rows, occurrences = self.rows + len(bundle.rows), self.occurrences + bundle.labels.total()
+        squares = sum(n * (2 * self.labels[label] + n) / whole.labels[label] for label, n in bundle.labels.items())
+        products = 2 * (rows * occurrences - self.rows * self.occurrences) / whole.rows
+        means = (rows**2 - self.rows**2) * whole.occurrences / whole.rows**2
+        size = (rows - self.rows) * (rows + self.rows - 2 * ratio * whole.rows) / whole.rows
+        return (squares - products + means + size) / ratio
+
+
+def _by_time(found: Sequence[_Bundle], times: Sequence[float], ratios: Mapping[Split, float]) -> dict[int, Split]:
+    """The newest bundles test, the next newest validate, the others train; a bundle is as new as its newest row.
+
+    So no training row is newer than a row that starts a later part, and a part may miss its size by half a bundle.
+    """
+    newest_first = sorted(found, key=lambda b: (-max(times[row] for row in b.rows), b.digest))
+    row_count = sum(len(bundle.rows) for bundle in found)
+    part_of: dict[int, Split] = {}
+    filled, end, start = list(_FILLED_FIRST), 0.0, 0
+    for bundle in newest_first:
+        middle = start + len(bundle.rows) / 2
+        while filled and middle > end + row_count * ratios[filled[0]]:
+            end += row_count * ratios[filled.pop(0)]
+        part_of.update(dict.fromkeys(bundle.rows, filled[0] if filled else Split.TRAIN))
+        start += len(bundle.rows)
+    return part_of
 
 
 def _quotas(sizes: Mapping[str, int], ratio: float, available: Mapping[str, int]) -> dict[str, int]:

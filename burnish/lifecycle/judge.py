@@ -1,7 +1,7 @@
 """The verdict of a run: the tuned model as it was saved, against every arm that needs no fine-tuning, on the same rows.
 
-The test rows are sealed until here. Each time they are opened is counted in evaluation.json, because a test set that
-is looked at often stops being one.
+The test rows are sealed until here: the manifest holds their sha256 from the start of the run. Each time they are
+opened is counted there and in evaluation.json, because a test set that is looked at often stops being one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
     write_json(folder.evaluation, evaluation)
     verdict = evaluation["verdict"]
     value = evaluation["models"]["tuned"][verdict["metric"]]["value"]
-    folder.update_manifest(verdict={"answer": verdict["answer"], "metric": verdict["metric"], "tuned": value})
+    folder.update_manifest(
+        verdict={"answer": verdict["answer"], "metric": verdict["metric"], "tuned": value},
+        sealed=folder.manifest().get("sealed", {}) | {"opened": evaluation["opened"]},
+    )
+    folder.event("test-opened", times=evaluation["opened"])
 
 
 def publish_report(folder: RunFolder) -> None:
@@ -194,6 +198,7 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
 
 
 def _opened_before(folder: RunFolder) -> int:
-    if not folder.evaluation.is_file():
-        return 0
-    return int(folder.content(folder.evaluation).get("opened", 0))
+    """How often the test rows were opened; a look that died before its evaluation.json was written does not count."""
+    evaluation = folder.content(folder.evaluation) if folder.evaluation.is_file() else {}
+    sealed = folder.manifest().get("sealed", {})
+    return max(int(evaluation.get("opened", 0)), int(sealed.get("opened", 0)))

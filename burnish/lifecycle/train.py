@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.data.files import find_files
 from burnish.data.options import DataOptions
-from burnish.data.prepare import PreparedData, prepare
+from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.data.remote import is_remote
 from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
+from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.environment import (
     default_threads,
     describe_environment,
@@ -204,7 +205,8 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         task=chosen.name,
         method=recipe.method.name if recipe.method else "",
         base=base.describe(),
-        data=_describe_data(data),
+        data=_describe_data(data) | {"version": keep_version(data, recipe, folder)},
+        sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
     )
     workbench = Workbench.open(recipe, base, data, chosen, own, folder, progress)
@@ -266,10 +268,12 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         )
         return files[0] if len(files) == 1 else files or None
 
+    relabel = recipe.data.clean.relabel
     changes: dict[str, Any] = {
         "train": absolute(recipe.data.train_files),
         "validation": absolute(recipe.data.validation_files),
         "test": absolute(recipe.data.test_files),
+        "clean": recipe.data.clean.model_copy(update={"relabel": relabel and str(folder / expanded(relabel))}),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
     base = recipe.model.base

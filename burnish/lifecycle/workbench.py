@@ -95,6 +95,7 @@ class Workbench:
             max_length=base.max_length,
             label_smoothing=recipe.training.label_smoothing,
             loss=own.loss,
+            **({"class_weights": data.class_weights} if data.class_weights else {}),
         )
         encoded, problems = encode_splits(task, data, progress, ours=own.task is None)
         encoder = load_encoder(base).to(device)
@@ -190,6 +191,11 @@ class Workbench:
     def _class_ids(self, split: Split) -> np.ndarray[Any, Any]:
         return np.asarray(self.encoded[split].arrays["targets"], dtype=np.int64)
 
+    def _class_weights(self) -> np.ndarray[Any, Any] | None:
+        """(C,) how much a row of each class counts in the loss; None when all count the same."""
+        weights = self.data.class_weights
+        return np.array([weights.get(label, 1.0) for label in self.data.labels]) if weights else None
+
     def metric_of(self, predictions: Sequence[Mapping[str, Any]], split: Split) -> dict[str, float]:
         """The task's metrics (and the caller's own) of predictions for a split."""
         references = [{"label": label} for label in self.labels(split)]
@@ -239,6 +245,7 @@ class Workbench:
             self._class_ids(Split.VALIDATION),
             score,
             class_count=len(self.data.labels),
+            class_weights=self._class_weights(),
         )
         best_value = probe.validation_score if find_metric(metric).higher_is_better else -probe.validation_score
         self.model.head.set_(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())

@@ -53,6 +53,7 @@ def fit_softmax(
     init: tuple[Array, Array] | None = None,
     *,
     gradient_tolerance: float = 1e-5,
+    class_weights: Array | None = None,
 ) -> tuple[Array, Array]:
     """The weight (C, D) and bias (C,) that minimise mean cross-entropy + l2/2 * |weight|^2; the bias is free.
 
@@ -63,12 +64,13 @@ def fit_softmax(
         init: weight and bias to start from, which also say C; None: zeros and C = largest target + 1.
         gradient_tolerance: stop when no entry of the gradient, in nats for features scaled to a root mean square norm
             of 1, exceeds it, nor the L2 weight: when that is weak, gradients are small far from the minimum already.
+        class_weights: (C,) how much a row of each class counts in the mean, > 0; None: all the same.
 
     Source: L-BFGS-B, Zhu et al. 1997 (scipy); the same minimum as scikit-learn's LogisticRegression with
     C = 1 / (l2 * N), or twice that for two classes, where it keeps one weight per feature instead of two.
     Cost: two products of (N, D) and (D, C) per iteration.
     """
-    weight, bias, _ = _minimise(features, targets, l2, init, gradient_tolerance)
+    weight, bias, _ = _minimise(features, targets, l2, init, gradient_tolerance, class_weights)
     return weight, bias
 
 
@@ -80,6 +82,7 @@ def choose_probe(
     score: Score,
     *,
     class_count: int | None = None,
+    class_weights: Array | None = None,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
     """The probe whose L2 term scores best on the validation rows, fitted on the training rows alone.
@@ -91,6 +94,7 @@ def choose_probe(
         val_targets: (V,) class ids.
         score: of validation targets and predictions; higher is better. Of equal scores the stronger L2 term wins.
         class_count: C; None: largest target + 1.
+        class_weights: (C,) how much a row of each class counts in the mean, > 0; None: all the same.
         strengths: rising inverse strengths, for features scaled to a root mean square norm of 1, so that the same path
             serves every encoder; each fit starts from the one before.
     """
@@ -101,7 +105,7 @@ def choose_probe(
     iterations = unimproved = 0
     for strength in strengths:
         l2 = norm**2 / (strength * len(targets))
-        weight, bias, spent = _minimise(features, targets, l2, (weight, bias), 1e-5)
+        weight, bias, spent = _minimise(features, targets, l2, (weight, bias), 1e-5, class_weights)
         iterations += spent
         candidate = Probe(weight, bias, l2, 0.0, iterations)
         scored = score(val_targets, candidate.logits(val_features).argmax(axis=1))
@@ -116,7 +120,12 @@ def choose_probe(
 
 
 def _minimise(
-    features: Array, targets: Array, l2: float, init: tuple[Array, Array] | None, gradient_tolerance: float
+    features: Array,
+    targets: Array,
+    l2: float,
+    init: tuple[Array, Array] | None,
+    gradient_tolerance: float,
+    class_weights: Array | None = None,
 ) -> tuple[Array, Array, int]:
     """Weight, bias and iterations spent; solved on centred and scaled features, which has the same minimum, sooner."""
     from scipy.optimize import minimize
@@ -130,6 +139,8 @@ def _minimise(
     weight_CD, bias_C = init
     classes = len(bias_C)
     row_N = np.arange(n)
+    share_N = np.full(n, 1.0) if class_weights is None else class_weights[targets]
+    share_N = share_N / share_N.sum()  # of each row in the mean
 
     def objective(flat: Array) -> tuple[float, Array]:
         weight_CD, bias_C = flat[:-classes].reshape(classes, width), flat[-classes:]
@@ -140,9 +151,10 @@ def _minimise(
         total_N = residual_NC.sum(axis=1)
         residual_NC /= total_N[:, None]
         residual_NC[row_N, targets] -= 1.0
-        loss = (np.log(total_N) - target_logit_N).mean() + 0.5 * l2 * np.square(weight_CD).sum()
-        gradient_CD = residual_NC.T @ centred_ND / n + l2 * weight_CD
-        return float(loss), np.concatenate([gradient_CD.ravel(), residual_NC.sum(axis=0) / n])
+        residual_NC *= share_N[:, None]
+        loss = share_N @ (np.log(total_N) - target_logit_N) + 0.5 * l2 * np.square(weight_CD).sum()
+        gradient_CD = residual_NC.T @ centred_ND + l2 * weight_CD
+        return float(loss), np.concatenate([gradient_CD.ravel(), residual_NC.sum(axis=0)])
 
     start = np.concatenate([np.ravel(weight_CD * scale), bias_C + weight_CD @ mean_D]).astype(np.float64)
     options = {"maxiter": MAX_ITERATIONS, "gtol": min(gradient_tolerance, l2), "ftol": 0.0, "maxcor": 20}

@@ -35,6 +35,10 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found.append(("data.test_ratio", "a test file is given, so no rows are split off for the test"))
     if data.validation is not None and _changed(data, "validation_ratio"):
         found.append(("data.validation_ratio", "a validation file is given, so no rows are split off for validation"))
+    if data.time_column is not None and data.test is not None and data.validation is not None:
+        found.append(("data.time_column", "validation and test files are given, so no rows are split off by time"))
+    if data.clean.long_rows != "truncate" and data.clean.max_characters is None:
+        found.append(("data.clean.long_rows", "no row is too long while data.clean.max_characters is null"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [

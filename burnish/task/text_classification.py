@@ -29,6 +29,8 @@ class TextClassification:
         max_length: tokens of a text that are read, special tokens included.
         label_smoothing: probability spread over the other labels, 0..1 (Szegedy et al. 2016, arXiv:1512.00567).
         loss: replaces cross-entropy; gives one loss per row.
+        class_weights: how much a row of each label counts while the model trains, 1 on average over the training rows;
+            a label that is not named counts 1. Validation losses count every row alike.
     """
 
     name: ClassVar[str] = "text-classification"
@@ -44,12 +46,14 @@ class TextClassification:
         max_length: int,
         label_smoothing: float = 0.1,
         loss: Loss | None = None,
+        class_weights: Mapping[str, float] | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.labels = tuple(labels)
         self.max_length = max_length
         self.label_smoothing = label_smoothing
         self._loss = loss
+        self._weights_C = [class_weights.get(label, 1.0) for label in self.labels] if class_weights else None
         self._class_of = {label: index for index, label in enumerate(self.labels)}
         tokenizer.enable_truncation(max_length)
 
@@ -84,16 +88,22 @@ class TextClassification:
         )
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
-        """Cross-entropy summed over the rows, in nats; weight = B rows. Smoothed only while the model trains."""
+        """Cross-entropy summed over the rows, in nats; weight = B rows.
+
+        Smoothed, and weighted by class, only while the model trains. The sum is divided by rows and not by their
+        weights: these are 1 on average, so the size of a step does not depend on which classes a batch holds.
+        """
         from torch.nn import functional as F
 
         logits_BC = model(batch)
         if self._loss is not None:
-            total = self._loss(logits_BC, batch.targets).sum()
+            losses_B = self._loss(logits_BC, batch.targets)
         else:
             smoothing = self.label_smoothing if model.training else 0.0
-            total = F.cross_entropy(logits_BC, batch.targets, label_smoothing=smoothing, reduction="sum")
-        return LossTerm(total, float(batch.row_count))
+            losses_B = F.cross_entropy(logits_BC, batch.targets, label_smoothing=smoothing, reduction="none")
+        if model.training and self._weights_C is not None:
+            losses_B = losses_B * losses_B.new_tensor(self._weights_C)[batch.targets]
+        return LossTerm(losses_B.sum(), float(batch.row_count))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""

@@ -19,7 +19,22 @@ from burnish.lifecycle.demo import demo_recipe
 from burnish.lifecycle.run import Run
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("demo", "init", "check", "train", "resume", "pause", "cancel", "evaluate", "predict", "runs")
+COMMANDS = (
+    "demo",
+    "init",
+    "check",
+    "train",
+    "resume",
+    "pause",
+    "cancel",
+    "evaluate",
+    "predict",
+    "runs",
+    "audit",
+    "augment",
+    "datasets",
+    "forget",
+)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Burnish = Callable[..., Any]
@@ -164,7 +179,8 @@ def test_report_shows_markup_as_text(
 ) -> None:
     evil = "<script>alert(1)</script>"
     rows = [(f"{evil} card {i}", ("card", f"{evil}\"'&")[i % 2]) for i in range(60)]
-    assert burnish("train", write_csv(rows), "--output", tmp_path / "run", *sets(solved)).code == 0
+    apart = [*solved, "data.near_duplicates=false"]  # the rows say almost the same
+    assert burnish("train", write_csv(rows), "--output", tmp_path / "run", *sets(apart)).code == 0
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert" in page
     assert "<script>alert" not in page
@@ -325,6 +341,11 @@ def test_evaluate_again_counts_how_often_the_test_was_opened(burnish: Burnish, f
     assert shown.out.startswith("\nVERDICT")
     after = json.loads((run / "evaluation.json").read_text())
     assert (before["opened"], after["opened"]) == (1, 2)
+    assert "sealed test rows opened: 2 times; each look" in shown.out
+    sealed = json.loads((run / "manifest.json").read_text())["sealed"]
+    assert (sealed["opened"], len(sealed["sha256"])) == (2, 64)
+    (run / "evaluation.json").write_text(json.dumps({**after, "opened": 0}))  # the manifest remembers too
+    assert one_object(burnish("evaluate", run, "--json").out)["opened"] == 3
     assert after["models"] == before["models"]
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
+from burnish.data.repair import row_key
 from burnish.errors import DataProblemError, DataReadError
 from burnish.types import Example, Split
 
@@ -200,6 +202,18 @@ def test_too_few_rows(tmp_path: Path) -> None:
     assert error.message == "every part needs rows, there are 3 train, 0 validation, 0 test"
 
 
+def test_too_many_rows_that_stay_together(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(60, "the very same long sentence for every row number")))
+    error = refused(tmp_path)
+    assert (error.code, error.message) == (
+        "data/too-few-rows",
+        "every part needs rows, there are 60 train, 0 validation, 0 test",
+    )
+    assert error.hint is not None
+    assert "`data: {near_duplicates: false}`" in error.hint
+    assert prepared(tmp_path, near_duplicates=False).sizes[Split.TEST] == 9
+
+
 def test_the_same_file_twice(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(csv_of(*numbered(30)))
     os.link(tmp_path / "train.csv", tmp_path / "copy.csv")
@@ -213,6 +227,65 @@ def test_a_task_without_labels(tmp_path: Path) -> None:
     data = prepared(tmp_path, wanted={"text": str})
     assert sum(data.sizes.values()) == 40
     assert (data.labels, data.label_counts[Split.TRAIN]) == ((), {})
+
+
+def test_repairs_are_listed_and_counted(tmp_path: Path) -> None:
+    rows = [*numbered(60), ("mail me at ann@example.org", "a"), ("a row of quite some length " * 9, "b")]
+    (tmp_path / "train.csv").write_text(csv_of(*rows))
+    key = row_key({"text": "row 7", "label": "b"})
+    (tmp_path / "fixed.jsonl").write_text(json.dumps({"row": key, "label": "a"}))
+    clean = {"relabel": "fixed.jsonl", "redact": True, "max_characters": 100, "near_duplicates": True}
+    data = prepared(tmp_path, clean=clean)
+    found = {(p.code, p.origin.line, p.action) for p in data.problems}
+    assert found >= {("data/relabelled", 9, "changed"), ("data/redacted", 62, "changed")}
+    held_back = 63 in {e.origin.line for part in (Split.VALIDATION, Split.TEST) for e in data.splits[part]}
+    assert (("data/long-row", 63, "changed") in found) is not held_back  # only training rows are cut
+    assert "train: 1 labels as the audit says changed" in data.notes
+    everything = [e for examples in data.splits.values() for e in examples]
+    assert [e.row["label"] for e in everything if e.row["text"] == "row 7"] == ["a"]
+    assert [e.provenance.value for e in everything if e.row["text"] == "row 7"] == ["corrected"]
+    assert not any("example.org" in text for text in texts(everything))
+
+
+def test_training_rows_are_balanced_and_copied_and_the_others_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(
+        csv_of(*numbered(90, "some words of class one", "a"), *numbered(20, "two", "b"))
+    )
+    plain = prepared(tmp_path, balance="none", near_duplicates=False)
+    assert (plain.class_weights, plain.found) == ({}, plain.splits)
+    weighted = prepared(tmp_path, near_duplicates=False)
+    assert list(weighted.class_weights) == ["a", "b"]
+    a, b = (plain.label_counts[Split.TRAIN][label] for label in "ab")
+    assert weighted.class_weights["b"] == pytest.approx((a + b) / (2 * b))
+    assert any(note.startswith("data.balance: weights, the largest class is over") for note in weighted.notes)
+    changes = [
+        ({"balance": "oversample"}, 2 * a),
+        ({"balance": "undersample"}, 2 * b),
+        ({"noisy_copies": 2}, 3 * (a + b)),
+    ]
+    for options, count in changes:
+        data = prepared(tmp_path, near_duplicates=False, **options)
+        assert data.sizes[Split.TRAIN] == count
+        assert data.found == plain.splits
+        assert {p: data.splits[p] for p in (Split.VALIDATION, Split.TEST)} == {
+            p: plain.splits[p] for p in (Split.VALIDATION, Split.TEST)
+        }
+        assert data.split_fingerprint == plain.split_fingerprint
+        assert data.label_counts == plain.label_counts
+
+
+def test_kept_columns_and_origins_come_along(tmp_path: Path) -> None:
+    lines = [f"row {i},{'ab'[i % 2]},u{i % 20},{'synthetic' if i % 4 == 0 else ''}" for i in range(80)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label,user,origin", *lines]) + "\n")
+    data = prepared(tmp_path, group_by="user")
+    assert "train: 20 synthetic rows" in data.notes
+    judged = [*data.splits[Split.VALIDATION], *data.splits[Split.TEST]]
+    assert all(e.provenance.value == "human" for e in judged)
+    users = [{e.extra["user"] for e in examples} for examples in data.splits.values()]
+    assert sum(map(len, users)) == len(set().union(*users)) == 20
+    with pytest.raises(DataReadError) as caught:
+        prepared(tmp_path, group_by="usr")
+    assert (caught.value.code, caught.value.where) == ("data/unknown-column", "train.csv")
 
 
 def test_row_order_changes_neither_the_parts_nor_their_fingerprint(tmp_path: Path) -> None:

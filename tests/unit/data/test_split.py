@@ -71,3 +71,58 @@ def test_the_split_of_a_seed_never_changes() -> None:
         "validation": [2, 12],
         "test": [4, 8],
     }
+
+
+def test_what_stays_together_is_in_one_part() -> None:
+    examples = rows(a=60, b=40)
+    together = [index // 4 for index in range(100)]
+    parts = split(examples, 0.15, 0.15, seed=1, together=together)
+    for examples_of_part in parts.values():
+        lines = {example.origin.line - 2 for example in examples_of_part}
+        assert all({4 * (i // 4) + k for k in range(4)} <= lines for i in lines)
+    assert [len(parts[part]) for part in Split] == [76, 12, 12]
+
+
+def test_a_label_of_one_bundle_stays_in_train() -> None:
+    examples = rows(a=30, b=30, c=10)
+    together = [*range(60), *[60] * 10]
+    assert counts(split(examples, 0.15, 0.15, seed=1, together=together))["train"]["c"] == 10
+    mixed = [*range(55), *[60] * 15]  # the bundle holds some of b and all of c
+    assert counts(split(examples, 0.4, 0.4, seed=1, together=mixed))["train"]["c"] == 10
+
+
+def test_rows_with_several_labels_are_spread_label_by_label() -> None:
+    sets = [("x",), ("x", "y"), ("y", "z"), ("z",), ("x", "z"), ("rare", "x")]
+    chosen = [sets[i % 5] if i % 40 else sets[5] for i in range(400)]  # 10 rows of "rare"
+    examples = [Example({"text": f"t{i}", "labels": list(c)}, Origin("f", i)) for i, c in enumerate(chosen)]
+    parts = split(examples, 0.2, 0.2, seed=1)
+    assert [len(parts[part]) for part in Split] == [240, 80, 80]
+    for part, share in zip(Split, (0.6, 0.2, 0.2), strict=True):
+        found = Counter(label for example in parts[part] for label in example.row["labels"])
+        assert found["rare"] == 10 * share
+        assert all(abs(found[x] - share * sum(x in c for c in chosen)) <= 2 for x in "xyz")
+
+
+def test_the_newest_rows_judge() -> None:
+    examples = rows(a=50, b=50)
+    times = [float((37 * i) % 100) for i in range(100)]
+    parts = split(examples, 0.1, 0.2, seed=1, times=times)
+    spans = {part: [times[e.origin.line - 2] for e in found] for part, found in parts.items()}
+    assert sorted(spans[Split.TEST]) == list(range(80, 100))
+    assert sorted(spans[Split.VALIDATION]) == list(range(70, 80))
+
+
+def test_old_rows_go_with_their_newest_twin() -> None:
+    examples = rows(a=20)
+    together = [0, *range(1, 19), 0]  # the oldest and the newest row say the same
+    parts = split(examples, 0.1, 0.1, seed=1, together=together, times=[float(i) for i in range(20)])
+    assert [e.origin.line - 2 for e in parts[Split.TEST]] == [0, 19]
+    assert [e.origin.line - 2 for e in parts[Split.VALIDATION]] == [17, 18]
+
+
+def test_equal_times_are_cut_by_the_hash_and_not_by_the_order() -> None:
+    examples = rows(a=20)
+    forward = split(examples, 0.2, 0.2, seed=1, times=[5.0] * 20)
+    backward = split(examples[::-1], 0.2, 0.2, seed=1, times=[5.0] * 20)
+    for part in Split:
+        assert {e.origin.line for e in forward[part]} == {e.origin.line for e in backward[part]}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from burnish.data.deduplicate import loose_form
-from burnish.data.split import split
+from burnish.data.split import labels_of, split
 from burnish.types import Example, Origin, Split
 
 TEXTS = st.text("aAbB \té", min_size=1, max_size=4)
@@ -59,3 +60,40 @@ def test_shares_of_classes(sizes: dict[str, int], seed: int) -> None:
             # Within two points, or within the two rows that rounding and the row kept for train can cost.
             exact = len(examples) * size / len(rows)
             assert abs(count[label] - exact) <= max(0.02 * len(examples), 2)
+
+
+def _random_set(generator: random.Random) -> tuple[list[Example], list[int]]:
+    """500 to 1,000 rows with labels of uneven shares, near-duplicate clusters of up to 4 and groups of up to 6 rows."""
+    count, classes = generator.randint(500, 1000), generator.randint(2, 8)
+    weights = [generator.uniform(0.1, 1) for _ in range(classes)]
+    several = generator.random() < 0.3
+    together: list[int] = []
+    while len(together) < count:
+        together += [len(together)] * generator.choice([1, 1, 1, 2, 3, 4, 6])
+    examples = []
+    for index in range(count):
+        labels = generator.choices("abcdefgh"[:classes], weights, k=generator.randint(1, 3) if several else 1)
+        cells = {"labels": sorted(set(labels))} if several else {"label": labels[0]}
+        examples.append(Example({"text": f"text {index}", **cells}, Origin("f", index)))
+    return examples, together[:count]
+
+
+@pytest.mark.slow
+def test_five_hundred_random_sets() -> None:
+    """No bundle in two parts, class shares within two points, the same parts for shuffled rows."""
+    worst = 0.0
+    for seed in range(500):
+        generator = random.Random(seed)
+        examples, together = _random_set(generator)
+        parts = split(examples, 0.15, 0.15, seed, together=together)
+        part_of = {e.origin.line: part for part, found in parts.items() for e in found}
+        assert len({(bundle, part_of[row]) for row, bundle in enumerate(together)}) == len(set(together))
+        order = generator.sample(range(len(examples)), len(examples))
+        shuffled = split([examples[i] for i in order], 0.15, 0.15, seed, together=[together[i] for i in order])
+        assert {e.origin.line: part for part, found in shuffled.items() for e in found} == part_of
+        whole = Counter(label for example in examples for label in labels_of(example))
+        for found in parts.values():
+            count = Counter(label for example in found for label in labels_of(example))
+            off = (abs(count[x] / len(found) - whole[x] / len(examples)) for x in whole)
+            worst = max(worst, *off)
+    assert worst <= 0.02

@@ -45,6 +45,16 @@ def test_the_solution_does_not_depend_on_the_start_or_on_a_shift() -> None:
     assert shifted_logits == pytest.approx(logits, abs=1e-4)
 
 
+def test_a_class_that_counts_twice_is_one_whose_rows_are_there_twice() -> None:
+    features, targets = points(60, 0)
+    double = np.repeat(np.arange(60), np.where(targets == 1, 2, 1))
+    weights = np.array([1.0, 2.0, 1.0])
+    weight, _ = fit_softmax(features, targets, 0.01, gradient_tolerance=1e-9, class_weights=weights)
+    repeated, _ = fit_softmax(features[double], targets[double], 0.01, gradient_tolerance=1e-9)
+    assert weight == pytest.approx(repeated, abs=1e-6)  # |gradient| < 1e-9 and curvature >= l2 = 1e-2
+    assert weight != pytest.approx(fit_softmax(features, targets, 0.01)[0], abs=1e-2)
+
+
 def test_single_precision_features_are_solved_in_double() -> None:
     features, targets = points(30, 0)
     weight, bias = fit_softmax(features.astype(np.float32), targets, 0.1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from burnish.data.options import CleanOptions
 from burnish.recipe.schema import Recipe, json_schema, json_schema_text
 
 FIELDS = {
@@ -16,6 +17,7 @@ FIELDS = {
     "data": {
         *("train", "validation", "test", "columns", "format", "header", "encoding", "label_map"),
         *("merge_label_variants", "deduplicate", "validation_ratio", "test_ratio", "max_bad_ratio", "max_row_bytes"),
+        *("near_duplicates", "group_by", "time_column", "keep_columns", "clean", "balance", "noisy_copies"),
     },
     "method": None,
     "training": {
@@ -35,6 +37,11 @@ def test_the_fields_are_those_that_were_decided_on() -> None:
         if fields is not None:
             model: Any = Recipe.model_fields[section].annotation
             assert set(model.model_fields) == fields, section
+
+
+def test_the_repairs_are_those_that_were_decided_on() -> None:
+    fields = {"relabel", "redact", "near_duplicates", "max_characters", "long_rows", "length_outliers"}
+    assert set(CleanOptions.model_fields) == fields
 
 
 def test_every_field_can_be_found_in_the_schema_with_its_default() -> None:

@@ -143,6 +143,25 @@ def test_smoothing_can_be_turned_off(make_tokenizer: MakeTokenizer) -> None:
     assert training == task.loss(model.eval(), batch).total.detach()
 
 
+def test_classes_are_weighted_only_while_the_model_trains(make_tokenizer: MakeTokenizer) -> None:
+    """The sum is weighted and its weight is still the rows: weights are 1 on average over all rows."""
+    weights = {"cancel": 0.5, "upgrade": 3.0}  # refund is not named: 1
+    task = TextClassification(make_tokenizer(), LABELS, max_length=8, label_smoothing=0.0, class_weights=weights)
+    losses = [cross_entropy(LOGITS[0], 0), cross_entropy(LOGITS[1], 2)]
+    model, batch = Given(LOGITS), Batch(0, 2)
+    term = task.loss(model.train(), batch)
+    assert float(term.total.detach()) == pytest.approx(0.5 * losses[0] + 3.0 * losses[1])
+    assert term.weight == 2.0
+    assert float(task.loss(model.train(), Batch(1, 1)).total.detach()) == pytest.approx(
+        sum(cross_entropy(logits, 1) for logits in LOGITS)
+    )
+    assert float(task.loss(model.eval(), batch).total.detach()) == pytest.approx(sum(losses))
+    own = TextClassification(
+        make_tokenizer(), LABELS, max_length=8, loss=lambda _, targets: targets + 1.0, class_weights=weights
+    )
+    assert float(own.loss(model.train(), batch).total.detach()) == 0.5 * 1.0 + 3.0 * 3.0
+
+
 def test_ones_own_loss_takes_the_place_of_cross_entropy(make_tokenizer: MakeTokenizer) -> None:
     def margin(logits_BC: Tensor, targets_B: Tensor) -> Tensor:
         return logits_BC.gather(1, targets_B[:, None])[:, 0]
