@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     runs: Path = Field(default=Path("runs"), description="folder of the runs unless --output says otherwise")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of a run; None: one per physical core")
 
-    offline: bool = Field(default=False, description="fetch nothing, even when a recipe names data in the network")
+    offline: bool = Field(
+        default=False, description="use no network, even when a recipe names data there or a command an endpoint"
+    )
 
     def expanded_home(self) -> Path:
         return expanded(self.home)

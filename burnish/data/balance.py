@@ -8,19 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from burnish.data.clean import LABEL
 from burnish.data.deduplicate import normal_form
-from burnish.data.options import Balance
 from burnish.types import Example
 
-IMBALANCED = 3.0  # largest over smallest class from which on classes are weighted, and macro-F1 decides
+IMBALANCED = 3.0  # largest over smallest class; above, macro-F1 decides and balancing is worth a thought
 
 
-def settle_balance(balance: Balance, label_counts: Mapping[str, int]) -> Balance:
-    """What `auto` means for these training rows: weights when the largest class is over three times the smallest."""
-    if balance != "auto":
-        return balance
-    if not label_counts:
-        return "none"
-    return "weights" if max(label_counts.values()) > IMBALANCED * min(label_counts.values()) else "none"
+def is_imbalanced(label_counts: Mapping[str, int]) -> bool:
+    """Whether the largest class has over three times the rows of the smallest."""
+    counts = label_counts.values()
+    return bool(counts) and max(counts) > IMBALANCED * min(counts)
 
 
 def class_weights(label_counts: Mapping[str, int]) -> dict[str, float]:

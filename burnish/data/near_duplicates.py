@@ -66,14 +66,10 @@ def _digest(text: str) -> int:
 
 def _components(distinct: Sequence[str], threshold: float) -> Array:
     """(U,) the connected component of each distinct text."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     count = len(distinct)
     if count < 2:
         return np.arange(count)
     keys_BU, bytes_UK = _signatures(distinct)
-    edges_E2 = _EMPTY
     component_U = np.arange(count)
     # The share of equal signature bytes is within 0.2 (five standard deviations) of the Jaccard index.
     enough = int((threshold - 0.2) * BANDS * ROWS)
@@ -82,11 +78,27 @@ def _components(distinct: Sequence[str], threshold: float) -> Array:
             apart = component_U[pairs_P2[:, 0]] != component_U[pairs_P2[:, 1]]
             likely_P2 = _with_like_signatures(pairs_P2[apart], bytes_UK, enough)
             found_P2 = _really_alike(likely_P2, distinct, threshold)
-            if len(found_P2):
-                edges_E2 = np.concatenate([edges_E2, found_P2])
-                graph = coo_array((np.ones(len(edges_E2), bool), (edges_E2[:, 0], edges_E2[:, 1])), (count, count))
-                component_U = connected_components(graph, directed=False)[1]
+            component_U = _joined(component_U, found_P2)
     return component_U
+
+
+def _joined(component_U: Array, pairs_P2: Array) -> Array:
+    """The components after linking pairs of texts; each is called by its lowest number.
+
+    Every component takes the lowest name among its neighbours, names of names are followed to their end, until no
+    pair is apart: rounds grow with the logarithm of a chain's length, and need nothing but numpy.
+    """
+    while True:
+        one_P, other_P = component_U[pairs_P2[:, 0]], component_U[pairs_P2[:, 1]]
+        if np.array_equal(one_P, other_P):
+            return component_U
+        lower_P = np.minimum(one_P, other_P)
+        name_U = np.arange(len(component_U))
+        np.minimum.at(name_U, one_P, lower_P)
+        np.minimum.at(name_U, other_P, lower_P)
+        while not np.array_equal(further_U := name_U[name_U], name_U):
+            name_U = further_U
+        component_U = name_U[component_U]
 
 
 def _signatures(texts: Sequence[str]) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "te
 FORMAT_NAMES: tuple[str, ...] = get_args(Format)
 Files = str | Annotated[tuple[str, ...], Field(min_length=1)]
 Ratio = Annotated[float, Field(gt=0, lt=0.5)]
-Balance = Literal["auto", "none", "weights", "oversample", "undersample"]
+Balance = Literal["none", "weights", "oversample", "undersample"]
 
 
 class CleanOptions(Options):
@@ -107,10 +107,9 @@ class DataOptions(Options):
         default=CleanOptions(), description="repairs of the rows, each listed in problems.jsonl with its reason"
     )
     balance: Balance = Field(
-        default="auto",
+        default="none",
         description="how uneven classes are evened out in training: weights in the loss, oversample (rows of small "
-        "classes repeated) or undersample (rows of large classes left out); auto: weights when the largest class is "
-        "over three times the smallest",
+        "classes repeated) or undersample (rows of large classes left out)",
     )
     noisy_copies: int = Field(
         default=0,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from burnish.data.augment import noisy_copies
-from burnish.data.balance import class_weights, oversample, settle_balance, undersample
+from burnish.data.balance import class_weights, is_imbalanced, oversample, undersample
 from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label_variants, to_examples
 from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
@@ -282,7 +282,13 @@ class _Intake:
         learned = [*train, *noisy_copies(train, self.options.noisy_copies, seed)]
         if len(learned) > len(train):
             self.notes.append(f"train: {len(learned) - len(train):,} noisy copies added")
-        balance = settle_balance(self.options.balance, counts)
+        balance = self.options.balance
+        if balance == "none" and is_imbalanced(counts):
+            least, most = min(counts.values()), max(counts.values())
+            self.notes.append(
+                f"classes have {least:,} to {most:,} training rows; `data: {{balance: weights}}` lets each class count "
+                "alike in the loss"
+            )
         if balance in ("oversample", "undersample"):
             learned = (oversample if balance == "oversample" else undersample)(learned, seed)
             self.notes.append(f"train: {len(learned):,} rows after data.balance: {balance}")
@@ -290,8 +296,7 @@ class _Intake:
             return learned, {}
         weights = class_weights(counts)
         extremes = " to ".join(f'{weights[x]:.2f} ("{excerpt(x)}")' for x in _extremes(weights))
-        why = "the largest class is over three times the smallest" if self.options.balance == "auto" else "as asked"
-        self.notes.append(f"data.balance: weights, {why}: a row counts from {extremes}")
+        self.notes.append(f"data.balance: weights, a row counts from {extremes}")
         return learned, weights
 
     def report(self, problems: Sequence[Problem], part: Split) -> None:

@@ -15,6 +15,7 @@ from burnish.data.paraphrase import Endpoint, paraphrase
 from burnish.data.prepare import prepare
 from burnish.errors import DataReadError, UsageError
 from burnish.lifecycle.train import recipe_of, task_class
+from burnish.settings import settings
 from burnish.storage.durable import write_text
 from burnish.types import Example, Progress, Provenance, Split
 
@@ -45,12 +46,20 @@ def augment(
 
     Raises:
         UsageError: [data/file-exists], [data/bad-endpoint], [data/no-text].
-        DataReadError: [data/endpoint-failed] when nothing usable came back.
+        DataReadError: [data/offline] when the settings forbid the network, [data/endpoint-failed] when nothing usable
+            came back.
     """
     if output.exists():
         raise UsageError("data/file-exists", "this file exists already", where=str(output), hint="name a new one")
     endpoint = Endpoint(url, model, os.environ.get(key_variable) or None)
     endpoint.check()
+    if settings().offline:
+        raise DataReadError(
+            "data/offline",
+            "lies in the network, which the settings forbid",
+            where=url,
+            hint="unset BURNISH_OFFLINE; no row has been sent",
+        )
     recipe, folder = recipe_of(source, test=None, overrides=overrides, seed=None)
     options = recipe.data.model_copy(update={"balance": "none", "noisy_copies": 0})
     progress.stage("reading and splitting the data")

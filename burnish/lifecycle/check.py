@@ -28,6 +28,10 @@ from burnish.settings import settings
 from burnish.types import Example, Origin, Problem, Progress, Split
 
 PLACES = 20  # of each kind of problem, in the JSON output
+_TOLERANT: Mapping[str, Mapping[str, object]] = {  # error of a training -> options under which there is more to see
+    "data/too-many-bad-rows": {"max_bad_ratio": 1.0},
+    "data/too-few-rows": {"near_duplicates": False},
+}
 
 
 def check_data(
@@ -87,19 +91,21 @@ def check_data(
 
 
 def _prepared(recipe: Recipe, folder: Path, other: RowFormat | None) -> PreparedData:
-    """The data as a training would prepare it; where that would stop at too many bad rows, without them."""
-    wanted, seed = _wanted(recipe, other), recipe.training.seed
-    try:
-        return prepare(recipe.data, wanted, base_folder=folder, seed=seed, row_format=other)
-    except DataProblemError as error:
-        if error.code != "data/too-many-bad-rows":
-            raise
-        tolerant = recipe.data.model_copy(update={"max_bad_ratio": 1.0})
+    """The data as a training would prepare it; where that would stop, with the rows it would stop at."""
+    wanted, options, stops = _wanted(recipe, other), recipe.data, list[str]()
+    first: DataProblemError | None = None
+    while True:
         try:
-            data = prepare(tolerant, wanted, base_folder=folder, seed=seed, row_format=other)
-        except DataProblemError:
-            raise error from None  # nothing is left to look at
-        return replace(data, warnings=[*data.warnings, f"a training would stop here: {error.message}"])
+            data = prepare(options, wanted, base_folder=folder, seed=recipe.training.seed, row_format=other)
+        except DataProblemError as error:
+            first = first or error
+            tolerant = options.model_copy(update=_TOLERANT.get(error.code, {}))
+            if tolerant == options:  # nothing is left to look at
+                raise first from None
+            options = tolerant
+            stops.append(f"a training would stop here: {error.message}; {error.hint}")
+        else:
+            return replace(data, warnings=[*data.warnings, *stops])
 
 
 def _wanted(recipe: Recipe, other: RowFormat | None) -> Mapping[str, type]:
@@ -112,7 +118,7 @@ def _wanted(recipe: Recipe, other: RowFormat | None) -> Mapping[str, type]:
 def _in_file_order(data: PreparedData) -> list[Example]:
     """The rows of all parts as they stand in the files."""
     number = {name: index for index, name in enumerate(data.files)}
-    rows = [example for split in Split for example in data.splits[split]]
+    rows = [example for split in Split for example in data.found[split]]
     return sorted(rows, key=lambda example: (number.get(example.origin.file, 0), example.origin.line))
 
 
@@ -131,7 +137,7 @@ def _described(data: PreparedData) -> dict[str, Any]:
         "rows": rows,
         "columns": dict(data.columns),
         "labels": {label: sum(counts.get(label, 0) for counts in data.label_counts.values()) for label in data.labels},
-        "splits": {split.value: len(data.splits[split]) for split in Split},
+        "splits": {split.value: len(data.found[split]) for split in Split},
         "notes": list(data.notes),
         "warnings": list(data.warnings),
         "problems": [

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from burnish.settings import settings
+
 Burnish = Callable[..., Any]
 
 
@@ -71,6 +73,21 @@ def test_an_endpoint_that_is_not_there(burnish: Burnish, toy: Path, tmp_path: Pa
     assert (shown.code, shown.out) == (2, "")
     assert "http://127.0.0.1:1/v1: the endpoint does not answer: " in shown.err
     assert "[data/endpoint-failed]" in shown.err
+    assert not output.exists()
+
+
+def test_nothing_is_sent_where_the_settings_say_offline(
+    burnish: Burnish, endpoint: tuple[str, list[str]], toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, seen = endpoint
+    output = tmp_path / "more.jsonl"
+    monkeypatch.setenv("BURNISH_OFFLINE", "1")
+    settings.cache_clear()
+    shown = burnish("augment", toy, "--endpoint", url, "--model", "m", "--output", output)
+    assert (shown.code, shown.out, seen) == (2, "", [])
+    monkeypatch.undo()
+    settings.cache_clear()
+    assert f"{url}: lies in the network, which the settings forbid" in shown.err
     assert not output.exists()
 
 

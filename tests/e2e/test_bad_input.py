@@ -21,10 +21,11 @@ from burnish.lifecycle.run import Run
 from burnish.settings import settings
 
 CODE = re.compile(r"  \[([a-z]+/[a-z0-9-]+)\]$", re.MULTILINE)
-ROWS = "".join(f"where is my card {i},card\nmy money is late {i},late\n" for i in range(20))
+MARKS = [f"{i * 2654435761 % 2**32:08x}" for i in range(40)]  # rows that differ by these are no near duplicates
+ROWS = "".join(f"where is my card {mark},card\nmy money is late {mark},late\n" for mark in MARKS[:20])
 CSV = ("body,intent\n" + ROWS).encode()
-HEADERLESS = "".join(f"ham\twhere is my card {i}\nspam\tmy 'money' is \"late {i}\n" for i in range(20)).encode()
-LINES = [{"text": f"where is {word} {i}", "label": word} for i in range(20) for word in ("card", "money")]
+HEADERLESS = "".join(f"ham\twhere is my card {x}\nspam\tmy 'money' is \"late {x}\n" for x in MARKS[:20]).encode()
+LINES = [{"text": f"where is {word} {mark}", "label": word} for mark in MARKS[:20] for word in ("card", "money")]
 
 Burnish = Callable[..., Any]
 Sets = Callable[[Sequence[str]], list[str]]
@@ -143,6 +144,7 @@ FILES = [
         for file in FILES
         for command in ("check", "train", "init")
         if command != "init" or not file.sets  # init takes no --set
+        if command != "check" or file.code != "data/too-many-bad-rows"  # check goes on, see below
     ],
 )
 def test_data_file(burnish: Burnish, sets: Sets, runs: Path, tmp_path: Path, command: str, file: File) -> None:
@@ -154,6 +156,20 @@ def test_data_file(burnish: Burnish, sets: Sets, runs: Path, tmp_path: Path, com
     assert_refused(shown, exit_code=file.exit_code, code=file.code, where=where, hint=file.hint)
     assert path.read_bytes() == file.content
     assert not (tmp_path / "new" / "recipe.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.code == "data/too-many-bad-rows"], ids=lambda file: file.name
+)
+def test_check_looks_on_where_a_training_would_stop(burnish: Burnish, tmp_path: Path, file: File) -> None:
+    path = tmp_path / f"rows.{file.suffix}"
+    path.write_bytes(file.content)
+    shown = burnish("check", path)
+    assert shown.code == 1
+    assert "warning: a training would stop here: " in shown.out
+    assert "max_bad_ratio" in shown.out
+    assert f"         {path}:{file.line}: " in shown.out
+    assert "Traceback" not in shown.err
 
 
 def test_no_data_file(burnish: Burnish, tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ def test_check(burnish: Burnish, chat: Path) -> None:
     shown = burnish("check", chat)
     assert shown.code == 1
     assert "as OpenAI's fine-tuning files do. From such rows a chat model learns" in shown.err
-    assert f"turn 2: the assistant says nothing\n          {chat}:8" in shown.out
-    assert f"the same values as {chat}:5\n          {chat}:6" in shown.out
+    assert f"{chat}:8: turn 2: the assistant says nothing\n" in shown.out
+    assert f"{chat}:6: the same values as {chat}:5\n" in shown.out
     found = json.loads(burnish("check", chat, "--json").out)
     assert (found["format"], found["task"], found["rows"]) == ("messages", "chat", 40)
     assert sum(found["splits"].values()) == 38
@@ -74,7 +74,9 @@ def test_files_of_two_formats(burnish: Burnish, tmp_path: Path) -> None:
 def test_a_pattern_trains_on_its_files(burnish: Burnish, solved: tuple[str, ...], tmp_path: Path) -> None:
     for part in range(2):
         rows = [
-            {"text": f"where is the {word} {part} {i}", "label": word} for i in range(12) for word in ("card", "cash")
+            {"text": f"{part} where is the {word} {i * 2654435761 % 2**32:08x}", "label": word}
+            for i in range(12)
+            for word in ("card", "cash")
         ]
         write(tmp_path / f"part-{part}.jsonl", rows)  # type: ignore[arg-type]
     sets = [word for override in solved for word in ("--set", override)]

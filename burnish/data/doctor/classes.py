@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from burnish.data.balance import is_imbalanced
 from burnish.data.doctor.finding import Finding, Subject
 
-IMBALANCED = 3  # largest : smallest class; above, accuracy hides the small classes and macro-F1 decides
-VERY_IMBALANCED = 10
+VERY_IMBALANCED = 10  # largest : smallest class
 RARE = 10  # rows of a label; of fewer, 15 % are at most one test row, which judges nothing
 SMALL_GROUP = 30  # rows of a group; the 95 % interval of a share is then wider than +-18 points
 FEW, MANY = 1_000, 100_000  # rows in all
@@ -23,13 +23,14 @@ def imbalance(subject: Subject) -> Iterator[Finding]:
     counts = Counter(subject.labels)
     (largest, most), (smallest, least) = counts.most_common(1)[0], min(counts.items(), key=lambda item: item[1])
     spread = [f'"{label}": {count:,}' for label, count in counts.most_common()]
-    if most > IMBALANCED * least:
+    if is_imbalanced(counts):
         yield subject.finding(
             "data/imbalance",
             "warning" if most > VERY_IMBALANCED * least else "info",
             (),
             f'"{largest}" has {most / least:.0f} times the rows of "{smallest}" ({most:,} to {least:,})',
-            "judge by macro-F1 (chosen by default here); more rows of the small labels help most",
+            "judge by macro-F1 (chosen by default here); more rows of the small labels help most; "
+            "`data: {balance: weights}` lets each label count alike in the loss",
             details=[*spread[:SHOWN], *(["…"] if len(spread) > 2 * SHOWN else []), *spread[SHOWN:][-SHOWN:]],
         )
     rare = {label for label, count in counts.items() if count < RARE}

@@ -123,9 +123,8 @@ def personal(subject: Subject) -> Iterator[Finding]:
             "error" if kind == "secret" else "warning",
             rows,
             f"{what}: {counts}",
-            "replace it with a mark of its kind before training, and revoke secrets"
-            if kind == "secret"
-            else "replace it with a mark of its kind before training",
+            "`data: {clean: {redact: true}}` replaces it by its kind in brackets"
+            + ("; revoke what is still valid" if kind == "secret" else ""),
             details=[f"{subject.place(row)}: {name}" for row, name in list(rows.items())[:SHOWN]],
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from burnish.data.doctor import classes, content, language, lengths, repeats, table
-from burnish.data.doctor.finding import PLACES, Finding, Subject, by_importance
+from burnish.data.doctor.finding import PLACES, Finding, Severity, Subject, by_importance
 from burnish.types import Problem, Progress
 
 CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
@@ -31,9 +31,16 @@ _LEFT_OUT = {
         "correct the labels; training keeps the label that most rows of a text have, or none of them",
     ),
     "data/leakage": (
-        "are also among the rows the model is judged on",
-        "training leaves them out; remove them from one of the files",
+        "have a twin among the rows the model is judged on",
+        "nothing to do: training leaves them out; better, remove them from one of the files",
     ),
+    "data/near-duplicate": ("say almost the same as an earlier row", "left out as `data.clean.near_duplicates` says"),
+    "data/relabelled": ("have another label, as the audit says", "nothing to do: this is what `data.clean` asked for"),
+    "data/unfit": ("fit no label, as the audit says", "left out as `data.clean.relabel` says"),
+    "data/redacted": ("held personal data", "nothing to do: replaced as `data.clean.redact` says"),
+    "data/long-row": ("have a long text", "cut or left out as `data.clean.max_characters` says"),
+    "data/length-outlier": ("are far longer or shorter than others", "cut or left out, as `data.clean` says"),
+    "data/synthetic": ("are synthetic and stood in a file the model is judged on", "left out; keep them in train"),
 }
 
 
@@ -65,6 +72,13 @@ def examine(
     return by_importance(found)
 
 
+def _severity(problem: Problem) -> Severity:
+    """Rows that were mended as the recipe asks are no cause for worry; rows that cannot be used are."""
+    if problem.action == "changed":
+        return "info"
+    return "warning" if problem.code in _LEFT_OUT else "error"
+
+
 def left_out(problems: Iterable[Problem], row_count: int) -> list[Finding]:
     """A finding for each kind of row that reading, cleaning and splitting left out or complained of."""
     kinds: dict[str, list[Problem]] = {}
@@ -78,7 +92,7 @@ def left_out(problems: Iterable[Problem], row_count: int) -> list[Finding]:
         findings.append(
             Finding(
                 code=code,
-                severity="warning" if code in _LEFT_OUT else "error",
+                severity=_severity(found[0]),
                 count=len(found),
                 share=len(found) / max(1, row_count),
                 what=what,

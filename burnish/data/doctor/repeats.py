@@ -28,7 +28,8 @@ def near_duplicates(subject: Subject) -> Iterator[Finding]:
         "warning",
         again,
         f"say almost the same as an earlier row; {len(groups):,} groups, the largest of {largest:,} rows",
-        "keep one row of each group; a group must not be split between training and test rows",
+        "`data: {clean: {near_duplicates: true}}` trains on one row of each group; a group stays in one part of the "
+        "data anyway",
         details=details,
     )
     yield from _conflicts(subject, groups)

@@ -60,7 +60,7 @@ def wrong_labels(subject: Subject, vectors: Array) -> Iterator[Finding]:
         "warning",
         rows[suspects],
         "have a label that is probably wrong: a classifier that never saw them is sure of another",
-        "read them, the most suspicious first, and correct the labels",
+        "read them, the most suspicious first, and correct the labels; `burnish audit` asks for them one by one",
         details=details,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from burnish.data.balance import class_weights, oversample, settle_balance, undersample
+from burnish.data.balance import class_weights, is_imbalanced, oversample, undersample
 from burnish.types import Example, Origin
 
 
@@ -19,17 +19,10 @@ def rows(**counts: int) -> list[Example]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "counts", "found"),
-    [
-        ("auto", {"a": 30, "b": 10}, "none"),
-        ("auto", {"a": 31, "b": 10}, "weights"),
-        ("auto", {}, "none"),
-        ("none", {"a": 99, "b": 1}, "none"),
-        ("oversample", {"a": 1, "b": 1}, "oversample"),
-    ],
+    ("counts", "found"), [({"a": 30, "b": 10}, False), ({"a": 31, "b": 10}, True), ({"a": 1}, False), ({}, False)]
 )
-def test_what_auto_means(asked: str, counts: dict[str, int], found: str) -> None:
-    assert settle_balance(asked, counts) == found  # type: ignore[arg-type]
+def test_imbalanced_is_over_three_to_one(counts: dict[str, int], found: bool) -> None:
+    assert is_imbalanced(counts) is found
 
 
 def test_weights_are_those_of_scikit_learn_and_one_on_average() -> None:

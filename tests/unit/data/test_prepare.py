@@ -251,13 +251,14 @@ def test_training_rows_are_balanced_and_copied_and_the_others_left_alone(tmp_pat
     (tmp_path / "train.csv").write_text(
         csv_of(*numbered(90, "some words of class one", "a"), *numbered(20, "two", "b"))
     )
-    plain = prepared(tmp_path, balance="none", near_duplicates=False)
+    plain = prepared(tmp_path, near_duplicates=False)
+    assert any("`data: {balance: weights}`" in note for note in plain.notes)
     assert (plain.class_weights, plain.found) == ({}, plain.splits)
-    weighted = prepared(tmp_path, near_duplicates=False)
+    weighted = prepared(tmp_path, balance="weights", near_duplicates=False)
     assert list(weighted.class_weights) == ["a", "b"]
     a, b = (plain.label_counts[Split.TRAIN][label] for label in "ab")
     assert weighted.class_weights["b"] == pytest.approx((a + b) / (2 * b))
-    assert any(note.startswith("data.balance: weights, the largest class is over") for note in weighted.notes)
+    assert any(note.startswith("data.balance: weights, a row counts from") for note in weighted.notes)
     changes = [
         ({"balance": "oversample"}, 2 * a),
         ({"balance": "undersample"}, 2 * b),

@@ -66,6 +66,11 @@ def test_rows_that_were_left_out() -> None:
     assert empty.details == ("a.csv:4: the text is empty", "a.csv:5: the text is missing")
 
 
+def test_rows_that_were_mended_as_asked_are_no_cause_for_worry() -> None:
+    (found,) = left_out([Problem("data/redacted", "redacted: email 1", Origin("a.csv", 3), "changed")], 10)
+    assert (found.severity, found.what) == ("info", "held personal data")
+
+
 def test_no_model_library_is_loaded() -> None:
     code = "import burnish.data.doctor.examine, burnish.data.doctor.likeness, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
