@@ -25,6 +25,7 @@ from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_s
 from burnish.types import Example, Problem, Provenance, Split
 
 _SHOWN = 10  # places listed in an error
+_NO_TEXTS = ("tabular", "recommendation")  # rows of numbers and categories are alike without saying the same
 _FOUND = {
     "data/duplicate": "repeated rows",
     "data/conflicting-label": "rows whose text has contradicting labels",
@@ -106,6 +107,8 @@ def prepare(
         DataProblemError: [data/too-many-bad-rows], [data/label-variants], [data/one-class], [data/unknown-label],
             [data/too-few-rows], [data/same-file].
     """
+    if row_format is not None and row_format.task in _NO_TEXTS:
+        options = options.model_copy(update={"near_duplicates": False})
     intake = _Intake(options, wanted, base_folder, row_format)
     for part, files in _files(options, base_folder).items():
         for file in files:
