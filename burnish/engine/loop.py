@@ -160,6 +160,32 @@ class Training:
             memory_retries=self.faults.memory_retries,
         )
 
+    def rehearse(self) -> None:
+        """Computes the largest micro-batch of the first pass and throws it away.
+
+        Memory that does not suffice shows, and is dealt with, before the first step and not hours later. Playing that
+        batch first instead would cost nothing, but a first step on the longest rows alone seemed to train worse.
+        Changes nothing but the size of the micro-batch; all ranks call it.
+
+        Raises:
+            OutOfMemoryError: [engine/out-of-memory] when not even single rows fit.
+        """
+        most = self.faults.micro_batch_tokens
+        pieces = [
+            piece
+            for batch in epoch_batches(
+                self.lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=0
+            )
+            for piece in micro_batches(batch, self.lengths, max_tokens=most)
+        ]
+        largest = max(pieces, key=lambda piece: len(piece) * max(self.lengths[i] for i in piece))
+        random_state = torch.get_rng_state()
+        self.model.train()
+        self._accumulate(largest)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.set_rng_state(random_state)
+        self._restore_buffers({})
+
     def _advance(self, stop: StopSignal) -> str | None:
         """One optimizer step and what is due after it; gives the reason to stop, if any."""
         row_ids = self._rows_of_step()

@@ -13,8 +13,6 @@ WINDOW = 8  # batches that are sorted by length together; coarser windows make b
 def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """All rows of one epoch as batches of rows of similar length, in shuffled order.
 
-    The very first batch is the largest one, so that memory which does not suffice shows in the first step.
-
     Args:
         lengths: tokens of each row.
         batch_size: rows per optimizer step; the last batch may be smaller.
@@ -32,11 +30,7 @@ def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: 
         window = order[start : start + span]
         window = window[np.argsort(sizes[window], kind="stable")]
         batches += [window[i : i + batch_size].tolist() for i in range(0, len(window), batch_size)]
-    shuffled = [batches[i] for i in random.permutation(len(batches))]
-    if epoch == 0 and shuffled:
-        largest = max(range(len(shuffled)), key=lambda i: len(shuffled[i]) * sizes[shuffled[i]].max())
-        shuffled[0], shuffled[largest] = shuffled[largest], shuffled[0]
-    return shuffled
+    return [batches[i] for i in random.permutation(len(batches))]
 
 
 def tokens_at_once(asked: int | None, device: torch.device) -> int:

@@ -271,7 +271,9 @@ class Workbench:
         assert self.recipe.method is not None
         method = self._attached()
         with self._compacted() as (splits, _):
-            self._training(method, *splits).run()
+            training = self._training(method, *splits)
+            training.rehearse()
+            training.run()
 
     def _train_steps(self) -> dict[str, Any]:
         self.ranks.tell({"folder": str(self.folder.path.resolve()), "stage": "training"})
@@ -287,6 +289,7 @@ class Workbench:
             training = self._training(method, *splits)
             learned = sum(weight.numel() for weight in training.trainable.values())
             self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
+            training.rehearse()
             trained = _describe_training(training.run())
         return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
 

@@ -88,9 +88,11 @@ def test_a_pattern_trains_on_its_files(burnish: Burnish, solved: tuple[str, ...]
 
 
 def test_rows_of_a_table_are_not_alike_for_saying_little(burnish: Burnish, tmp_path: Path) -> None:
-    work, home = ("skilled employee", "official", "unskilled resident"), ("own", "rent", "for free")
-    rows = [f"{18 + i % 60},{i * 37 % 9000},{work[i % 3]},{home[i // 3 % 3]},{'yn'[i % 2]}\n" for i in range(200)]
-    (tmp_path / "credit.csv").write_text("age,amount,work,housing,class\n" + "".join(rows))
-    found = json.loads(burnish("check", tmp_path / "credit.csv", "--json").out)
+    services = [f"service{k}" for k in range(12)]
+    rows = ["".join(f"{'yes' if (i * 37 + k) % 11 else 'no'}," for k in range(12)) + "ab"[i % 2] for i in range(200)]
+    (tmp_path / "churn.csv").write_text(
+        "age," + ",".join(services) + ",class\n" + "".join(f"{18 + i % 60},{row}\n" for i, row in enumerate(rows))
+    )
+    found = json.loads(burnish("check", tmp_path / "churn.csv", "--json").out)
     assert (found["task"], found["warnings"]) == ("tabular", [])
     assert found["splits"] == {"train": 140, "validation": 30, "test": 30}

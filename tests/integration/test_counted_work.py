@@ -193,11 +193,12 @@ def phases(toy: Path, quick: tuple[str, ...], tmp_path_factory: pytest.TempPathF
 EPOCHS, TRAIN, VALIDATION, TEST = 3, 126, 27, 27
 VALIDATIONS = EPOCHS * VALIDATION
 SELF_TEST = 5 * 4  # four rows in five arrangements
+REHEARSED = 16  # one micro-batch, for its memory
 
 
 def test_each_row_is_learned_once_per_epoch_and_each_validation_row_is_seen(phases: Phases) -> None:
     for part in ("base", "head"):
-        assert phases.rows[f"training: learned by the {part}"] == EPOCHS * TRAIN
+        assert phases.rows[f"training: learned by the {part}"] - EPOCHS * TRAIN in range(1, REHEARSED + 1)
         assert phases.rows[f"training: predicted by the {part}"] >= VALIDATIONS
 
 

@@ -46,14 +46,6 @@ def test_the_order_is_the_same_on_every_machine() -> None:
     assert epoch_batches([3, 1, 2, 5, 4], batch_size=2, seed=13, epoch=0) == [[0, 4], [1, 2], [3]]
 
 
-@given(lengths=lengths_, batch_size=sizes, seed=seeds)
-def test_the_run_begins_with_its_largest_batch(lengths: list[int], batch_size: int, seed: int) -> None:
-    """Rows times the longest of them: what memory a first step must find."""
-    batches = epoch_batches(lengths, batch_size=batch_size, seed=seed, epoch=0)
-    grids = [len(batch) * max(lengths[i] for i in batch) for batch in batches]
-    assert grids[0] == max(grids)
-
-
 def test_rows_of_a_batch_are_of_similar_length() -> None:
     """Within a window of 8 batches the rows are sorted: 8 batches of 10 from 80 rows lie side by side in length."""
     lengths = np.random.default_rng(0).permutation(WINDOW * 10).tolist()
