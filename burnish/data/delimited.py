@@ -110,7 +110,8 @@ class _QuotedRow:
         while True:
             end = self.text.find('"', self.position)
             if end < 0:
-                pieces += [self.text[self.position :], self.ending]
+                pieces.append(self.text[self.position :])
+                pieces.append(self.ending)
                 self._next_line(opened)
                 continue
             pieces.append(self.text[self.position : end])
