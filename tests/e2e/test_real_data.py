@@ -24,8 +24,8 @@ def test_check_of_sms_spam(burnish: Callable[..., Any], sms_spam: Path) -> None:
     assert f"5,574 rows read from {sms_spam}" in shown.out
     assert "no header, quotes read literally" in shown.out
     assert 'text is "column2", label is "column1"' in shown.out
-    assert "403  data/duplicate" in shown.out
-    assert f"{sms_spam}:104, {sms_spam}:155" in shown.out
+    assert "WARNING  403 rows (7.2%) repeat an earlier row word for word  [data/duplicate]" in shown.out
+    assert f"{sms_spam}:104: the same text and label as {sms_spam}:8\n" in shown.out
     assert all(len(line) <= 300 for line in shown.out.splitlines())
     assert all(character.isprintable() or character == "\n" for character in shown.out)
 

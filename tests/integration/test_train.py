@@ -65,7 +65,7 @@ def test_run_folder_is_complete(run: Run) -> None:
     has_steps = method_of(run) != "head"
     assert has_steps == bool(list(run.path.glob("checkpoints/step-*/files.json")))
     events = [entry["event"] for entry in lines_of(run.folder.events)]
-    assert events[-2:] == ["saved", "finished"]
+    assert events[-3:] == ["saved", "test-opened", "finished"]
     assert ("checkpoint" in events) == has_steps
 
 
