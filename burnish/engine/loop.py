@@ -143,8 +143,8 @@ class Training:
         with listening() as stop:
             while self.step < self.total_steps and stopped is None:
                 stopped = self._advance(stop)
-        if self.ranks.leads:
-            self._load_best(self.stopping.best_step)
+            if self.ranks.leads:  # a signal in the middle of a read would end as an error of the library that reads
+                self._load_best(self.stopping.best_step)
         return Trained(
             steps=self.step,
             epochs=round(self.epoch, 3),
