@@ -39,8 +39,15 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM outside of the training loop, which finishes its step first."""
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise _Terminated
+def _terminate(number: int, _: object) -> NoReturn:
+    """One signal is enough: another one would end in the middle of what the first one set off."""
+    _ignore_signals()
+    raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _stopped(stop: KeyboardInterrupt) -> int:
@@ -50,13 +57,14 @@ def _stopped(stop: KeyboardInterrupt) -> int:
 
 def entry() -> NoReturn:
     """Console script: runs a command and ends the process with its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(number, _terminate)
     try:
         code = main(sys.argv[1:])
-    except KeyboardInterrupt as stop:  # another signal, while the first one was being reported
+        _ignore_signals()  # nothing is left to be stopped
+    except KeyboardInterrupt as stop:  # between the end of the command and the line above
         code = _stopped(stop)
-    for number in (signal.SIGINT, signal.SIGTERM):  # nothing is left to be stopped
-        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 

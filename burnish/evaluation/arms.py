@@ -11,17 +11,17 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from scipy.sparse import hstack, spmatrix
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.svm import LinearSVC
 
 from burnish.evaluation.metrics.resampling import Array, value_of
 from burnish.method.probe import choose_probe
 from burnish.types import Metric
+
+if TYPE_CHECKING:
+    from scipy.sparse import spmatrix
+    from sklearn.svm import LinearSVC
 
 COST = ("majority", "tf-idf", "base-centroid", "base-probe")  # cheapest to run first
 
@@ -92,6 +92,9 @@ def tf_idf(
 
 def _tf_idf_features(features: str, *parts: Sequence[str]) -> list[spmatrix]:
     """One sparse (N, D) matrix per part; vocabulary and document frequencies are the first part's."""
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectorizers = [TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, 2), sublinear_tf=True)]
     if features == "words+characters":
         vectorizers.append(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True))
@@ -101,6 +104,9 @@ def _tf_idf_features(features: str, *parts: Sequence[str]) -> list[spmatrix]:
 
 
 def _linear_svm(features: spmatrix, labels: Sequence[str], strength: float, seed: int) -> LinearSVC:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
     with warnings.catch_warnings():
         # A candidate that has not converged is judged on validation like the others; nothing else depends on it.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr  # distribution function of the binomial
 
 from burnish.evaluation.metrics.resampling import cells, draws, percentile_interval, resampled
 from burnish.types import Metric
@@ -69,5 +68,7 @@ def mcnemar_exact(references: Sequence[str], a: Sequence[str], b: Sequence[str])
     >>> mcnemar_exact(["x"] * 6, ["x"] * 6, ["y"] * 6)
     0.03125
     """
+    from scipy.special import bdtr  # distribution function of the binomial
+
     only_a, only_b = discordant(references, a, b)
     return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))

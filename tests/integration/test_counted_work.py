@@ -261,3 +261,27 @@ def test_modules_that_a_command_imports(
     libraries = [name.split(".")[0] for name in modules]
     assert set(libraries) & WATCHED <= heavy
     assert sum(library != "burnish" for library in libraries) <= others
+
+
+LEARNING = """
+import json, sys
+from burnish.lifecycle.train import train
+from burnish.types import Silent
+
+class Stages(Silent):
+    def stage(self, name):
+        if name.startswith("training"):
+            print("\\n" + json.dumps([name for name in {libraries!r} if name in sys.modules]))
+
+overrides = ["model.base={base}", "method=full", "training.max_steps=1"]
+train({data!r}, overrides=overrides, output="run", progress=Stages())
+"""
+
+
+def test_libraries_of_the_verdict_are_not_loaded_before_the_training(
+    toy: Path, sentence_base: Path, tmp_path: Path
+) -> None:
+    """They are 150 MB that would lie beside the weights, and half a second before the first step."""
+    script = LEARNING.format(libraries=["sklearn.svm", "pyarrow"], base=sentence_base, data=str(toy))
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == []

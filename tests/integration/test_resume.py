@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
@@ -256,6 +257,32 @@ def test_signal_before_the_first_step_ends_cleanly(
     assert (process.returncode, out) == (status, "")
     assert "Traceback" not in err
     assert RunFolder(run).manifest()["status"] == "interrupted"
+
+
+AT_THE_END = """
+import os, signal
+from burnish.cli import main
+
+set_handler = signal.signal
+
+def interrupted(number, handler):
+    if handler == signal.SIG_IGN:  # the moment between the end of a command and that of the process
+        signal.signal = set_handler
+        for _ in range(2):
+            os.kill(os.getpid(), {number})
+    return set_handler(number, handler)
+
+main.main = lambda _: 0
+signal.signal = interrupted
+main.entry()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_while_the_process_ends(number: signal.Signals, status: int) -> None:
+    script = AT_THE_END.format(number=int(number))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "stopped\n")
 
 
 def test_finished_run_is_left_as_it_is(whole: Callable[[str], Run], capsys: pytest.CaptureFixture[str]) -> None:
