@@ -134,6 +134,12 @@ class Batch(Protocol):
 
     @property
     def row_count(self) -> int: ...
+
+    @property
+    def read_counts(self) -> tuple[int, ...]:
+        """Read positions of each row, in order; zeros when the rows name none."""
+        ...
+
     @property
     def targets(self) -> Tensor:
         """(rows, ...) stacked, or (R,) concatenated when the rows name read positions."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.evaluation import wording
 from burnish.registry.runs import RunSummary
 from burnish.storage.run_folder import RunFolder
 
@@ -30,21 +31,27 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
     verdict = evaluation["verdict"]
     metric = str(verdict["metric"])
     answer = str(verdict["answer"])
-    gain, low, high = (100 * float(verdict[key]) for key in ("difference", "low", "high"))
-    difference = f"{gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    gain, low, high = (float(verdict[key]) for key in ("difference", "low", "high"))
+    difference = f"{gain:+.3g} [{low:+.3g}, {high:+.3g}]"
+    if wording.is_share(metric):
+        difference = f"{100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     p_value = verdict.get("p_value")
-    chance = "" if p_value is None else f", McNemar p = {p_value:.2g}"
+    chance = "" if p_value is None else f", {wording.exact_test(metric)} p = {p_value:.2g}"
+    models: Mapping[str, Mapping[str, Any]] = evaluation["models"]
+    sign = -1.0 if metric == "loss" else 1.0  # the best one stands last
+    found = models["tuned"]
+    shown_metrics = [name for name in ("accuracy", "macro-f1") if name in found] or list(found)[:2]
+    titles = "   ".join(f"{wording.metric_title(name):>9}   {'95 % interval':<15}" for name in shown_metrics)
     lines = [
         "",
         f"VERDICT  {_coloured(answer.upper(), COLOURS.get(answer, '0'))}: "
         f"{metric} {difference} against {verdict['against']}, n = {verdict['n']:,}{chance}",
         "",
-        f"  {'on the sealed test':<22}{'accuracy':>9}   {'95 % interval':<15}   {'macro-F1':>9}   95 % interval",
+        f"  {'on the sealed test':<22}{titles}".rstrip(),
     ]
-    models: Mapping[str, Mapping[str, Any]] = evaluation["models"]
-    for name, metrics in sorted(models.items(), key=lambda item: _value(item[1], metric)):
+    for name, metrics in sorted(models.items(), key=lambda item: sign * _value(item[1], metric)):
         mark = "→" if name == "tuned" else " "
-        shown = "   ".join(_cell(metrics.get(key)) for key in ("accuracy", "macro-f1"))
+        shown = "   ".join(_cell(metrics.get(key), key) for key in shown_metrics)
         lines.append(f"{mark} {name:<22}{shown}".rstrip())
     lines.append("")
     for goal in evaluation.get("goals", []):
@@ -154,10 +161,13 @@ def _value(metrics: Mapping[str, Any], metric: str) -> float:
     return float((metrics.get(metric) or {}).get("value", 0.0))
 
 
-def _cell(value: Mapping[str, Any] | None) -> str:
+def _cell(value: Mapping[str, Any] | None, metric: str) -> str:
     if not value:
         return f"{'-':>9}   {'':<15}"
     low, high = value.get("low"), value.get("high")
+    if not wording.is_share(metric):
+        interval = "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+        return f"{value['value']:>9.3f}   {interval:<15}"
     interval = "" if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
     return f"{100 * value['value']:>8.1f}%   {interval:<15}"
 

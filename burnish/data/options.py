@@ -117,6 +117,11 @@ class DataOptions(Options):
         le=5,
         description="copies of each training row with a typo, other case or a word less, for small sets",
     )
+    long_conversations: Literal["drop", "split", "drop-first-turns", "drop-last-turns"] = Field(
+        default="drop",
+        description="what becomes of conversations longer than the base reads: left out, split into several, or "
+        "without their first or last exchanges; no turn is ever cut",
+    )
     max_row_bytes: int = Field(default=8 * 1024**2, ge=1024, description="longest row that is read, in bytes")
 
     @property

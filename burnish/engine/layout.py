@@ -155,6 +155,7 @@ class LaidOut:
         self._uniform = bool((lengths == longest).all())
         self._targets = rows[0].targets.ndim, [row.targets for row in rows]
         self._reads = _read_positions(rows)
+        self.read_counts = tuple(0 if row.read_positions is None else len(row.read_positions) for row in rows)
         self._remembered: tuple[Module, Reads, Tensor] | None = None
         self._draw: Tensor | None = None
         if draw is not None:

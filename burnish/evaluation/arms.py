@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from scipy.sparse import spmatrix
     from sklearn.svm import LinearSVC
 
-COST = ("majority", "tf-idf", "base-centroid", "base-probe")  # cheapest to run first
+COST = (  # cheapest to run first
+    *("majority", "tf-idf", "nearest-answer", "base-centroid", "base-probe"),
+    *("base", "base-few-shot"),
+)
 
 WORDS = r"\w+|[^\w\s]+"  # a word or a run of signs: every text that is not blank has one, in any script
 SVM_STRENGTHS = (0.3, 1.0, 3.0)  # C of the linear SVM; on short texts the best lies in this range

@@ -13,7 +13,7 @@ from burnish.evaluation.metrics.classification import class_figures
 from burnish.evaluation.metrics.resampling import measured
 from burnish.types import MetricValue
 
-WHOLE = ("accuracy", "macro-f1")
+WHOLE = ("accuracy", "macro-f1", "exact-match", "final-number", "json-match", "chrf")
 PER_CLASS = ("precision", "recall", "f1")
 KNOWN = (*WHOLE, *(f"{metric}[LABEL]" for metric in PER_CLASS))
 EXAMPLE = 'write `evaluation: {goals: ["macro-f1 >= 0.90", "recall[refund] >= 0.95"]}`'
@@ -56,6 +56,8 @@ def parse_goal(text: str, labels: Sequence[str] | None = None, where: str = "eva
         raise _bad_goal(text, f"has no number after >=: {excerpt(match['threshold'])}", where) from None
     if not 0.0 <= threshold <= 1.0:
         raise _bad_goal(text, f"asks for {threshold:g}, which is not a share from 0 to 1", where)
+    if labels is not None and not labels and label is not None:
+        raise _bad_goal(text, "names a label, and these rows have none", where)
     if labels is not None and label is not None and label not in labels:
         close = nearest(label, labels) or labels[0]
         raise RecipeError(

@@ -29,3 +29,6 @@ class EvaluationOptions(Options):
         default=0.01, gt=0, description="smallest difference of the metric worth having, in the metric's own unit"
     )
     resamples: int = Field(default=2000, ge=100, le=100_000, description="bootstrap resamples per interval")
+    max_prompts: int = Field(
+        default=200, ge=8, description="prompts of validation and of test that language models answer for the verdict"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from burnish.evaluation import wording
@@ -12,12 +13,15 @@ from burnish.evaluation.report_background import (
     training_section,
     use_section,
 )
+from burnish.evaluation.report_html import Html
 from burnish.evaluation.report_sections import (
+    answers_section,
     arms_section,
     classes_section,
     confusion_section,
     errors_section,
     goals_section,
+    story_section,
     verdict_section,
 )
 from burnish.evaluation.report_style import STYLE
@@ -25,13 +29,22 @@ from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import escaped
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-SECTIONS = {
-    "goals": ("Goals", goals_section),
-    "arms": ("Comparison", arms_section),
-    "curves": ("Training", curves_section),
+Section = Callable[[RunRecord], Html]
+_OF_CHAT: dict[str, tuple[str, Section]] = {
+    "story": ("Story", story_section),
+    "answers": ("Answers", answers_section),
+}
+_OF_LABELS: dict[str, tuple[str, Section]] = {
     "classes": ("Classes", classes_section),
     "confusion": ("Confusion", confusion_section),
     "errors": ("Errors", errors_section),
+}
+SECTIONS: dict[str, tuple[str, Section]] = {
+    "goals": ("Goals", goals_section),
+    "arms": ("Comparison", arms_section),
+    "curves": ("Training", curves_section),
+    **_OF_CHAT,
+    **_OF_LABELS,
     "data": ("Data", data_section),
     "recipe": ("Recipe", recipe_section),
     "training": ("Machine", training_section),
@@ -47,8 +60,10 @@ def render_report(run: Path) -> str:
     """
     record = RunRecord.read(run)
     title = f"{wording.headline(record.verdict)} burnish report on {record.id}"
-    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, (name, _) in SECTIONS.items())
-    body = "".join(build(record) for _, build in SECTIONS.values())
+    others = _OF_LABELS if record.manifest.get("task") == "chat" else _OF_CHAT
+    sections = {anchor: part for anchor, part in SECTIONS.items() if anchor not in others}
+    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, (name, _) in sections.items())
+    body = "".join(build(record) for _, build in sections.values())
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'

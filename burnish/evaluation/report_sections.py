@@ -32,6 +32,9 @@ WHAT_ARMS_ARE = {
     "tf-idf": "A linear classifier on counts of words and letters. No pretrained model at all.",
     "base-centroid": "The base model as it comes; a text gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
+    "nearest-answer": "The answer of the training row whose prompt has the most similar words. No model at all.",
+    "base": "The base model as it comes, asked through the same template.",
+    "base-few-shot": "The base model as it comes, with the most similar training rows in its prompt.",
 }
 
 
@@ -236,6 +239,60 @@ def confusion_section(record: RunRecord) -> Html:
     else:
         inner = [paragraph("Nothing: every test row got its own label.")]
     return section("confusion", "What is confused with what", *inner)
+
+
+def answers_section(record: RunRecord) -> Html:
+    """Answers beside their references, those that miss most first."""
+    if not record.predictions:
+        return section("answers", "Answers", paragraph("No answers are recorded in this run."))
+    shown = sorted(record.predictions, key=_missed)[:MOST_ERRORS]
+    text = (
+        f"The {len(shown)} of {count(len(record.predictions), 'test prompts')} whose answers differ most from their "
+        "references. Read them: a reference may be wrong too, and another answer may be as good."
+    )
+    items = "".join(_answer(record, row) for row in shown)
+    return section("answers", "Answers", paragraph(text), f'<ol class="errors">{items}</ol>')
+
+
+def _missed(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """Wrong ones first, and among them those that share fewest words with their reference."""
+    wanted, said = str(row.get("label", "")).split(), str(row.get("prediction", "")).split()
+    shared = len(set(wanted) & set(said)) / max(1, len(set(wanted) | set(said)))
+    return wanted == said, shared
+
+
+def _answer(record: RunRecord, row: Mapping[str, Any]) -> str:
+    cut = "" if row.get("stopped", True) else " · cut off"
+    others = " · ".join(
+        f"{escaped(arm)}: {isolated(text, LABEL_LIMIT)}" for arm, text in entries(row.get("arms")).items()
+    )
+    return (
+        f'<li><q dir="auto">{escaped(row.get("text", ""), TEXT_LIMIT)}</q>'
+        f"<span>answer <b>{isolated(row.get('prediction'), TEXT_LIMIT)}</b>{cut}</span>"
+        f"<span>reference <b>{isolated(row.get('label'), TEXT_LIMIT)}</b></span>"
+        f"<span>{others} · {escaped(record.place(row))}</span></li>"
+    )
+
+
+def story_section(record: RunRecord) -> Html:
+    """The same prompts answered at every evaluation: from the base to the end of the training."""
+    if not record.samples:
+        return Html("")
+    prompts = list(dict.fromkeys(str(row.get("prompt")) for row in record.samples))
+    parts = [paragraph("Validation prompts, answered before the first step and at every evaluation.")]
+    for prompt in prompts:
+        own = [row for row in record.samples if str(row.get("prompt")) == prompt]
+        rows: list[list[object]] = [
+            [
+                count(row.get("step")),
+                isolated(row.get("answer"), TEXT_LIMIT),
+                "by itself" if row.get("stopped") else "cut off",
+            ]
+            for row in own
+        ]
+        rows.append(["reference", isolated(own[-1].get("reference"), TEXT_LIMIT), ""])
+        parts.append(table(wording.visible(prompt, TEXT_LIMIT), ["step", "answer", "ended"], rows, numbers=()))
+    return section("story", "From the base to the tuned model", *parts)
 
 
 def errors_section(record: RunRecord) -> Html:

@@ -23,6 +23,7 @@ class RunRecord:
     metrics: Sequence[Mapping[str, Any]]
     problems: Sequence[Mapping[str, Any]]
     predictions: Sequence[Mapping[str, Any]]
+    samples: Sequence[Mapping[str, Any]]  # answers of a language model while it was trained
     recipe: str
     use: str  # final/USE.md
 
@@ -41,6 +42,7 @@ class RunRecord:
             metrics=_rows(folder, folder.metrics),
             problems=_rows(folder, folder.problems),
             predictions=_rows(folder, folder.predictions),
+            samples=_rows(folder, folder.samples),
             recipe=_text(folder.recipe),
             use=_text(folder.final / "USE.md"),
         )

@@ -20,7 +20,12 @@ INSTEAD = {
     "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
     "and a head trains in seconds.",
     "base-probe": "Write `method: head`: a linear classifier on the frozen base model is {good} and trains in seconds.",
+    "nearest-answer": "Do not fine-tune: the answer of the most similar training row, found by words, is {good}.",
+    "base": "Use the base as it comes, which is {good}.",
+    "base-few-shot": "Use the base with a few of your rows in its prompt, which is {good}.",
 }
+# Metrics whose scores are right or wrong, so that the exact test is a test of the metric itself.
+EXACT = ("accuracy", "exact-match", "final-number", "json-match")
 SIGNIFICANT = 0.05
 RULE_OF_THREE = 3  # n rows without an event leave, at 95 %, events of share up to 3 / n
 DISCORDANT_AT_LEAST = 6  # rows: with five, even 5 to 0 has an exact two-sided p-value of 0.0625
@@ -41,7 +46,7 @@ class Verdict:
         against: name of the strongest arm that needs no fine-tuning, chosen on validation.
         difference: how much better tuned is than `against` on the test rows, in the metric's unit: metric(tuned) -
             metric(against), or its negative where lower is better; low and high are its 95 % interval.
-        p_value: exact McNemar test on the discordant test rows.
+        p_value: exact McNemar (sign) test on the test rows that the two answer differently well.
         n: test rows.
         minimum_effect: smallest difference worth having, from the recipe.
     """
@@ -68,7 +73,7 @@ class Evidence:
     Attributes:
         differences: tuned minus arm for every arm, on the same test rows, oriented so that more is better.
         discordant: test rows that exactly one of tuned and `against` gets right.
-        weakest_class: label and F1 of the tuned model's weakest class.
+        weakest_class: label and F1 of the tuned model's weakest class; None where there are no classes.
     """
 
     metric: str
@@ -78,7 +83,7 @@ class Evidence:
     discordant: int
     minimum_effect: float
     method: str
-    weakest_class: tuple[str, float]
+    weakest_class: tuple[str, float] | None
 
 
 def decide(evidence: Evidence) -> Verdict:
@@ -112,7 +117,7 @@ def decide(evidence: Evidence) -> Verdict:
 
 def _answer(d: Difference, evidence: Evidence) -> Answer:
     effect = evidence.minimum_effect
-    tested = evidence.p_value < SIGNIFICANT or evidence.metric != "accuracy"
+    tested = evidence.p_value < SIGNIFICANT or evidence.metric not in EXACT
     sure = tested and evidence.discordant >= DISCORDANT_AT_LEAST
     if sure and d.low > 0:
         return Answer.BETTER if d.value >= effect else Answer.SAME
@@ -123,7 +128,9 @@ def _answer(d: Difference, evidence: Evidence) -> Answer:
 
 
 def _advice(answer: Answer, d: Difference, evidence: Evidence) -> str:
-    if answer is Answer.BETTER:
+    if answer is Answer.BETTER and evidence.weakest_class is None:
+        return "Use the tuned model. Read its worst answers in the report: more and cleaner training rows help there."
+    if answer is Answer.BETTER and evidence.weakest_class is not None:
         label, f1 = evidence.weakest_class
         return (
             f'Use the tuned model. Its weakest class is "{excerpt(label)}" (F1 {f1:.1%}): '

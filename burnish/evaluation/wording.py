@@ -10,14 +10,26 @@ from typing import Any
 
 NOTHING = "–"
 TIED = "\u00a0"  # no line breaks between a number and its unit
-SHARES = ("accuracy", "macro-f1", "f1", "precision", "recall")  # metrics in 0..1, shown in percent
-METRIC_TITLES = {"accuracy": "accuracy", "macro-f1": "macro-F1", "loss": "loss"}
+ANSWERS = ("exact-match", "final-number", "json-match", "chrf")  # metrics of written answers
+SHARES = ("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", *ANSWERS)  # 0..1, shown in percent
+METRIC_TITLES = {
+    "accuracy": "accuracy",
+    "macro-f1": "macro-F1",
+    "loss": "loss",
+    "exact-match": "exact match",
+    "final-number": "right number",
+    "json-match": "same JSON",
+    "chrf": "chrF",
+}
 ARM_TITLES = {
     "tuned": "the tuned model",
     "majority": "always answering the most frequent label",
     "tf-idf": "TF-IDF with a linear classifier",
     "base-centroid": "the nearest class centre on the frozen base",
     "base-probe": "a linear classifier on the frozen base",
+    "nearest-answer": "the answer of the most similar training row",
+    "base": "the base as it comes",
+    "base-few-shot": "the base with similar training rows in its prompt",
 }
 HEADLINES = {
     "better": "Yes, the tuned model is better.",
@@ -81,6 +93,11 @@ def count(value: Any, unit: str = "") -> str:
 def is_share(metric: object) -> bool:
     """Whether a metric, or one of a class such as recall[refund], lies in 0..1."""
     return str(metric).partition("[")[0].strip() in SHARES
+
+
+def exact_test(metric: object) -> str:
+    """What the exact test of a verdict is called: of right and wrong, or of better and worse."""
+    return "McNemar" if str(metric) in ("accuracy", "macro-f1") else "sign test"
 
 
 def metric_title(metric: object) -> str:

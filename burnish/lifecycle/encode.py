@@ -18,7 +18,7 @@ from burnish.lifecycle.environment import default_threads
 from burnish.settings import settings
 from burnish.storage.cache import Cache
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
-from burnish.types import Encoded, Example, Problem, Progress, Refusal, Split
+from burnish.types import Encoded, Example, Problem, Progress, Refusal, Split, Task
 
 if TYPE_CHECKING:
     from burnish.task.text_classification import TextClassification
@@ -64,6 +64,16 @@ def encode_splits(
             " (listed in problems.jsonl)"
         )
     return encoded, problems
+
+
+def encode_or_refuse(task: Task, examples: Sequence[Example]) -> list[Encoded | Refusal]:
+    """What the task makes of each row, in order, from several threads."""
+
+    def encode(start: int) -> list[Encoded | Refusal]:
+        return [task.encode(example.row) for example in examples[start : start + CHUNK]]
+
+    with ThreadPoolExecutor(default_threads()) as pool:
+        return [row for rows in pool.map(encode, range(0, len(examples), CHUNK)) for row in rows]
 
 
 def _encoded(task: TextClassification, examples: Sequence[Example], *, threads: int) -> Iterable[Encoded]:

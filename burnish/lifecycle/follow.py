@@ -39,10 +39,9 @@ def follows() -> bool:
 
 def follow(own: Own) -> RunFolder:
     """What every rank but the first does; gives the run's folder when it is done."""
-    from burnish.data.prepare import prepare
     from burnish.engine.distributed import join_ranks, leave_ranks
-    from burnish.lifecycle.train import refuse_changed_data, task_class
-    from burnish.lifecycle.workbench import Workbench
+    from burnish.lifecycle.benches import open_bench
+    from burnish.lifecycle.train import read_rows, refuse_changed_data
     from burnish.model.load import find_base
 
     if threading.current_thread() is threading.main_thread():
@@ -55,11 +54,10 @@ def follow(own: Own) -> RunFolder:
             leave_ranks()
             return folder
         recipe = read_recipe(folder.recipe)
-        chosen = own.task or task_class(recipe)
-        data = prepare(recipe.data, chosen.columns, base_folder=Path(), seed=recipe.training.seed)
+        recipe, chosen, data = read_rows(recipe, own)
         refuse_changed_data(folder, data)
         base = find_base(recipe.model, recipe_folder=Path(), runs=settings().runs)
-        workbench = Workbench.open(recipe, base, data, chosen, own, folder, Silent())
+        workbench = open_bench(recipe, base, data, chosen, own, folder, Silent())
         with contextlib.suppress(StoppedRunError):  # rank 0 says so
             workbench.train_along()
 

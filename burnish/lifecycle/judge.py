@@ -14,7 +14,7 @@ from typing import Any
 from burnish.data.clean import check_bad_rows, to_examples
 from burnish.data.columns import check_columns
 from burnish.data.deduplicate import leakage
-from burnish.data.prepare import PreparedData, prepare
+from burnish.data.prepare import PreparedData
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError, RunError, excerpt, nearest
 from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority, tf_idf
@@ -22,9 +22,13 @@ from burnish.evaluation.card import render_card
 from burnish.evaluation.judge import judge_classification
 from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.report import render_report
+from burnish.lifecycle.benches import Bench, open_bench
+from burnish.lifecycle.chat_bench import ChatBench
+from burnish.lifecycle.classifier_bench import ClassifierBench
+from burnish.lifecycle.judge_chat import judge_conversations
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.train import refuse_changed_data, task_class
-from burnish.lifecycle.workbench import Workbench
+from burnish.lifecycle.rows import settled_task
+from burnish.lifecycle.train import read_rows, refuse_changed_data, task_class
 from burnish.model.load import find_base
 from burnish.recipe.read import read_recipe
 from burnish.recipe.schema import Recipe
@@ -35,11 +39,10 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Example, Problem, Progress, Row, Split
 
 
-def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
+def judge_run(folder: RunFolder, bench: Bench, *, runs: Path) -> None:
     """Opens the sealed test rows and writes evaluation.json and predictions.jsonl."""
-    evaluation, tuned, arms = _judge(folder, bench, runs)
-    examples = bench.data.splits[Split.TEST]
-    folder.write_rows(folder.predictions, _prediction_rows(examples, tuned, arms))
+    evaluation, rows = _judge(folder, bench, runs)
+    folder.write_rows(folder.predictions, rows)
     write_json(folder.evaluation, evaluation)
     verdict = evaluation["verdict"]
     value = evaluation["models"]["tuned"][verdict["metric"]]["value"]
@@ -77,24 +80,26 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
         parts = ", ".join(sorted(manifest["parts_of_the_caller"]))
         raise RunError("run/own-parts", f"this run was made with your own {parts}", where=str(folder.path))
     recipe = read_recipe(folder.recipe)
-    task = task_class(recipe)
-    prepared = prepare(recipe.data, task.columns, base_folder=Path(), seed=recipe.training.seed)
+    recipe, task, prepared = read_rows(recipe, Own())
     refuse_changed_data(folder, prepared)
     if data is not None:
         prepared = _with_other_rows(recipe, prepared, Path(data), progress)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
-    bench = Workbench.open(recipe, base, prepared, task, Own(), folder, progress)
+    bench = open_bench(recipe, base, prepared, task, Own(), folder, progress)
     if data is None:
         with exclusive(folder.path):
             judge_run(folder, bench, runs=runs)
         publish_report(folder)
         return folder.content(folder.evaluation)
-    evaluation, _, _ = _judge(folder, bench, runs)
+    evaluation, _ = _judge(folder, bench, runs)
     return evaluation | {"split": data}
 
 
-def _judge(folder: RunFolder, bench: Workbench, runs: Path) -> tuple[dict[str, Any], list[Row], list[ArmResult]]:
-    """evaluation.json's content, the tuned model's predictions, and the arms."""
+def _judge(folder: RunFolder, bench: Bench, runs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """evaluation.json's content, and the rows of predictions.jsonl."""
+    opened = 1 + _opened_before(folder)
+    if isinstance(bench, ChatBench):
+        return judge_conversations(folder, bench, runs, opened)
     recipe, progress = bench.recipe, bench.progress
     arms = _arms(bench)
     progress.stage("the verdict on the sealed test rows")
@@ -113,12 +118,12 @@ def _judge(folder: RunFolder, bench: Workbench, runs: Path) -> tuple[dict[str, A
         train_label_counts=bench.data.label_counts[Split.TRAIN],
         method_name=recipe.method.name if recipe.method else "",
         seed=recipe.training.seed,
-        opened=1 + _opened_before(folder),
+        opened=opened,
     )
-    return evaluation, tuned, arms
+    return evaluation, _prediction_rows(bench.data.splits[Split.TEST], tuned, arms)
 
 
-def _arms(bench: Workbench) -> list[ArmResult]:
+def _arms(bench: ClassifierBench) -> list[ArmResult]:
     """Every arm that needs no fine-tuning, on the rows the tuned model had."""
     train, validation, test = (bench.labels(split) for split in Split)
     texts = [[_text(e) for e in bench.data.splits[split]] for split in Split]
@@ -166,9 +171,12 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
     """
     shape = inspect_source(path, recipe.data)
     check_columns(shape, prepared.columns)
-    wanted = task_class(recipe).columns
-    read = to_examples(read_source(path, shape, recipe.data), prepared.columns, wanted, recipe.data)
-    items = list(read)
+    records = read_source(path, shape, recipe.data)
+    row_format = settled_task(recipe, Path())[1]
+    if row_format is not None:
+        items = list(row_format.examples(records))
+    else:
+        items = list(to_examples(records, prepared.columns, task_class(recipe).columns, recipe.data))
     rows = [item for item in items if not isinstance(item, Problem)]
     refused = [item for item in items if isinstance(item, Problem)]
     check_bad_rows(refused, len(items), recipe.data.max_bad_ratio)
@@ -176,8 +184,8 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
         first = f"{refused[0].origin}: {refused[0].reason}"
         progress.warn(f"{len(refused)} rows of {path} cannot be judged and are left out, first {first}")
     for example in rows:
-        label = str(example.row["label"])
-        if label not in prepared.labels:
+        label = str(example.row.get("label", ""))
+        if prepared.labels and label not in prepared.labels:
             close = nearest(label, prepared.labels)
             raise DataProblemError(
                 "data/unknown-label",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.errors import RecipeError
 from burnish.evaluation.goals import parse_goal
 from burnish.evaluation.metrics import default_metric, find_metric
+from burnish.evaluation.metrics.answers import default_answer_metric
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
+from burnish.types import Row
 
 FEW_ROWS = 1_000  # below: parameter-efficient before full
 LARGE_BASE = 400_000_000  # weights; above, full fine-tuning needs more memory than most machines have
+LANGUAGE_EPOCHS = 3
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
 
 
@@ -41,6 +46,77 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
         filled["learning_rate"] = default_learning_rate(lora=isinstance(recipe.method, LoraOptions), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def decide_language_training(recipe: Recipe, *, width: int) -> tuple[Recipe, list[str]]:
+    """Fills in what a language model is trained with.
+
+    Raises:
+        RecipeError: [recipe/invalid] for the method head, which a language model does not need.
+    """
+    if isinstance(recipe.method, HeadOptions):
+        raise RecipeError(
+            "recipe/invalid",
+            "method: head solves a classifier's head; a language model brings its own",
+            where="method",
+            hint="write `method: lora` or `method: full`",
+        )
+    said, filled = recipe.training.model_fields_set, dict[str, Any]()
+    notes: list[str] = []
+    if recipe.training.epochs is None:
+        filled["epochs"] = LANGUAGE_EPOCHS
+        notes.append(f"training.epochs: {LANGUAGE_EPOCHS}; the loss on validation rows decides which weights are kept")
+    if recipe.training.learning_rate is None:
+        lora = isinstance(recipe.method, LoraOptions)
+        rate = filled["learning_rate"] = default_language_rate(lora=lora, width=width)
+        notes.append(f"training.learning_rate: {rate:g}, for a language model of width {width}")
+    if "layer_decay" not in said:
+        filled["layer_decay"] = 1.0  # lower layers of a language model have to learn as much
+    if "label_smoothing" not in said or recipe.training.label_smoothing == 0.0:
+        filled["label_smoothing"] = 0.0
+    else:
+        raise RecipeError(
+            "recipe/invalid",
+            "the words of an answer are not smoothed",
+            where="training.label_smoothing",
+            hint="leave it out",
+        )
+    return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def default_language_rate(*, lora: bool, width: int) -> float:
+    """Peak rate by width of the base: 1e-5 at 4,096 for full fine-tuning, ten times that for LoRA; narrower, larger.
+
+    >>> default_language_rate(lora=True, width=2048)
+    0.0002
+    """
+    full = 1e-5 * 4_096 / max(width, 1)
+    return float(f"{10 * full if lora else full:.2g}")
+
+
+def decide_answer_metric(recipe: Recipe, rows: Sequence[Row]) -> tuple[Recipe, str | None]:
+    """The metric that answers like those of the training rows can be checked with."""
+    if recipe.evaluation.metric is not None:
+        return recipe, None
+    answers = [answer_text(row) for row in rows if "messages" in row]
+    if answers:
+        metric, why = default_answer_metric(answers)
+    else:
+        metric, why = "loss", "plain texts have no answers to check"
+    return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), (
+        f"evaluation.metric: {metric}, {why}"
+    )
+
+
+def answer_text(row: Row) -> str:
+    """The last turn of a conversation as text: what is said, and a line of JSON for each call of a tool."""
+    last = row["messages"][-1]
+    calls = [
+        json.dumps({"name": call["function"]["name"], "arguments": json.loads(call["function"]["arguments"])})
+        for call in last.get("tool_calls") or ()
+    ]
+    content = last.get("content")
+    return "\n".join([*([content] if isinstance(content, str) and content else []), *calls])
 
 
 def default_epochs(train_rows: int, classes: int) -> int:

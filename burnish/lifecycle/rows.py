@@ -11,6 +11,7 @@ from burnish.errors import DataProblemError
 from burnish.recipe.schema import Recipe
 
 TRAINED = "text-classification"
+CONVERSATIONS = ("chat", "language-modelling")  # tasks of row formats that `chat` learns from
 LEARNS = {
     "chat": "to answer as the assistant does",
     "preference": "to prefer the better of two answers",
@@ -52,15 +53,20 @@ def explain(rows: RowFormat) -> str:
     return f"{rows.reason[0].upper()}{rows.reason[1:]}. {learns}"
 
 
-def require_trained_task(recipe: Recipe, folder: Path) -> None:
-    """Refuses rows that this version reads and checks, but learns nothing from.
+def settled_task(recipe: Recipe, folder: Path) -> tuple[Recipe, RowFormat | None]:
+    """The recipe with its task, and the format of its rows where it is not plain columns that are read.
 
     Raises:
-        DataProblemError: [data/not-trained-yet] saying what the rows are.
+        DataProblemError: [data/not-trained-yet] for rows that this version reads and checks, but learns nothing from;
+            [data/no-conversations] when the recipe says chat and the rows are something else.
     """
+    if recipe.task == "chat":
+        return recipe, _conversations(recipe, folder)
     rows = other_rows(recipe, folder)
     if rows is None:
-        return
+        return recipe, None
+    if rows.task in CONVERSATIONS:
+        return recipe.model_copy(update={"task": "chat"}), rows
     name = recipe.data.train_files[0]
     raise DataProblemError(
         "data/not-trained-yet",
@@ -70,3 +76,20 @@ def require_trained_task(recipe: Recipe, folder: Path) -> None:
         hint=f"look at them: `burnish check {name}`; rows of text and label after all: "
         "`data: {columns: {text: COLUMN, label: COLUMN}}`",
     )
+
+
+def _conversations(recipe: Recipe, folder: Path) -> RowFormat:
+    name = recipe.data.train_files[0]
+    first = find_files([name], folder)[0]
+    shape = inspect_source(first.path, recipe.data, name=first.name)
+    found = detect_format(shape.columns, shape.sample)
+    if found is None or found.task not in CONVERSATIONS:
+        what = f"rows of the format {found.name}" if found else "rows of no known format"
+        raise DataProblemError(
+            "data/no-conversations",
+            f"holds {what}; chat learns from messages, prompt and completion, or texts",
+            where=name,
+            details=[explain(found)] if found else [],
+            hint='write one row per conversation: {"messages": [{"role": "user", "content": ...}, ...]}',
+        )
+    return found

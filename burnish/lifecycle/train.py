@@ -34,8 +34,15 @@ from burnish.lifecycle.environment import (
 )
 from burnish.lifecycle.follow import follow, follows, led, release_followers
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.resolve import check_evaluation, decide_method, decide_metric, decide_training
-from burnish.lifecycle.rows import require_trained_task
+from burnish.lifecycle.resolve import (
+    check_evaluation,
+    decide_answer_metric,
+    decide_language_training,
+    decide_method,
+    decide_metric,
+    decide_training,
+)
+from burnish.lifecycle.rows import settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.load import Base, find_base
@@ -172,15 +179,12 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
 
 def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress) -> None:
     """All stages of a run; see the module's first lines."""
+    from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
-    from burnish.lifecycle.workbench import Workbench
 
     started = time.monotonic()
-    chosen = own.task or task_class(recipe)
     progress.stage("reading and splitting the data")
-    if own.task is None:
-        require_trained_task(recipe, Path())
-    data = prepare(recipe.data, chosen.columns, base_folder=Path(), seed=recipe.training.seed)
+    recipe, chosen, data = read_rows(recipe, own)
     refuse_changed_data(folder, data)
     for note in data.notes:
         progress.note(note)
@@ -209,7 +213,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
     )
-    workbench = Workbench.open(recipe, base, data, chosen, own, folder, progress)
+    workbench = open_bench(recipe, base, data, chosen, own, folder, progress)
     workbench.record()
     require_space(folder.path, workbench.expected_bytes())
     trained, model = workbench.train()
@@ -221,6 +225,21 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     publish_report(folder)
     folder.update_manifest(status="finished")
     folder.event("finished")
+
+
+def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
+    """The recipe with its task, the class of the task, and the prepared rows; paths are absolute.
+
+    Raises:
+        BurnishError: whatever reading and splitting raises.
+    """
+    row_format = None
+    if own.task is None:
+        recipe, row_format = settled_task(recipe, Path())
+    chosen = own.task or task_class(recipe)
+    wanted = chosen.columns if row_format is None else {}
+    data = prepare(recipe.data, wanted, base_folder=Path(), seed=recipe.training.seed, row_format=row_format)
+    return recipe, chosen, data
 
 
 def _refuse_other_files(folder: RunFolder) -> None:
@@ -283,7 +302,7 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     return recipe.model_copy(update={"data": data, "model": model})
 
 
-def task_class(recipe: Recipe) -> type[TextClassification]:
+def task_class(recipe: Recipe) -> Any:
     """The task a recipe names: one of ours, or one an installed package offers.
 
     Raises:
@@ -314,15 +333,17 @@ def _entry_point(group: str, name: str) -> Any:
     return None
 
 
-def _decided(
-    recipe: Recipe, data: PreparedData, base: Base, task: type[TextClassification], progress: Progress
-) -> Recipe:
+def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress: Progress) -> Recipe:
     """The recipe with everything filled in that it left open."""
     rows = len(data.splits[Split.TRAIN])
     counts = data.label_counts[Split.TRAIN]
     recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
-    recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
-    recipe, why_metric = decide_metric(recipe, counts)
+    if task.name == "chat":
+        recipe, why_training = decide_language_training(recipe, width=base.width)
+        recipe, why_metric = decide_answer_metric(recipe, [example.row for example in data.splits[Split.TRAIN]])
+    else:
+        recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
+        recipe, why_metric = decide_metric(recipe, counts)
     for reason in (why_method, *why_training, why_metric):
         if reason:
             progress.note(reason)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import Module
 
 from burnish.errors import RecipeError
-from burnish.model.pooled import PooledClassifier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,40 +25,34 @@ class Lora:
     name: ClassVar[str] = "lora"
     rank: int = 16  # r; trainable weights per layer = r * (in_features + out_features)
     alpha: float = 32.0  # update is scaled by alpha / rank
-    target_modules: tuple[str, ...] | None = None  # None: every linear layer except the head and unread ones
+    target_modules: tuple[str, ...] | None = None  # None: every linear layer except heads and unread ones
 
     def attach(self, model: Module) -> Module:
-        """Adds the updates to the encoder of a classifier, or to a bare model.
+        """Adds the updates to the base inside a model of burnish, or to a bare model.
 
         Raises:
             RecipeError: [method/no-target] when no linear layer has one of the names.
         """
         from peft import LoraConfig, get_peft_model
 
-        encoder: Any = model.encoder if isinstance(model, PooledClassifier) else model
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(encoder))
+        core: Any = getattr(model, "core", model)
+        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(core))
         with warnings.catch_warnings():  # peft asks transformers for a property by its old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            adapted = get_peft_model(encoder, config)
-        if isinstance(model, PooledClassifier):
-            model.replace_encoder(adapted)
-            return model
-        return adapted  # type: ignore[no-any-return]
+            adapted = get_peft_model(core, config)
+        return _with_core(model, adapted)
 
     def trainable(self, model: Module) -> Mapping[str, Tensor]:
         return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
     def merge(self, model: Module) -> Module:
         """The plain architecture with the updates added to its weights, in the weights' own precision."""
-        encoder: Any = model.encoder if isinstance(model, PooledClassifier) else model
-        merged = encoder.merge_and_unload()
-        if isinstance(model, PooledClassifier):
-            model.replace_encoder(merged)
-            return model
-        return merged  # type: ignore[no-any-return]
+        core: Any = getattr(model, "core", model)
+        return _with_core(model, core.merge_and_unload())
 
-    def _targets(self, encoder: Module) -> list[str]:
-        linear = [name for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
+    def _targets(self, core: Module) -> list[str]:
+        into_words = core.get_output_embeddings() if hasattr(core, "get_output_embeddings") else None
+        linear = [n for n, part in core.named_modules() if isinstance(part, nn.Linear) and part is not into_words]
         read = [name for name in linear if not name.split(".")[0].startswith("pooler")]
         if self.target_modules is None:
             return read
@@ -72,3 +65,12 @@ class Lora:
                 known=sorted({name.rsplit(".", 1)[-1] for name in read}),
             )
         return chosen
+
+
+def _with_core(model: Any, core: Module) -> Module:
+    """The model with another base inside, or that base where the model is a bare one."""
+    if not hasattr(model, "replace_core"):
+        return core
+    model.replace_core(core)
+    found: Module = model
+    return found

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 WIDTH_NAMES = ("hidden_size", "dim", "d_model", "n_embd")  # families name the width of their vectors differently
-HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")  # and *.model
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -49,6 +50,8 @@ class Base:
         normalize: whether the base scales that vector to length 1.
         max_length: tokens it reads.
         width: D, numbers of its vector.
+        context: tokens its positions reach.
+        generates: whether it writes texts: a causal language model.
         adapter: folder of a LoRA adapter on top, when the base is an earlier LoRA run.
     """
 
@@ -62,6 +65,8 @@ class Base:
     max_length: int
     width: int
     license: str | None
+    context: int = 512
+    generates: bool = False
     adapter: Path | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -76,6 +81,8 @@ class Base:
             "normalize": self.normalize,
             "max_length": self.max_length,
             "width": self.width,
+            "context": self.context,
+            "generates": self.generates,
         }
 
 
@@ -107,7 +114,20 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
 
 def load_encoder(base: Base) -> Module:
     """The base as a transformers module that gives hidden states, in float32, on the CPU."""
-    from transformers import AutoModel
+    encoder = load_pretrained(base, head=False)
+    pooler = getattr(encoder, "pooler", None)
+    if pooler is not None:
+        pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read
+    return encoder
+
+
+def load_pretrained(base: Base, *, head: bool) -> Module:
+    """The base's weights in its own architecture, with or without its language-modelling head.
+
+    Raises:
+        ModelError: [model/unloadable] when transformers cannot load them, or would fill some with noise.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -119,9 +139,9 @@ def load_encoder(base: Base) -> Module:
         "dtype": "float32",
         "output_loading_info": True,
     }
-    encoder: Module
+    model: Module
     try:
-        encoder, loading = AutoModel.from_pretrained(base.folder, **arguments)
+        model, loading = (AutoModelForCausalLM if head else AutoModel).from_pretrained(base.folder, **arguments)
     except Exception as error:
         sizes = "ignore_mismatched_sizes" in str(error)  # it only points at a report that was printed before
         reason = "its weights have other sizes than config.json says" if sizes else str(error)
@@ -129,17 +149,14 @@ def load_encoder(base: Base) -> Module:
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
     if missing:  # transformers would fill them with noise
         raise _unloadable(base, f"its weights lack {', '.join(missing[:3])} ({len(missing)} in all)")
-    pooler = getattr(encoder, "pooler", None)
-    if pooler is not None:
-        pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read
     if base.adapter is not None:
         from peft import PeftModel
 
         with warnings.catch_warnings():  # peft asks transformers for a property by its old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            adapted = PeftModel.from_pretrained(encoder, base.adapter)
-        encoder = adapted.merge_and_unload()
-    return encoder
+            adapted = PeftModel.from_pretrained(model, base.adapter)
+        model = adapted.merge_and_unload()
+    return model
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -209,6 +226,7 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         pooling, normalize = _pooling(folder, config)
         limit = _length_limit(folder, config)
         width = int(next((config[name] for name in WIDTH_NAMES if config.get(name)), 0))
+        context = int(next((config[name] for name in CONTEXT_NAMES if config.get(name)), 2_048))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError("model/bad-file", f"settings of an unknown form: {error}", where=str(folder)) from error
     return Base(
@@ -222,6 +240,8 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         max_length=min(options.max_length, limit) if options.max_length else limit,
         width=width,
         license=entry.license if entry else None,
+        context=min(options.max_length, context) if options.max_length else context,
+        generates=_is_decoder(config),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from burnish.settings import Options
@@ -18,4 +20,8 @@ class ModelOptions(Options):
     revision: str | None = Field(default=None, description="commit or tag of a hub model; None: its main branch")
     max_length: int | None = Field(
         default=None, ge=8, description="tokens of a row that are read; longer ones are cut and counted. None: base's"
+    )
+    chat_template: Literal["plain", "chatml"] | None = Field(
+        default=None,
+        description="how a conversation becomes a text, for a base without a template of its own. None: the base's",
     )

@@ -53,9 +53,14 @@ class PooledClassifier(nn.Module):
     def encoder(self) -> nn.Module:
         return self.base.encoder
 
-    def replace_encoder(self, encoder: nn.Module) -> None:
+    @property
+    def core(self) -> nn.Module:
+        """What a method attaches to."""
+        return self.base.encoder
+
+    def replace_core(self, core: nn.Module) -> None:
         """Puts an adapted or merged base in the old one's place (a property setter would be bypassed by Module)."""
-        self.base.encoder = encoder
+        self.base.encoder = core
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) float32 logits."""

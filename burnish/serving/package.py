@@ -113,7 +113,7 @@ def load_classifier(folder: Path, *, runs: Path, head: HeadBuilder | None = None
     """
     require_undamaged(folder)
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    base = _base_of(folder, description, runs)
+    base = base_of(folder, description, runs)
     encoder = load_encoder(base)
     plain = load_tensors(folder / "head.safetensors")
     if description["head"] == "linear":
@@ -155,7 +155,8 @@ def use_without_burnish(description: Mapping[str, Any]) -> str:
     return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}```\n"
 
 
-def _base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
+def base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
+    """The base under a packaged model, or the model itself where it is whole."""
     known = description["base"]
     adapter = (folder / "adapter_config.json").is_file()
     options = ModelOptions(base=str(folder.resolve()), max_length=description["max_length"])

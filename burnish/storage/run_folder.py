@@ -31,6 +31,7 @@ class RunFolder:
         self.final = path / "final"
         self.evaluation = path / "evaluation.json"
         self.predictions = path / "predictions.jsonl"
+        self.samples = path / "samples.jsonl"
         self.report = path / "report.html"
         self.card = path / "card.md"
         self.request = path / ".request"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from burnish.task.chat import Chat
 from burnish.task.text_classification import TextClassification
 
-TASKS = {"text-classification": TextClassification}
+TASKS = {"text-classification": TextClassification, "chat": Chat}
 
-__all__ = ["TASKS", "TextClassification"]
+__all__ = ["TASKS", "Chat", "TextClassification"]

@@ -40,6 +40,17 @@ def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chu
     return total
 
 
+def token_scores(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
+    """-log p(target) of each token, (R,) float32 in nats, and whether it is the likeliest one, (R,) bool."""
+    losses, hits = [], []
+    for start in range(0, len(targets_R), chunk):
+        logits_RV = head_logits(model, hidden_RD[start : start + chunk]).float()
+        targets = targets_R[start : start + chunk]
+        losses.append(F.cross_entropy(logits_RV, targets, reduction="none"))
+        hits.append(logits_RV.argmax(dim=-1) == targets)
+    return torch.cat(losses), torch.cat(hits)
+
+
 def _chunk_loss(model: Any, hidden_RD: Tensor, targets_R: Tensor) -> Tensor:
     return F.cross_entropy(head_logits(model, hidden_RD).float(), targets_R, reduction="sum")
 

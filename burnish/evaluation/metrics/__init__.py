@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 
 from burnish.errors import RecipeError, nearest
+from burnish.evaluation.metrics.answers import ANSWER_METRICS
 from burnish.evaluation.metrics.classification import Accuracy, MacroF1
 from burnish.types import Metric
 
 ENTRY_POINTS = "burnish.metrics"
-METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
+METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}  # of labels
+ANSWERS: dict[str, type[Metric]] = {metric.name: metric for metric in ANSWER_METRICS}
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes
 
 
@@ -26,13 +28,14 @@ def find_metric(name: str) -> type[Metric]:
     Raises:
         RecipeError: [recipe/unknown-metric] when neither burnish nor an installed package has it.
     """
-    if name in METRICS:
-        return METRICS[name]
+    known_here = METRICS | ANSWERS
+    if name in known_here:
+        return known_here[name]
     offered = entry_points(group=ENTRY_POINTS)
     for entry in offered.select(name=name):
         metric: type[Metric] = entry.load()
         return metric
-    known = sorted({*METRICS, *offered.names})
+    known = sorted({*known_here, *offered.names})
     close = nearest(name, known) or "accuracy"
     raise RecipeError(
         "recipe/unknown-metric",

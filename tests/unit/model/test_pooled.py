@@ -51,7 +51,7 @@ def test_a_classifier_gives_logits_of_its_head() -> None:
 def test_another_encoder_takes_the_place_of_the_old_one() -> None:
     model = PooledClassifier(nn.Identity(), nn.Identity(), pooling="mean", normalize=False)
     other = nn.Linear(2, 2)
-    model.replace_encoder(other)
+    model.replace_core(other)
     assert model.encoder is other
     assert set(dict(model.named_parameters())) == {"base.encoder.weight", "base.encoder.bias"}
 

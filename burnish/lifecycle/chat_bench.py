@@ -1,0 +1,238 @@
+"""A language model at work: conversations with the tokens it learns, its answers at every evaluation, its ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from burnish.data.clean import check_bad_rows
+from burnish.data.prepare import PreparedData
+from burnish.engine.distributed import join_ranks
+from burnish.engine.layout import choose_layout, own_attention
+from burnish.engine.loop import Training
+from burnish.engine.predict import loss_and_predictions
+from burnish.engine.rows import EncodedRows
+from burnish.errors import DataProblemError, excerpt
+from burnish.lifecycle.encode import encode_or_refuse
+from burnish.lifecycle.own import Own
+from burnish.lifecycle.workbench import Workbench, settled_machine
+from burnish.model.generate import Sampling
+from burnish.model.language import load_language_model
+from burnish.model.load import Base, load_tokenizer, require_known_tokens
+from burnish.model.template import find_template
+from burnish.recipe.schema import Recipe
+from burnish.serving.answer import Answerer, Prompt
+from burnish.serving.language_package import save_language_model
+from burnish.storage.run_folder import RunFolder
+from burnish.task.mask import Masker
+from burnish.types import Encoded, Example, Method, Problem, Progress, Refusal, Row, Split
+
+if TYPE_CHECKING:
+    from burnish.task.chat import Chat
+
+LONGEST = 8_192  # tokens of a conversation unless model.max_length says more: what most machines can train on
+STORY_PROMPTS, STORY_TOKENS = 3, 96  # validation prompts answered at every evaluation, and tokens of each answer
+SHOWN = 5  # rows listed in a message
+
+
+@dataclass(slots=True)
+class ChatBench(Workbench):
+    """A base with its own head for words, its template, and the tokens that end a turn."""
+
+    ends: list[int] = field(default_factory=list)
+    _steps: Training | None = None
+
+    @classmethod
+    def open(
+        cls,
+        recipe: Recipe,
+        base: Base,
+        data: PreparedData,
+        task_class: type[Chat],
+        own: Own,
+        folder: RunFolder,
+        progress: Progress,
+    ) -> ChatBench:
+        """Loads the base, finds what is learned in every row, and chooses layout and precision."""
+        ranks = join_ranks()
+        device, precision = settled_machine(recipe)
+        base = dataclasses.replace(base, context=min(base.context, recipe.model.max_length or LONGEST))
+        masker = Masker(find_template(base.folder, recipe.model.chat_template), load_tokenizer(base.folder))
+        task = task_class(masker, max_length=base.context, long_rows=recipe.data.long_conversations)
+        model = load_language_model(base).to(device)
+        require_known_tokens(masker.tokenizer, model.encoder, base.folder)
+        encoded, kept, problems = _encoded(task, data, recipe, progress)
+        layout = choose_layout(model.encoder, encoded[Split.TRAIN], device=device)
+        return cls(
+            recipe=recipe,
+            base=base,
+            data=dataclasses.replace(data, splits={**data.splits, **kept}),
+            task=task,
+            own=own,
+            folder=folder,
+            progress=progress,
+            encoded=encoded,
+            problems=problems,
+            layout=layout,
+            precision=precision,
+            device=device,
+            model=model,
+            ranks=ranks,
+            ends=_ends(encoded[Split.TRAIN], masker),
+        )
+
+    def decides(self) -> tuple[str, bool]:
+        """The loss on what the assistant says chooses the checkpoint; answers are judged once, by the verdict."""
+        return "loss", False
+
+    def validate(self, model: Any, rows: Sequence[Encoded]) -> dict[str, float]:
+        """Nats per learned token and the share of tokens foreseen; a few answers are kept for the report."""
+        options: Any = {"layout": self.layout, "precision": self.precision, "device": self.device}
+        loss, predictions = loss_and_predictions(self.task, model, rows, **options)
+        tokens = np.array([row["tokens"] for row in predictions], np.float64)
+        hits = np.array([row["accuracy"] for row in predictions])
+        if self.ranks.leads and self._steps is not None:
+            self.keep_answers(self._steps.step)
+        return {"loss": loss, "token-accuracy": float((hits * tokens).sum() / tokens.sum())}
+
+    def keep_answers(self, step: int) -> None:
+        """Answers to the first validation prompts as the model gives them after `step`, in samples.jsonl.
+
+        A run that goes on from a checkpoint writes the later ones again.
+        """
+        asked = [e for e in self.data.splits[Split.VALIDATION] if "messages" in e.row][:STORY_PROMPTS]
+        if not asked:
+            return
+        prompts = [prompt_of(example.row) for example in asked]
+        answerer = Answerer(self.model, self.task.masker, ends=self.ends, context=self.base.context)
+        fitting = [i for i, prompt in enumerate(prompts) if answerer.fits(prompt, 8)]
+        with own_attention(self.model):
+            said = answerer.answer([prompts[i] for i in fitting], Sampling(max_new_tokens=STORY_TOKENS))
+        before = [row for row in self.folder.rows(self.folder.samples) if row["step"] < step]
+        new = [
+            {
+                "step": step,
+                "prompt": last_words(prompts[i]),
+                "answer": answer.text,
+                "stopped": answer.stopped,
+                "reference": reference_of(self.task, asked[i].row),
+            }
+            for i, answer in zip(fitting, said, strict=True)
+        ]
+        self.folder.write_rows(self.folder.samples, [*before, *new])
+
+    def _before_steps(self) -> None:
+        self.model.eval()
+        self.keep_answers(0)
+
+    def _training(self, method: Method, rows: Sequence[Encoded], validation: Sequence[Encoded]) -> Training:
+        self._steps = Workbench._training(self, method, rows, validation)
+        return self._steps
+
+    def save_final(self, model: Any) -> None:
+        self.progress.stage("saving the model")
+        assert self.recipe.method is not None
+        save_language_model(
+            self.folder.final,
+            model.cpu(),
+            base=self.base,
+            template=self.task.masker.template,
+            ends=self.ends,
+            method=self.recipe.method.name,
+        )
+        self.folder.event("saved", path="final")
+
+
+def prompt_of(row: Row) -> Prompt:
+    """What comes before the last turn of the assistant."""
+    return Prompt(row["messages"][:-1], row.get("tools"))
+
+
+def last_words(prompt: Prompt) -> str:
+    """What was said last before the answer, for people."""
+    return str(prompt.messages[-1].get("content") or "") if prompt.messages else ""
+
+
+def reference_of(task: Chat, row: Row) -> str:
+    """The last turn of the assistant as the template writes it, without what ends it."""
+    segment = task.segments(row)[-1]
+    learned = np.flatnonzero(segment.learned)
+    start = learned[np.flatnonzero(np.diff(learned, prepend=learned[0] - 2) > 1)[-1]]
+    text: str = task.masker.tokenizer.decode(segment.token_ids[start : learned[-1]].tolist(), skip_special_tokens=True)
+    return text.strip()
+
+
+def _ends(rows: EncodedRows, masker: Masker) -> list[int]:
+    """The tokens that end a learned turn, and the end of a text; sorted."""
+    found = set()
+    for row in rows:
+        assert row.read_positions is not None
+        last = np.append(np.diff(row.read_positions) > 1, True)
+        found.update(int(i) for i in row.targets[last] if int(i) in masker.marks)
+    end = masker.tokenizer.token_to_id(masker.template.tokens.get("eos_token", ""))
+    return sorted(found | ({end} if end is not None else set()))
+
+
+def _encoded(
+    task: Chat, data: PreparedData, recipe: Recipe, progress: Progress
+) -> tuple[dict[Split, EncodedRows], dict[Split, list[Example]], list[Problem]]:
+    """The rows of each part, the examples they come from, and a Problem for each that cannot be learned or is long."""
+    progress.stage("finding what is learned in each row")
+    encoded: dict[Split, EncodedRows] = {}
+    kept: dict[Split, list[Example]] = {}
+    problems: list[Problem] = []
+    for split, examples in data.splits.items():
+        found = encode_or_refuse(task, examples)
+        pairs = [(e, row) for e, row in zip(examples, found, strict=True) if isinstance(row, Encoded)]
+        problems += [
+            Problem(row.code, row.reason, e.origin)
+            for e, row in zip(examples, found, strict=True)
+            if isinstance(row, Refusal)
+        ]
+        if not pairs:
+            raise _nothing_learned(task, split, examples, problems)
+        kept[split] = [example for example, _ in pairs]
+        encoded[split] = EncodedRows.of([row for _, row in pairs])
+    long = [problem for problem in problems if problem.code == "chat/too-long"]
+    others = [problem for problem in problems if problem.code != "chat/too-long"]
+    total = sum(map(len, data.splits.values()))
+    check_bad_rows(others, total, recipe.data.max_bad_ratio)
+    lengths = encoded[Split.TRAIN].lengths
+    learned = sum(int(row.weight) for row in encoded[Split.TRAIN])
+    progress.note(
+        f"train: {learned:,} of {int(lengths.sum()):,} tokens are learned; rows of {int(np.median(lengths)):,} tokens "
+        f"in the middle, 95 % under {int(np.quantile(lengths, 0.95)) + 1:,}, longest {int(lengths.max()):,}"
+    )
+    for found_here, what in ((long, f"longer than {task.max_length:,} tokens"), (others, "not learned from")):
+        if found_here:
+            places = ", ".join(str(problem.origin) for problem in found_here[:SHOWN])
+            progress.warn(
+                f"{len(found_here):,} of {total:,} rows are {what} and left out (listed in problems.jsonl): {places}"
+                + (" …" if len(found_here) > SHOWN else "")
+            )
+    return encoded, kept, problems
+
+
+def _nothing_learned(
+    task: Chat, split: Split, examples: Sequence[Example], problems: Sequence[Problem]
+) -> DataProblemError:
+    """The error for a part without one row to learn from; shows how the template writes its first row."""
+    first = problems[-len(examples)] if examples else None
+    shown = ""
+    if examples and "messages" in examples[0].row:
+        try:
+            row = examples[0].row
+            shown = task.masker.template.render(row["messages"], tools=row.get("tools"))
+        except ValueError as error:
+            shown = str(error)
+    return DataProblemError(
+        "chat/nothing-learned",
+        f"no {split.value} row can be learned from: {first.reason if first else 'there is none'}",
+        where=str(first.origin) if first else None,
+        details=[f"as the template writes it: {excerpt(shown, 400)}"] if shown else [],
+        hint="look at what is learned: burnish check DATA --show-mask 3 --base BASE",
+    )
