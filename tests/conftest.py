@@ -144,6 +144,68 @@ def sentence_base(make_base: MakeBase) -> Path:
     return make_base(pooling="mean", normalize=True)
 
 
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content }}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def make_language_base(tmp_path_factory: pytest.TempPathFactory, single_thread: None) -> MakeBase:
+    """A random causal Llama of two layers over bytes, with a chat template unless told otherwise."""
+
+    def make(*, template: str | None = CHAT_TEMPLATE, seed: int = 0, **config: Any) -> Path:
+        import torch
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        folder = tmp_path_factory.mktemp("language-base")
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        ids = {letter: index for index, letter in enumerate(["<s>", "</s>", *letters])}
+        tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[]))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens(["<s>", "</s>"])
+        tokenizer.save(str(folder / "tokenizer.json"))
+        about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+        about |= {"chat_template": template} if template else {}
+        (folder / "tokenizer_config.json").write_text(json.dumps(about))
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+        sizes |= {"vocab_size": len(ids), "max_position_embeddings": 256, "bos_token_id": 0, "eos_token_id": 1}
+        torch.manual_seed(seed)
+        LlamaForCausalLM(LlamaConfig(**{**sizes, "initializer_range": 0.2, **config})).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def language_base(make_language_base: MakeBase) -> Path:
+    """A causal model with a chat template; shared, so nothing may change it."""
+    return make_language_base()
+
+
+@pytest.fixture(scope="session")
+def conversations(toy_rows: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """120 different rows of messages; the answer is a word of the question, some have two turns."""
+    rows = []
+    for number, (text, label) in enumerate(toy_rows[:120]):
+        turns = [{"role": "user", "content": text}, {"role": "assistant", "content": label}]
+        if number % 5 == 4:
+            turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}, *turns]
+        rows.append({"messages": turns})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory: pytest.TempPathFactory, conversations: list[dict[str, Any]]) -> Path:
+    """The conversations as a file; shared, so nothing may change it."""
+    path = tmp_path_factory.mktemp("data") / "chats.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in conversations), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="session")
 def make_rows() -> MakeRows:
     """Encoded rows of given lengths whose class can be read off their tokens."""
@@ -203,16 +265,26 @@ def toy_rows() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def make_subject(sentence_base: Path, toy_rows: list[tuple[str, str]]) -> MakeSubject:
+def make_subject(
+    sentence_base: Path,
+    language_base: Path,
+    toy_rows: list[tuple[str, str]],
+    conversations: list[dict[str, Any]],
+) -> MakeSubject:
     """A registered task for the conformance suites: its columns filled with texts, over a tiny encoder.
 
     A task that needs more than texts and a label gets its rows here.
     """
     from burnish.task import TASKS
-    from burnish.testing import subject_over
+    from burnish.testing import chat_subject_over, subject_over
 
     @cache
     def make(name: str) -> Subject:
+        if name == "chat":
+            silent = {
+                "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]
+            }
+            return chat_subject_over(str(language_base), conversations[:28], refused=[silent])
         task = TASKS[name]
         texts = [column for column in task.columns if column != "label"]
         rows = [{**dict.fromkeys(texts, text), "label": label} for text, label in toy_rows[:28]]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from burnish.cli.audit import audit
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.progress import TerminalProgress
-from burnish.cli.show import show_check, show_run, show_runs, show_verdict
+from burnish.cli.show import show_check, show_run, show_runs, show_verdict, shown_lines
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError, excerpt
+from burnish.evaluation.wording import visible
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
@@ -59,6 +60,7 @@ def check(options: argparse.Namespace) -> int:
         groups=options.group,
         base=options.base,
         deep=options.deep,
+        show_mask=options.show_mask,
         progress=TerminalProgress(),
     )
     if options.html:
@@ -169,12 +171,49 @@ def predict(options: argparse.Namespace) -> int:
         texts = _lines_of_stdin()
     predictions = predict_texts(options.run, texts, progress=TerminalProgress())
     if options.json:
-        _print_json({"predictions": [{"text": t, **p} for t, p in zip(texts, predictions, strict=True)]})
+        asked = [{"text": text} if isinstance(text, str) else text for text in texts]
+        _print_json({"predictions": [{**a, **p} for a, p in zip(asked, predictions, strict=True)]})
         return 0
     for text, prediction in zip(texts, predictions, strict=True):
+        if "answer" in prediction:
+            print(visible(prediction["answer"]))
+            continue
         label = excerpt(prediction["label"], limit=200)  # as it came from a file: no control characters here
         print(f"{label}\t{prediction['probability']:.3f}\t{' '.join(text.split())}")
     return 0
+
+
+def chat(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.chat import open_talk
+    from burnish.model.generate import Sampling
+
+    sampling = Sampling(
+        max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed or Sampling().seed
+    )
+    talk = open_talk(options.run, base=options.base, system=options.system, sampling=sampling)
+    texts = [options.text] if options.text else _said()
+    answered = []
+    for text in texts:
+        answers = talk.say(text)
+        answered.append({"user": text, **answers})
+        if not options.json:
+            several = len(answers) > 1
+            for name, answer in answers.items():
+                print(f"{f'{name}: ' if several else ''}{shown_lines(answer)}", flush=True)
+    if options.json:
+        _print_json({"turns": answered})
+    return 0
+
+
+def _said() -> Iterator[str]:
+    """What a person types, line by line, until an empty line or the end; an invitation where there is a terminal."""
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line.strip():
+            return
+        yield line.strip()
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -272,6 +311,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "cancel": cancel,
     "evaluate": evaluate,
     "predict": predict,
+    "chat": chat,
     "runs": runs,
     "audit": audit,
     "augment": augment,

@@ -150,6 +150,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--deep", action="store_true", help="also look for wrong labels, same meanings and topics, with the base"
     )
     check.add_argument("--base", metavar="BASE", help="look deep with this base, and at what is too long for it")
+    check.add_argument(
+        "--show-mask", metavar="N", type=_count, default=0, help="show N conversations with what is learned of them"
+    )
     check.add_argument("--html", metavar="FILE", help="also write the findings as a page")
     _set(check)
     train = command("train", "train on a data file or a recipe, and judge the result", "burnish train tickets.csv")
@@ -182,12 +185,38 @@ def build_parser() -> argparse.ArgumentParser:
     group = predict.add_mutually_exclusive_group()
     group.add_argument("--text", metavar="TEXT", action="append", help="a text; may be given several times")
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
+    _chat(command)
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
     _audit(command)
     _augment(command)
     _data_versions(command)
     return parser
+
+
+def _chat(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    chat = command("chat", "talk to a tuned language model", "burnish chat RUN --base")
+    chat.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    chat.add_argument("--base", action="store_true", help="let the base answer beside it")
+    chat.add_argument("--text", metavar="TEXT", help="say this and leave (default: lines of stdin, until an empty one)")
+    chat.add_argument("--system", metavar="TEXT", help="what the system says first (default: nothing)")
+    chat.add_argument(
+        "--max-new-tokens", metavar="N", type=_count, default=256, help="after which an answer is cut (default: 256)"
+    )
+    chat.add_argument(
+        "--temperature", metavar="T", type=_temperature, default=0.0, help="0: the likeliest words (default)"
+    )
+    chat.add_argument("--seed", metavar="N", type=_count, help="of the draws, with --temperature")
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"not a number from 0 to 10: {text!r}")
+    return value
 
 
 def _audit(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

@@ -83,6 +83,8 @@ def show_check(found: Mapping[str, Any]) -> str:
         lines += ["", ", ".join(f"{counts[kind]} {name}" for kind, name in KINDS.items() if counts[kind])]
     for finding in findings:
         lines += _finding_lines(finding)
+    for mask in found.get("masks", ()):
+        lines += _mask_lines(mask)
     return "\n".join(lines)
 
 
@@ -103,6 +105,20 @@ def _finding_lines(finding: Mapping[str, Any]) -> list[str]:
         lines[-1] += "  … more with --json"
     lines += textwrap.wrap(finding["fix"], 100, initial_indent="         → ", subsequent_indent="           ")
     return lines
+
+
+def _mask_lines(mask: Mapping[str, Any]) -> list[str]:
+    """A conversation as the model reads it: what it learns in green, or between ⟦ and ⟧ without colours."""
+    if "refused" in mask:
+        return ["", f"{mask['place']}: cannot be learned from: {mask['refused']}"]
+    coloured = _coloured("x", "32") != "x"
+    text = "".join(
+        (_coloured(shown_lines(piece), "32") if coloured else f"⟦{shown_lines(piece)}⟧")
+        if learned
+        else shown_lines(piece)
+        for piece, learned in mask["pieces"]
+    )
+    return ["", f"{mask['place']}: {mask['learned']:,} of {mask['tokens']:,} tokens are learned", text]
 
 
 def _share(share: float) -> str:
@@ -176,3 +192,8 @@ def _coloured(text: str, colour: str) -> str:
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         return f"\x1b[1;{colour}m{text}\x1b[0m"
     return text
+
+
+def shown_lines(text: str) -> str:
+    """A text of several lines with every other control character made visible."""
+    return "\n".join(wording.visible(line) for line in text.split("\n"))

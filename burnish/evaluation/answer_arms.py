@@ -17,7 +17,7 @@ BLOCK = 512  # prompts compared with all training prompts at once
 
 
 def most_frequent_answer(train_answers: Sequence[str], n_val: int, n_test: int) -> ArmResult:
-    """Always the most frequent answer of the training rows; of equally frequent ones the first in alphabetical order."""
+    """Always the most frequent answer of the training rows; of equally frequent ones the first by letters."""
     answer, count = min(Counter(train_answers).items(), key=lambda item: (-item[1], item[0]))
     return ArmResult("majority", [answer] * n_val, [answer] * n_test, {"train_rows": count})
 

@@ -102,12 +102,12 @@ def _gain(
     return paired_bootstrap(metric, references, first, second, resamples=resamples, seed=seed)
 
 
-def _wins(
-    metric: Metric, references: Sequence[str], tuned: Sequence[str], arm: Sequence[str]
-) -> tuple[int, int]:
+def _wins(metric: Metric, references: Sequence[str], tuned: Sequence[str], arm: Sequence[str]) -> tuple[int, int]:
     """Rows that tuned answers better than the arm, and worse."""
     if not isinstance(metric, MeanScore):
-        scores = np.array([[reference == a, reference == b] for reference, a, b in zip(references, tuned, arm, strict=True)])
+        scores = np.array(
+            [[reference == a, reference == b] for reference, a, b in zip(references, tuned, arm, strict=True)]
+        )
         gains_N = scores[:, 0].astype(float) - scores[:, 1]
     else:
         sign = 1.0 if metric.higher_is_better else -1.0

@@ -21,7 +21,7 @@ from burnish.lifecycle.encode import encode_or_refuse
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import Workbench, settled_machine
 from burnish.model.generate import Sampling
-from burnish.model.language import load_language_model
+from burnish.model.language import load_language_model, require_generative
 from burnish.model.load import Base, load_tokenizer, require_known_tokens
 from burnish.model.template import find_template
 from burnish.recipe.schema import Recipe
@@ -58,6 +58,7 @@ class ChatBench(Workbench):
         progress: Progress,
     ) -> ChatBench:
         """Loads the base, finds what is learned in every row, and chooses layout and precision."""
+        require_generative(base)
         ranks = join_ranks()
         device, precision = settled_machine(recipe)
         base = dataclasses.replace(base, context=min(base.context, recipe.model.max_length or LONGEST))
@@ -168,7 +169,7 @@ def reference_of(task: Chat, row: Row) -> str:
 
 def _ends(rows: EncodedRows, masker: Masker) -> list[int]:
     """The tokens that end a learned turn, and the end of a text; sorted."""
-    found = set()
+    found: set[int] = set()
     for row in rows:
         assert row.read_positions is not None
         last = np.append(np.diff(row.read_positions) > 1, True)

@@ -44,6 +44,7 @@ def check_data(
     groups: Sequence[str] = (),
     base: str | None = None,
     deep: bool = False,
+    show_mask: int = 0,
     progress: Progress,
 ) -> dict[str, Any]:
     """Reads, cleans and splits as a training would, examines the rows, and says what it found; writes nothing.
@@ -51,14 +52,15 @@ def check_data(
     Args:
         like: file of real inputs that the data is compared with.
         groups: columns whose groups are compared.
-        base: base model to check lengths against and to take vectors from; implies `deep`.
+        base: base model to check lengths against and to take vectors from; implies `deep`, unless masks are asked for.
         deep: look for wrong labels, rows of the same meaning, outliers and topics in the vectors of the base.
+        show_mask: conversations to show as the base will read them, with what it learns of them.
 
     Returns:
         {"files", "format", "task", "rows", "columns", "labels", "splits", "notes", "warnings", "lengths",
         "problems": [{"code", "count", "share", "reason", "places"}] of rows that were left out or complained of,
         "findings": [{"code", "severity", "count", "share", "what", "fix", "places", "details"}] of everything found,
-        the most important first}.
+        the most important first}, and with `show_mask` "masks", see `mask_view.masks`.
     """
     extra = [*overrides, *([f"task={task}"] if task else [])]
     recipe, folder = recipe_of(source, test=test, overrides=extra, seed=None)
@@ -68,7 +70,7 @@ def check_data(
         progress.note(explain(other))
     data = _prepared(recipe, folder, other)
     subject = Subject.of(_in_file_order(data))
-    found_base, embed = _base(recipe, base, folder, progress) if deep or base else (None, None)
+    found_base, embed = _base(recipe, base, folder, progress) if deep or (base and not show_mask) else (None, None)
     findings = left_out(data.problems, _row_count(data))
     findings += examine(
         subject,
@@ -82,12 +84,21 @@ def check_data(
     if like is not None:
         progress.stage(f"comparing with {like}")
         findings += likeness(subject, *_inputs_of(Path(like), recipe.data, data.columns), embed=embed)
-    return _described(data) | {
-        "format": other.name if other else "text-label",
-        "task": other.task if other else recipe.task or TRAINED,
-        "lengths": length_histogram(subject),
-        "findings": [finding.as_dict() for finding in by_importance(findings)],
-    }
+    masks = {}
+    if show_mask:
+        from burnish.lifecycle.mask_view import masks as masks_of
+
+        masks = {"masks": masks_of(data, recipe, folder, base=base, count=show_mask)}
+    return (
+        _described(data)
+        | masks
+        | {
+            "format": other.name if other else "text-label",
+            "task": other.task if other else recipe.task or TRAINED,
+            "lengths": length_histogram(subject),
+            "findings": [finding.as_dict() for finding in by_importance(findings)],
+        }
+    )
 
 
 def _prepared(recipe: Recipe, folder: Path, other: RowFormat | None) -> PreparedData:
@@ -111,7 +122,8 @@ def _prepared(recipe: Recipe, folder: Path, other: RowFormat | None) -> Prepared
 def _wanted(recipe: Recipe, other: RowFormat | None) -> Mapping[str, type]:
     """The columns a training would ask for; of rows that are not trained on yet, the label."""
     if other is None:
-        return task_class(recipe).columns
+        columns: Mapping[str, type] = task_class(recipe).columns
+        return columns
     return {LABEL: str} if other.has_label else {}
 
 

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from burnish.data.prepare import prepare
+from burnish.data.prepare import PreparedData
 from burnish.errors import UsageError
-from burnish.lifecycle.resolve import decide_metric, default_epochs
-from burnish.lifecycle.rows import require_trained_task
-from burnish.lifecycle.train import recipe_of, task_class
+from burnish.lifecycle.own import Own
+from burnish.lifecycle.resolve import LANGUAGE_EPOCHS, decide_answer_metric, decide_metric, default_epochs
+from burnish.lifecycle.train import read_rows, recipe_of
+from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
 from burnish.types import Split
 
@@ -42,6 +43,33 @@ evaluation:
   # goals: ["{metric} >= 0.90"]    # what success means, stated before training
   minimum_effect: 0.01               # smallest gain over the best arm without fine-tuning that is worth having
 """
+CHAT_TEMPLATE = """\
+# yaml-language-server: $schema={schema}
+# Recipe for burnish: a base that writes texts must be named, everything else shows what would be chosen anyway.
+# Look at what is learned: burnish check {name} --show-mask 3
+# Train and judge:         burnish train {name}
+task: chat                           # what the assistant says in each conversation
+
+model:
+  base: HuggingFaceTB/SmolLM2-135M-Instruct    # a causal language model: hub id, local folder, or an earlier run
+  # chat_template: plain             # for a base without a template of its own
+  # max_length: 2048                 # tokens of a conversation that are read; longer ones are left out and listed
+
+data:
+  train: {train}
+  # test: test.jsonl                 # without it: 70 % learn, 15 % choose and stop, 15 % judge once
+  # {rows} conversations
+
+method: lora                         # or full
+
+training:
+  epochs: {epochs:<27}# at most; training stops when validation stops improving
+  seed: 13
+
+evaluation:
+  metric: {metric:<27}# of the answers to held-out prompts: it decides the verdict
+  minimum_effect: 0.01               # smallest gain over the best arm without fine-tuning that is worth having
+"""
 
 
 def write_recipe(data: Path, output: Path) -> dict[str, Any]:
@@ -59,24 +87,10 @@ def write_recipe(data: Path, output: Path) -> dict[str, Any]:
             "cli/file-exists", "this file exists already", where=str(output), hint="name another with --output FILE"
         )
     recipe, _ = recipe_of(data, test=None, overrides=(), seed=None)
-    require_trained_task(recipe, Path())
-    prepared = prepare(recipe.data, task_class(recipe).columns, base_folder=Path(), seed=recipe.training.seed)
-    counts = prepared.label_counts[Split.TRAIN]
+    recipe, task, prepared = read_rows(recipe, Own())
     rows = len(prepared.splits[Split.TRAIN])
-    decided, _ = decide_metric(recipe, counts)
-    text = TEMPLATE.format(
-        schema=SCHEMA,
-        name=output.name,
-        train=json.dumps(_relative(data, output.parent)),
-        text=json.dumps(prepared.columns["text"]),
-        label=json.dumps(prepared.columns["label"]),
-        labels=len(prepared.labels),
-        rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
-        smallest=f"{min(counts.values()):,}",
-        largest=f"{max(counts.values()):,}",
-        method="lora" if rows < 1_000 else "full",
-        epochs=default_epochs(rows, len(prepared.labels)),
-        metric=decided.evaluation.metric,
+    text = (
+        _of_chat(data, output, recipe, prepared) if task.name == "chat" else _of_labels(data, output, recipe, prepared)
     )
     make_folder(output.parent)
     write_text(output, text)
@@ -94,3 +108,35 @@ def _relative(path: Path, folder: Path) -> str:
     absolute = path.resolve()
     base = folder.resolve()
     return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else str(absolute)
+
+
+def _of_labels(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -> str:
+    counts = prepared.label_counts[Split.TRAIN]
+    rows = len(prepared.splits[Split.TRAIN])
+    decided, _ = decide_metric(recipe, counts)
+    return TEMPLATE.format(
+        schema=SCHEMA,
+        name=output.name,
+        train=json.dumps(_relative(data, output.parent)),
+        text=json.dumps(prepared.columns["text"]),
+        label=json.dumps(prepared.columns["label"]),
+        labels=len(prepared.labels),
+        rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
+        smallest=f"{min(counts.values()):,}",
+        largest=f"{max(counts.values()):,}",
+        method="lora" if rows < 1_000 else "full",
+        epochs=default_epochs(rows, len(prepared.labels)),
+        metric=decided.evaluation.metric,
+    )
+
+
+def _of_chat(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -> str:
+    decided, _ = decide_answer_metric(recipe, [example.row for example in prepared.splits[Split.TRAIN]])
+    return CHAT_TEMPLATE.format(
+        schema=SCHEMA,
+        name=output.name,
+        train=json.dumps(_relative(data, output.parent)),
+        rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
+        epochs=LANGUAGE_EPOCHS,
+        metric=decided.evaluation.metric,
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.predict import predict_rows
 from burnish.evaluation.answer_arms import Neighbours, most_frequent_answer, nearest_answer
 from burnish.evaluation.arms import ArmResult
@@ -176,7 +176,8 @@ def _judge_texts(
             model: Any = Answerer.of_base(bench.base, bench.task.masker.template, bench.ends).model
         else:
             model = load_packaged_language_model(folder.final, runs=runs).model.to(bench.device).eval()
-        losses[name] = {split: _losses(bench, model, split) for split in (Split.VALIDATION, Split.TEST)}
+        layout = choose_layout(model.encoder, bench.encoded[Split.TEST], device=bench.device)
+        losses[name] = {split: _losses(bench, model, layout, split) for split in (Split.VALIDATION, Split.TEST)}
     arm = ArmResult("base", losses["base"][Split.VALIDATION], losses["base"][Split.TEST])
     examples = bench.data.splits[Split.TEST]
     nothing = [""] * len(examples)
@@ -204,9 +205,9 @@ def _judge_texts(
     return evaluation, rows
 
 
-def _losses(bench: ChatBench, model: Any, split: Split) -> list[str]:
+def _losses(bench: ChatBench, model: Any, layout: LayoutChoice, split: Split) -> list[str]:
+    """Nats per token of each row, as texts."""
     rows = bench.encoded[split]
-    layout = choose_layout(model.encoder, rows, device=bench.device)
     found: list[Row] = predict_rows(
         bench.task, model, rows, layout=layout, precision=bench.precision, device=bench.device
     )

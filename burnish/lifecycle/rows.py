@@ -38,6 +38,8 @@ def other_rows(recipe: Recipe, folder: Path) -> RowFormat | None:
     Raises:
         DataReadError: the file cannot be read.
     """
+    if recipe.task == "chat":
+        return _conversations(recipe, folder)
     if recipe.task is not None or recipe.data.columns:
         return None
     first = find_files(recipe.data.train_files[:1], folder)[0]

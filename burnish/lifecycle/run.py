@@ -13,6 +13,7 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Row
 
 if TYPE_CHECKING:
+    from burnish.serving.answer import Answerer
     from burnish.serving.predict import Predictor
 
 
@@ -29,6 +30,7 @@ class Run:
     runs: Path
     own: Own = field(default_factory=Own, repr=False)
     _predictor: Predictor | None = field(default=None, repr=False)
+    _answerer: Answerer | None = field(default=None, repr=False)
 
     @property
     def id(self) -> str:
@@ -70,10 +72,10 @@ class Run:
         return verdict
 
     def predict(self, texts: Sequence[str | Row]) -> list[Row]:
-        """{"label", "probability", "margin"} for each text, in order.
+        """{"label", "probability", "margin"} for each text, in order; of a chat run {"answer", "tokens", "stopped"}.
 
         Args:
-            texts: texts, or rows with the task's columns: {"text": ...}.
+            texts: texts, or rows with the task's columns: {"text": ...}, {"messages": [...], "tools": [...]}.
 
         Raises:
             RunError: [run/not-finished]; [run/own-parts] when the model needs a task that was not given.
@@ -83,6 +85,8 @@ class Run:
         from burnish.serving.predict import Predictor
 
         self.require_model()
+        if self.folder.manifest().get("task") == "chat" and self.own.task is None:
+            return self._answers(texts)
         if self._predictor is None:
             if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
                 raise RunError(
@@ -94,6 +98,14 @@ class Run:
             task = self.own.task or task_class(read_recipe(self.folder.recipe))
             self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.own.head, task=task)
         return self._predictor.predict(texts)
+
+    def _answers(self, texts: Sequence[str | Row]) -> list[Row]:
+        from burnish.serving.answer import Answerer, prompt_of
+
+        if self._answerer is None:
+            self._answerer = Answerer.of_run(self.folder.final, runs=self.runs)
+        said = self._answerer.answer([prompt_of(index, text) for index, text in enumerate(texts)])
+        return [{"answer": answer.text, "tokens": answer.tokens, "stopped": answer.stopped} for answer in said]
 
     def require_model(self) -> None:
         """Raises RunError [run/not-finished] when the run has not come to its model."""

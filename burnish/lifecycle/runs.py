@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.data.columns import infer_columns
+from burnish.data.formats import detect_format
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError
 from burnish.lifecycle.own import Own
@@ -14,7 +15,7 @@ from burnish.lifecycle.run import Run
 from burnish.recipe.read import read_recipe
 from burnish.registry.runs import find_run
 from burnish.settings import settings
-from burnish.types import Problem, Progress, Row
+from burnish.types import Example, Problem, Progress, Row
 
 if TYPE_CHECKING:
     from burnish.serving.package import HeadBuilder
@@ -34,15 +35,15 @@ def load(run: str | Path, *, task: type[TextClassification] | None = None, head:
     return Run(find_run(str(run), runs), runs, Own(task=task, head=head))
 
 
-def predict_texts(run: str | Path, texts: Sequence[str], *, progress: Progress) -> list[Row]:
+def predict_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Progress) -> list[Row]:
     """Predictions of a run's model for texts, in order."""
     loaded = load(run)
     progress.stage(f"predicting {len(texts):,} texts with {loaded.id}")
     return loaded.predict(texts)
 
 
-def texts_of(run: str | Path, data: Path) -> list[str]:
-    """The text column of a file that is read as in training; its name may be another one.
+def texts_of(run: str | Path, data: Path) -> list[str | Row]:
+    """The text column of a file that is read as in training; its name may be another one. Of conversations: prompts.
 
     Raises:
         DataProblemError: [predict/bad-row] naming the first row without a text.
@@ -50,13 +51,19 @@ def texts_of(run: str | Path, data: Path) -> list[str]:
     loaded = load(run)
     loaded.require_model()
     options = read_recipe(loaded.folder.recipe).data
+    if loaded.folder.manifest().get("task") == "chat":
+        options = options.model_copy(update={"columns": {}})
+        shape = inspect_source(data, options)
+        found = detect_format(shape.columns, shape.sample)
+        if found is not None and found.task == "chat":
+            return [_asked(item) for item in found.examples(read_source(data, shape, options))]
     learned = options.columns.get("text")
     options = options.model_copy(update={"columns": {"text": learned} if learned else {}})
     shape = inspect_source(data, options)
     if learned not in shape.columns:
         options = options.model_copy(update={"columns": {}})
     column = infer_columns(shape, options, {"text": str})["text"]
-    texts = []
+    texts: list[str | Row] = []
     for record in read_source(data, shape, options):
         if isinstance(record, Problem):
             raise DataProblemError("predict/bad-row", record.reason, where=str(record.origin))
@@ -65,3 +72,10 @@ def texts_of(run: str | Path, data: Path) -> list[str]:
             raise DataProblemError("predict/bad-row", f'no text in column "{column}"', where=str(record.origin))
         texts.append(text)
     return texts
+
+
+def _asked(item: Example | Problem) -> Row:
+    """A conversation without the assistant's last turn."""
+    if isinstance(item, Problem):
+        raise DataProblemError("predict/bad-row", item.reason, where=str(item.origin))
+    return {**item.row, "messages": item.row["messages"][:-1]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +84,7 @@ class Workbench(ABC):
 
     def expected_bytes(self) -> int:
         """Disk the run will need: checkpoints with weights, average and two moments, and the final model."""
-        weights = sum(p.numel() for p in self.model.parameters()) * 4
+        weights: int = sum(p.numel() for p in self.model.parameters()) * 4
         method = self.recipe.method
         learned = weights if method is not None and method.name == "full" else weights // 20
         return (self.recipe.checkpoint.keep + 2) * 4 * learned + 2 * weights + 50_000_000
@@ -119,6 +119,7 @@ class Workbench(ABC):
             trained = _describe_training(training.run())
         return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
 
+    @abstractmethod
     def _before_steps(self) -> None:
         """What a kind of task does to the model before a method is attached."""
 

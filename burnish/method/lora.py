@@ -51,7 +51,8 @@ class Lora:
         return _with_core(model, core.merge_and_unload())
 
     def _targets(self, core: Module) -> list[str]:
-        into_words = core.get_output_embeddings() if hasattr(core, "get_output_embeddings") else None
+        output: Any = getattr(core, "get_output_embeddings", None)
+        into_words = output() if output else None
         linear = [n for n, part in core.named_modules() if isinstance(part, nn.Linear) and part is not into_words]
         read = [name for name in linear if not name.split(".")[0].startswith("pooler")]
         if self.target_modules is None:

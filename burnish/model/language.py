@@ -40,8 +40,14 @@ def load_language_model(base: Base) -> LanguageModel:
     """The base with its language-modelling head, in float32, on the CPU.
 
     Raises:
-        ModelError: [model/not-generative] for a base that does not write texts; [model/unloadable].
+        ModelError: [model/not-generative]; [model/unloadable].
     """
+    require_generative(base)
+    return LanguageModel(load_pretrained(base, head=True))
+
+
+def require_generative(base: Base) -> None:
+    """Raises ModelError [model/not-generative] for a base that does not write texts."""
     if not base.generates:
         raise ModelError(
             "model/not-generative",
@@ -49,4 +55,3 @@ def load_language_model(base: Base) -> LanguageModel:
             where="model.base",
             hint="name a causal language model, e.g. --set model.base=HuggingFaceTB/SmolLM2-135M-Instruct",
         )
-    return LanguageModel(load_pretrained(base, head=True))

@@ -44,6 +44,9 @@ NEEDS = {"plain": ("eos_token",), "chatml": ()}
 MARKS = {"plain": (), "chatml": ("<|im_start|>", "<|im_end|>")}  # must be one token each
 
 
+_RENDER = "import sys; sys.path.insert(0, sys.argv[1]); from burnish.model.render import main; main()"
+
+
 class RefusedConversationError(ValueError):
     """A conversation that the template itself does not take, with what it says."""
 
@@ -233,11 +236,13 @@ class _Renderer:
             patience.cancel()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # Isolated (-I), so that nothing of the current folder or of PYTHON* variables runs in it.
         package = str(Path(__file__).resolve().parents[2])
-        code = f"import sys; sys.path.insert(0, {package!r}); from burnish.model.render import main; main()"
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        # Isolated (-I), so that nothing of the current folder or of PYTHON* variables runs in it.
+        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+            [sys.executable, "-I", "-c", _RENDER, package],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         return self._process
 

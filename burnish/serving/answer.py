@@ -9,16 +9,20 @@ from typing import Any
 
 import torch
 
+from burnish.data.conversations import checked
+from burnish.data.records import RefusedRowError
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.errors import DataProblemError
 from burnish.model.generate import Sampling, generate
 from burnish.model.language import LanguageModel, load_language_model
 from burnish.model.load import Base, load_tokenizer
-from burnish.model.template import ChatTemplate, RefusedConversationError, find_template
+from burnish.model.template import ChatTemplate, RefusedConversationError
 from burnish.serving.language_package import load_packaged_language_model
 from burnish.task.mask import Masker
+from burnish.types import Row
 
 Message = Mapping[str, Any]
+GREEDY = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Answerer:
     def answer(
         self,
         prompts: Sequence[Prompt],
-        sampling: Sampling,
+        sampling: Sampling = GREEDY,
         advance: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Said]:
         """An answer to each prompt, in order.
@@ -117,6 +121,20 @@ class Answerer:
         return ids
 
 
-def base_answerer(base: Base, chosen: str | None, ends: Sequence[int]) -> Answerer:
-    """A base as it comes with the template a recipe chose."""
-    return Answerer.of_base(base, find_template(base.folder, chosen), ends)
+def prompt_of(index: int, asked: str | Row) -> Prompt:
+    """What a caller asks: a text is what the user says, a row has `messages` that do not end with the assistant.
+
+    Raises:
+        DataProblemError: [predict/bad-prompt].
+    """
+    if isinstance(asked, str):
+        asked = {"messages": [{"role": "user", "content": asked}]}
+    try:
+        messages = checked(asked.get("messages"))
+    except RefusedRowError as refused:
+        raise DataProblemError("predict/bad-prompt", refused.reason, where=f"item {index + 1}") from refused
+    if messages[-1]["role"] == "assistant":
+        raise DataProblemError(
+            "predict/bad-prompt", "the assistant has spoken last: nothing is asked", where=f"item {index + 1}"
+        )
+    return Prompt(messages, asked.get("tools"))

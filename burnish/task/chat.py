@@ -32,6 +32,7 @@ class Chat:
     name: ClassVar[str] = "chat"
     columns: ClassVar[Mapping[str, type]] = {"messages": list}
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    methods: ClassVar[tuple[str, ...]] = ("lora", "full")
     decomposable: ClassVar[bool] = True
 
     def __init__(self, masker: Masker, *, max_length: int, long_rows: LongRows = "drop") -> None:
@@ -90,7 +91,8 @@ class Chat:
 
         hidden_RD = batch.hidden(model.encoder, at="read")  # type: ignore[arg-type]
         losses_R, hits_R = token_scores(model.causal, hidden_RD, batch.targets)
-        rows, start = [], 0
+        rows: list[Row] = []
+        start = 0
         for count in batch.read_counts:
             own = slice(start, start + count)
             loss, accuracy = float(losses_R[own].mean()), float(hits_R[own].float().mean())

@@ -15,12 +15,15 @@ from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
 from burnish.engine.predict import loss_and_predictions, predict_rows
+from burnish.model.language import load_language_model
 from burnish.model.load import find_base, load_encoder, load_tokenizer
 from burnish.model.options import ModelOptions
+from burnish.model.template import find_template
 from burnish.settings import settings
 from burnish.storage.durable import make_folder
 from burnish.storage.run_folder import RunFolder
-from burnish.task import TextClassification
+from burnish.task import Chat, TextClassification
+from burnish.task.mask import Masker
 from burnish.types import Encoded, Method, Progress, Row, Silent, Task
 
 CPU = torch.device("cpu")
@@ -101,6 +104,19 @@ def subject_over(
         torch.manual_seed(0)
         model = made.build(encoder, width=found.width, pooling=found.pooling, normalize=found.normalize, head=None)
         return model, choose_layout(encoder, subject.encoded(), device=CPU)
+
+    subject = Subject(made, build, rows, refused)
+    return subject
+
+
+def chat_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """The task chat over a causal base that has a template."""
+    found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
+    made = Chat(Masker(find_template(found.folder, None), load_tokenizer(found.folder)), max_length=found.context)
+
+    def build() -> tuple[nn.Module, LayoutChoice]:
+        model = load_language_model(found)
+        return model, choose_layout(model.encoder, subject.encoded(), device=CPU)
 
     subject = Subject(made, build, rows, refused)
     return subject
