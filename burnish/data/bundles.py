@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from burnish.data.deduplicate import loose_form
+from burnish.data.deduplicate import asked_form, loose_form
 from burnish.types import Example
 
 
@@ -14,7 +14,8 @@ def bundles(
     """The bundle of each row: the index of its first row.
 
     Two rows are in one bundle when a chain of rows links them, each to the next by an equal loose form, an equal
-    cluster or an equal value of the column `group_by`. A row without such a value belongs to no group.
+    question (of conversations: what comes before the last turn), an equal cluster or an equal value of the column
+    `group_by`. A row without such a value belongs to no group.
 
     Args:
         clusters: one number per row, equal for rows that say almost the same; None: only equal texts count.
@@ -24,6 +25,7 @@ def bundles(
     """
     roots = list(range(len(examples)))
     _link(roots, [loose_form(example.row) for example in examples])
+    _link(roots, [asked_form(example.row) for example in examples])
     if clusters is not None:
         _link(roots, [int(cluster) for cluster in clusters])
     if group_by is not None:

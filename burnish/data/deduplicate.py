@@ -16,9 +16,30 @@ def normal_form(row: Row) -> str:
 
     Two rows are exact duplicates when their normal forms are equal. Case counts.
     """
-    values = [row[column] for column in sorted(row) if column != LABEL]
-    texts = [value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in values]
-    return "\0".join(map(_collapsed, texts))
+    return "\0".join(_collapsed(_as_text(row[column])) for column in sorted(row) if column != LABEL)
+
+
+def _as_text(value: object) -> str:
+    """A value as text; of a conversation only what is said, because brackets and roles are alike in all of them."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(turn, dict) and "role" in turn for turn in value):
+        return "\n".join(said for turn in value for said in _said(turn))
+    return json.dumps(value, sort_keys=True)
+
+
+def _said(turn: dict[str, object]) -> list[str]:
+    content, calls = turn.get("content"), turn.get("tool_calls")
+    said = [content if isinstance(content, str) else json.dumps(content, sort_keys=True)] if content else []
+    return [*said, *([json.dumps(calls, sort_keys=True)] if calls else [])]
+
+
+def asked_form(row: Row) -> str | None:
+    """What is asked in a conversation: all that comes before its last turn, in loose form; None for other rows."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or len(messages) < 2:
+        return None
+    return loose_form({"messages": messages[:-1]})
 
 
 def _collapsed(text: str) -> str:

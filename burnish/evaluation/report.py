@@ -60,8 +60,7 @@ def render_report(run: Path) -> str:
     """
     record = RunRecord.read(run)
     title = f"{wording.headline(record.verdict)} burnish report on {record.id}"
-    others = _OF_LABELS if record.manifest.get("task") == "chat" else _OF_CHAT
-    sections = {anchor: part for anchor, part in SECTIONS.items() if anchor not in others}
+    sections = sections_of(str(record.manifest.get("task")))
     links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, (name, _) in sections.items())
     body = "".join(build(record) for _, build in sections.values())
     return (
@@ -73,6 +72,12 @@ def render_report(run: Path) -> str:
         f'{verdict_section(record)}\n<nav aria-label="Parts of this report"><ul>{links}</ul></nav>\n{body}\n</main>\n'
         f"{_footer(record)}\n</body>\n</html>\n"
     )
+
+
+def sections_of(task: str) -> dict[str, tuple[str, Section]]:
+    """Anchor -> (name, what builds it), in the order of the page."""
+    others = _OF_LABELS if task == "chat" else _OF_CHAT
+    return {anchor: part for anchor, part in SECTIONS.items() if anchor not in others}
 
 
 def _header(record: RunRecord) -> str:

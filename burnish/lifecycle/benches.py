@@ -26,5 +26,5 @@ def open_bench(
     folder: RunFolder,
     progress: Progress,
 ) -> Bench:
-    """The bench of a task, opened; a task of the caller's is a classifier."""
-    return BENCHES.get(task_class.name, ClassifierBench).open(recipe, base, data, task_class, own, folder, progress)
+    """The bench of a task, set up; a task of the caller's is a classifier."""
+    return BENCHES.get(task_class.name, ClassifierBench).set_up(recipe, base, data, task_class, own, folder, progress)

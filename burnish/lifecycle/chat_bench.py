@@ -47,7 +47,7 @@ class ChatBench(Workbench):
     _steps: Training | None = None
 
     @classmethod
-    def open(
+    def set_up(
         cls,
         recipe: Recipe,
         base: Base,

@@ -49,7 +49,7 @@ class ClassifierBench(Workbench):
     _fresh: PooledEncoder | None = None
 
     @classmethod
-    def open(
+    def set_up(
         cls,
         recipe: Recipe,
         base: Base,

@@ -29,6 +29,7 @@ COMMANDS = (
     "cancel",
     "evaluate",
     "predict",
+    "chat",
     "runs",
     "audit",
     "augment",

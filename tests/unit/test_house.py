@@ -30,7 +30,10 @@ WRITING_METHODS = {"write_text", "write_bytes", "touch", "tofile", "save_pretrai
 
 # transformers writes a model into a folder in many files and offers no other way; that folder is a temporary one
 # which `published_folder` completes, syncs and renames, and the tokenizer's files are copied into the same folder.
-INTO_A_PUBLISHED_FOLDER = {"serving/package.py": {"save_pretrained", "shutil.copyfile"}}
+INTO_A_PUBLISHED_FOLDER = {
+    "serving/package.py": {"save_pretrained", "shutil.copyfile"},
+    "serving/language_package.py": {"save_pretrained", "shutil.copyfile"},
+}
 
 
 class Sins(ast.NodeVisitor):

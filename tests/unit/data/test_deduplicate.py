@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.data.deduplicate import deduplicate, leakage, loose_form, normal_form
+from burnish.data.deduplicate import asked_form, deduplicate, leakage, loose_form, normal_form
 from burnish.types import Example, Origin, Problem
 
 
@@ -78,3 +78,16 @@ def test_leakage_drops_rows_of_the_first_only() -> None:
     assert [p.code for p in problems] == ["data/leakage"] * 2
     assert lines(problems) == [3, 5]
     assert problems[0].reason == "the same text is in test.csv:2, which the model is judged on"
+
+
+def test_conversations_are_compared_by_what_is_said() -> None:
+    """Brackets and roles are alike in all of them; short ones would all be near duplicates."""
+
+    def row(*texts: str) -> dict[str, object]:
+        return {"messages": [{"role": "user", "content": text} for text in texts]}
+
+    assert normal_form(row("a b", "c")) == "a b c"
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+    assert '"name": "f"' in normal_form({"messages": [call]})
+    assert asked_form(row("Where?", "here")) == asked_form(row("where?", "there")) == "where?"
+    assert asked_form({"text": "a"}) is None

@@ -10,7 +10,13 @@ from burnish.evaluation.options import EvaluationOptions
 
 def test_the_defaults_are_the_written_ones() -> None:
     options = EvaluationOptions()
-    assert options.model_dump() == {"metric": None, "goals": (), "minimum_effect": 0.01, "resamples": 2000}
+    assert options.model_dump() == {
+        "metric": None,
+        "goals": (),
+        "minimum_effect": 0.01,
+        "resamples": 2000,
+        "max_prompts": 200,
+    }
     assert options.confidence == 0.95
 
 

@@ -67,6 +67,8 @@ def test_what_the_manifest_keeps_of_a_base(sentence_base: Path, tmp_path: Path) 
         "normalize": True,
         "max_length": 64,
         "width": 16,
+        "context": 64,
+        "generates": False,
     }
 
 

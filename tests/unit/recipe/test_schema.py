@@ -13,10 +13,11 @@ from burnish.recipe.schema import Recipe, json_schema, json_schema_text
 
 FIELDS = {
     "task": None,
-    "model": {"base", "revision", "max_length"},
+    "model": {"base", "revision", "max_length", "chat_template"},
     "data": {
         *("train", "validation", "test", "columns", "format", "header", "encoding", "label_map"),
         *("merge_label_variants", "deduplicate", "validation_ratio", "test_ratio", "max_bad_ratio", "max_row_bytes"),
+        "long_conversations",
         *("near_duplicates", "group_by", "time_column", "keep_columns", "clean", "balance", "noisy_copies"),
     },
     "method": None,
@@ -27,7 +28,7 @@ FIELDS = {
         *("processes", "threads"),
     },
     "checkpoint": {"every_steps", "keep"},
-    "evaluation": {"metric", "goals", "minimum_effect", "resamples"},
+    "evaluation": {"metric", "goals", "minimum_effect", "resamples", "max_prompts"},
 }
 
 
