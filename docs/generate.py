@@ -130,7 +130,8 @@ def _text(node: ast.AST) -> str:
 def works_table() -> str:
     """What is registered; tests/integration/test_train.py trains every cell of it."""
     lines = ["| task | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS)]
-    lines += [f"| {task} | " + " | ".join("✓" for _ in METHODS) + " |" for task in TASKS]
+    for task, offered in TASKS.items():
+        lines.append(f"| {task} | " + " | ".join("✓" if name in offered.methods else " " for name in METHODS) + " |")
     written = {"parquet": "Parquet", "arrow": "Arrow", "conll": "CoNLL", "text": "plain text", "markdown": "Markdown"}
     formats = ", ".join(written.get(name, name.upper()) for name in get_args(Format))
     return "\n".join(

@@ -36,7 +36,15 @@ class Lora:
         from peft import LoraConfig, get_peft_model
 
         core: Any = getattr(model, "core", model)
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=0.0, target_modules=self._targets(core))
+        targets = self._targets(core)
+        transposed = all(_is_transposed(core.get_submodule(name)) for name in targets)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=0.0,
+            target_modules=targets,
+            fan_in_fan_out=transposed,
+        )
         with warnings.catch_warnings():  # peft asks transformers for a property by its old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             adapted = get_peft_model(core, config)
@@ -53,7 +61,7 @@ class Lora:
     def _targets(self, core: Module) -> list[str]:
         output: Any = getattr(core, "get_output_embeddings", None)
         into_words = output() if output else None
-        linear = [n for n, part in core.named_modules() if isinstance(part, nn.Linear) and part is not into_words]
+        linear = [n for n, part in core.named_modules() if _is_linear(part) and part is not into_words]
         read = [name for name in linear if not name.split(".")[0].startswith("pooler")]
         if self.target_modules is None:
             return read
@@ -66,6 +74,15 @@ class Lora:
                 known=sorted({name.rsplit(".", 1)[-1] for name in read}),
             )
         return chosen
+
+
+def _is_linear(part: Module) -> bool:
+    return isinstance(part, nn.Linear) or _is_transposed(part)
+
+
+def _is_transposed(part: Module) -> bool:
+    """GPT-2 keeps its matrices transposed, in a class of transformers."""
+    return type(part).__name__ == "Conv1D"
 
 
 def _with_core(model: Any, core: Module) -> Module:
