@@ -43,6 +43,8 @@ def datasets(options: argparse.Namespace) -> int:
 
     if options.action == "list":
         found = store.summaries()
+        for damaged in store.damaged():
+            print(f"{damaged[:_ID]} is damaged and left out; restore it from a copy, or delete it", file=sys.stderr)
         print(_json({"datasets": found}) if options.json else show_versions(found))
     elif options.action == "show":
         version = store.describe(options.version)
@@ -150,7 +152,7 @@ def show_forgotten(found: Mapping[str, Any]) -> str:
     if found["not_searched"]:
         names = ", ".join(version[:_ID] for version in found["not_searched"][:5])
         lines.append(
-            f"not searched: {len(found['not_searched'])} versions without the column "
+            f"not searched: {len(found['not_searched'])} versions, damaged or without the column "
             f"{excerpt(found['column'])} ({names}{', …' if len(found['not_searched']) > 5 else ''})"
         )
     lines.append("the files you trained from are yours: burnish does not change them")

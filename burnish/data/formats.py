@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from burnish.data import conversations, preferences, row_values
+from burnish.data.clean import with_extra
 from burnish.data.known_names import KNOWN_NAMES
 from burnish.data.look import Look
 from burnish.data.records import Record, RefusedRowError
@@ -60,14 +61,18 @@ class RowFormat:
     canonical: Canonical
     has_label: bool = False
 
-    def examples(self, records: Iterable[Record | Problem]) -> Iterator[Example | Problem]:
-        """Examples with canonical columns; a row that is not what the format promises is a Problem."""
+    def examples(self, records: Iterable[Record | Problem], kept: Sequence[str] = ()) -> Iterator[Example | Problem]:
+        """Examples with canonical columns; a row that is not what the format promises is a Problem.
+
+        Args:
+            kept: further columns of the file that the recipe names.
+        """
         for record in records:
             if isinstance(record, Problem):
                 yield record
                 continue
             try:
-                yield Example(self.canonical(record.values, self.columns), record.origin)
+                yield with_extra(self.canonical(record.values, self.columns), record, kept)
             except RefusedRowError as refused:
                 shown = " | ".join(str(record.values.get(column)) for column in self.columns.values())
                 yield Problem(refused.code, refused.reason, record.origin, excerpt=excerpt(shown))

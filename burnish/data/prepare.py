@@ -197,7 +197,7 @@ class _Intake:
 
     def _examples(self, records: Iterator[Record | Problem]) -> Iterator[Example | Problem]:
         if self.row_format is not None:
-            return self.row_format.examples(records)
+            return self.row_format.examples(records, self.options.kept_columns)
         return to_examples(records, self.columns, self.wanted, self.options)
 
     def _check_format(self, shape: SourceShape) -> None:

@@ -133,12 +133,29 @@ def _statistics(rows: Sequence[Example]) -> dict[str, Any]:
 
 
 def list_versions(store: Path) -> list[Version]:
-    """All versions, newest first; folders that are none are passed over."""
+    """All versions that can be read, newest first; see `damaged_versions` for the others."""
+    found = []
+    for folder in _folders(store):
+        with contextlib.suppress(DamagedStoreError):
+            found.append(_read(folder))
+    return sorted(found, key=lambda version: (str(version.manifest.get("created")), version.id), reverse=True)
+
+
+def damaged_versions(store: Path) -> list[str]:
+    """Ids of versions whose manifest cannot be read: one of them must not stop the work with the others."""
+    damaged = []
+    for folder in _folders(store):
+        try:
+            _read(folder)
+        except DamagedStoreError:
+            damaged.append(folder.name)
+    return damaged
+
+
+def _folders(store: Path) -> list[Path]:
     if not store.is_dir():
         return []
-    folders = [folder for folder in store.iterdir() if len(folder.name) == _ID and (folder / MANIFEST).is_file()]
-    found = [_read(folder) for folder in folders]
-    return sorted(found, key=lambda version: (str(version.manifest.get("created")), version.id), reverse=True)
+    return sorted(folder for folder in store.iterdir() if len(folder.name) == _ID and (folder / MANIFEST).is_file())
 
 
 def find_version(name: str, store: Path) -> Version:
@@ -146,8 +163,12 @@ def find_version(name: str, store: Path) -> Version:
 
     Raises:
         UsageError: [data/version-not-found], [data/version-ambiguous].
+        DamagedStoreError: [storage/damaged] when it is the only one and cannot be read.
     """
     versions = list_versions(store)
+    damaged = [version for version in damaged_versions(store) if name and version.startswith(name.lower())]
+    if len(damaged) == 1 and not any(version.id.startswith(name.lower()) for version in versions):
+        return _read(store / damaged[0])
     matches = [version for version in versions if name and version.id.startswith(name.lower())]
     if len(matches) == 1:
         return matches[0]

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.data.prepare import PreparedData
 from burnish.data.versions import (
     Version,
+    damaged_versions,
     difference,
     exported_row,
     find_version,
@@ -80,6 +81,11 @@ def summaries() -> list[dict[str, Any]]:
     ]
 
 
+def damaged() -> list[str]:
+    """Ids of versions that cannot be read."""
+    return damaged_versions(data_store())
+
+
 def describe(name: str) -> dict[str, Any]:
     """The manifest of a version and the runs that learned from it."""
     version = find_version(name, data_store())
@@ -142,7 +148,7 @@ def forget_rows(where: str, *, yes: bool) -> dict[str, Any]:
 
     Returns:
         {"column", "done", "versions": [{"id", "rows", "successor", "runs"}], "not_searched": ids of versions without
-        the column}.
+        the column, and of damaged ones}.
 
     Raises:
         UsageError: [data/bad-condition], [data/no-such-column].
@@ -166,7 +172,7 @@ def forget_rows(where: str, *, yes: bool) -> dict[str, Any]:
             successor = forget(version, column, value) if yes else None
             entry = {"id": version.id, "rows": count, "successor": successor and successor.id}
             found.append({**entry, "runs": runs.get(version.id, [])})
-    others = [version.id for version in versions if version not in searched]
+    others = [version.id for version in versions if version not in searched] + damaged_versions(store)
     return {"column": column, "done": yes, "versions": found, "not_searched": others}
 
 

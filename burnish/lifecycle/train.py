@@ -46,7 +46,7 @@ from burnish.lifecycle.rows import settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.load import Base, find_base
-from burnish.recipe.read import build_recipe, read_recipe, recipe_text
+from burnish.recipe.read import build_recipe, read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
 from burnish.settings import expanded, settings
 from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
@@ -236,6 +236,7 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
     row_format = None
     if own.task is None:
         recipe, row_format = settled_task(recipe, Path())
+        require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
     wanted = chosen.columns if row_format is None else {}
     data = prepare(recipe.data, wanted, base_folder=Path(), seed=recipe.training.seed, row_format=row_format)

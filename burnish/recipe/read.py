@@ -78,6 +78,18 @@ def build_recipe(
     return recipe
 
 
+def require_no_contradictions(recipe: Recipe) -> None:
+    """Raises RecipeError [recipe/invalid] naming every pair of fields that cannot be true together."""
+    wrong = contradictions(recipe)
+    if wrong:
+        raise RecipeError(
+            "recipe/invalid",
+            "the recipe contradicts itself",
+            details=[f"{field}: {text}" for field, text in wrong],
+            hint="leave these out",
+        )
+
+
 def recipe_text(recipe: Recipe) -> str:
     """A recipe as YAML, every field written out."""
     stream = io.StringIO()

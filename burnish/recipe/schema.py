@@ -39,6 +39,11 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found.append(("data.time_column", "validation and test files are given, so no rows are split off by time"))
     if data.clean.long_rows != "truncate" and data.clean.max_characters is None:
         found.append(("data.clean.long_rows", "no row is too long while data.clean.max_characters is null"))
+    if recipe.task == "chat":
+        said = ((name, lacks) for name, lacks in _NOT_OF_CHAT if _set(data, name))
+        found += [(f"data.{name}", f"conversations have no {lacks}") for name, lacks in said]
+    elif recipe.task is not None and _changed(data, "long_conversations"):
+        found.append(("data.long_conversations", "these rows are no conversations"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [
@@ -49,9 +54,25 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     return found
 
 
+_NOT_OF_CHAT = (
+    ("balance", "classes to even out"),
+    ("noisy_copies", "texts that may be spelt otherwise"),
+    ("label_map", "labels"),
+    ("clean.relabel", "labels"),
+    ("clean.max_characters", "characters to count; use model.max_length"),
+    ("clean.length_outliers", "characters to count; use model.max_length"),
+)
+
+
+def _set(options: Options, name: str) -> bool:
+    """Whether a field, perhaps of a section inside, differs from its default."""
+    section, _, field = name.rpartition(".")
+    return _changed(getattr(options, section) if section else options, field)
+
+
 def _changed(options: Options, name: str) -> bool:
     """Whether a field differs from its default (a resolved recipe writes every default out)."""
-    return bool(getattr(options, name) != type(options).model_fields[name].default)
+    return bool(getattr(options, name) != type(options).model_fields[name].get_default(call_default_factory=True))
 
 
 def json_schema() -> dict[str, Any]:

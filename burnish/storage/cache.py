@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from burnish.errors import BurnishError
 from burnish.storage.arrays import load_arrays, save_arrays
-from burnish.storage.durable import damage_of, published_folder, remove_published
+from burnish.storage.durable import damage_of, published_folder, remove_leftovers, remove_published
 
 if TYPE_CHECKING:
     from burnish.storage.arrays import Array
 
 LIMIT_BYTES = 2 * 1024**3
 KEY_LENGTH = 64  # a sha256
+LEFTOVER_SECONDS = 3_600.0  # after which nobody is writing an entry any more
 
 
 class Cache:
@@ -59,6 +60,7 @@ class Cache:
         return True
 
     def _shrink(self, *, but: str) -> None:
+        remove_leftovers(self.folder, older_than_seconds=LEFTOVER_SECONDS)
         entries = [path for path in self.folder.iterdir() if len(path.name) == KEY_LENGTH]
         sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in entries}
         total = sum(sizes.values())

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -164,10 +165,16 @@ def require_undamaged(folder: Path) -> None:
         )
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Deletes temporary files and folders that a killed process left behind."""
+def remove_leftovers(folder: Path, *, older_than_seconds: float = 0.0) -> None:
+    """Deletes temporary files and folders that a killed process left behind.
+
+    Args:
+        older_than_seconds: younger ones stay; for a folder in which other processes may be at work.
+    """
     if folder.is_dir():
         for path in folder.glob(f"{TEMPORARY}*"):
+            if older_than_seconds and time.time() - path.stat().st_mtime < older_than_seconds:
+                continue
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

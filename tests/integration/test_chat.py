@@ -179,10 +179,27 @@ def test_what_cannot_be_trained_is_refused_before_any_work(
     assert "method: lora" in refused(RecipeError, f"model.base={language_base}", "method=head")
     smoothed = refused(RecipeError, f"model.base={language_base}", "training.label_smoothing=0.2")
     assert "not smoothed" in smoothed
+    balanced = refused(RecipeError, f"model.base={language_base}", "data.balance=oversample", "data.noisy_copies=1")
+    assert "data.balance: conversations have no classes" in balanced
+    assert "data.noisy_copies: conversations have no texts" in balanced
     endless = make_language_base(template="{% for m in messages %}{{ m.content }}{% endfor %}")
     message = refused(DataProblemError, f"model.base={endless}")
     assert "no token ends it" in message
     assert "as the template writes it" in message
+
+
+def test_groups_stay_together_and_columns_are_kept(language_base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "grouped.jsonl"
+    rows = []
+    for i in range(96):
+        asked = {"role": "user", "content": f"{'abcdefgh'[i % 8] * 3} {i * 7919}"}
+        rows.append({"messages": [asked, {"role": "assistant", "content": str(i)}], "who": f"u{i % 12}"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = [*QUICK, f"model.base={language_base}", "method=full", "training.max_steps=1", "data.group_by=who"]
+    run = train(path, overrides=overrides, output=tmp_path / "run")
+    tested = {row["line"] % 12 for row in run.folder.rows(run.folder.predictions)}
+    assert len(tested) <= 3, "the test rows are those of two groups or so"
+    assert run.folder.manifest()["data"]["splits"]["test"] % 8 == 0
 
 
 def test_long_rows_are_counted_and_listed(chats: Path, language_base: Path, tmp_path: Path) -> None:

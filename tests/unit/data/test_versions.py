@@ -12,6 +12,7 @@ import pytest
 
 from burnish.data.versions import (
     Version,
+    damaged_versions,
     difference,
     exported_row,
     find_version,
@@ -101,8 +102,11 @@ def test_changed_bytes_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(DamagedStoreError, match=r"rows\.jsonl differs"):
         list(rows_of(version))
     (version.folder / "manifest.json").write_text("[" * 100_000)
+    other = stored(tmp_path, example("other"))
+    assert [found.id for found in list_versions(tmp_path)] == [other.id], "work with the others goes on"
+    assert damaged_versions(tmp_path) == [version.id]
     with pytest.raises(DamagedStoreError) as caught:
-        list_versions(tmp_path)
+        find_version(version.id[:8], tmp_path)
     assert (caught.value.code, caught.value.where) == ("storage/damaged", str(version.folder))
 
 

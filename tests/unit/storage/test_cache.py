@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from burnish.errors import DamagedStoreError
 from burnish.storage import cache as caches
 from burnish.storage.arrays import load_arrays
 from burnish.storage.cache import Cache
-from burnish.storage.durable import published_folder
+from burnish.storage.durable import TEMPORARY, published_folder
 from burnish.storage.fingerprint import canonical_sha256
 
 KEYS = [canonical_sha256(i) for i in range(4)]
@@ -81,3 +82,14 @@ def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cache = Cache(tmp_path)
     assert not cache.keep(KEYS[0], {"a": np.arange(5)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_after_an_hour(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.keep(KEYS[0], {"a": np.arange(5)})
+    for name, age in (("old", 7_200), ("young", 60)):
+        left = tmp_path / f"{TEMPORARY}{name}"
+        left.mkdir()
+        os.utime(left, (time.time() - age,) * 2)
+    cache.keep(KEYS[1], {"a": np.arange(5)})
+    assert sorted(path.name for path in tmp_path.glob(f"{TEMPORARY}*")) == [f"{TEMPORARY}young"]
