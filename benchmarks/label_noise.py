@@ -70,7 +70,9 @@ def accuracy(train: Path, work: Path, seed: int, *settings: str) -> dict[str, An
     import burnish
 
     fixed = [f"method={METHOD}", "evaluation.metric=accuracy", "data.near_duplicates=false", *settings]
-    run = burnish.train(train, test=BANKING77 / "test.csv", output=work, overrides=fixed, seed=seed)
+    test = work.with_name(f"{work.name}-test.csv")
+    write_rows(test, rows_of(BANKING77 / "test.csv", label="category"))
+    run = burnish.train(train, test=test, output=work, overrides=fixed, seed=seed)
     found = run.evaluation["models"]["tuned"]["accuracy"]
     return {**found, "rows": run.folder.manifest()["data"]["splits"]["train"]}
 

@@ -61,6 +61,8 @@ def check(options: argparse.Namespace) -> int:
         base=options.base,
         deep=options.deep,
         show_mask=options.show_mask,
+        moderator=options.moderator,
+        unsafe_labels=options.unsafe_label,
         progress=TerminalProgress(),
     )
     if options.html:

@@ -34,7 +34,11 @@ def augment(options: argparse.Namespace) -> int:
         return 0
     refused = "".join(f", {count:,} refused: {reason}" for reason, count in found["refused"].items())
     print(f"{found['written']:,} rows written to {found['output']}{refused}")
-    print(f"  train on them beside your own: `data: {{train: [YOURS, {found['output']}]}}`", file=sys.stderr)
+    print(
+        f"  train on them beside your own: `data: {{train: [YOURS, {found['output']}]}}`; only rows from people "
+        "validate and test",
+        file=sys.stderr,
+    )
     return 0
 
 

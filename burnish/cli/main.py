@@ -151,6 +151,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--base", metavar="BASE", help="look deep with this base, and at what is too long for it")
     check.add_argument(
+        "--moderator", metavar="RUN|URL", help="ask a classifier of yours, or an endpoint, which texts are unsafe"
+    )
+    check.add_argument(
+        "--unsafe-label",
+        metavar="LABEL",
+        action="append",
+        default=[],
+        help="label of the --moderator RUN that means unsafe; may be repeated",
+    )
+    check.add_argument(
         "--show-mask", metavar="N", type=_count, default=0, help="show N conversations with what is learned of them"
     )
     check.add_argument("--html", metavar="FILE", help="also write the findings as a page")
@@ -236,7 +246,7 @@ def _audit(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
 def _augment(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     augment = command(
         "augment",
-        "paraphrase training rows through an endpoint you name",
+        "paraphrase training rows, or ask questions about documents, through an endpoint you name",
         "burnish augment tickets.csv --endpoint http://localhost:8000/v1 --model NAME",
     )
     augment.add_argument("source", metavar="DATA|RECIPE", help="data file or recipe; only its training rows are sent")
@@ -248,7 +258,13 @@ def _augment(command: Callable[[str, str, str], argparse.ArgumentParser]) -> Non
         default="OPENAI_API_KEY",
         help="environment variable with the key (default: OPENAI_API_KEY); without it no key is sent",
     )
-    augment.add_argument("--copies", metavar="N", type=_count, default=2, help="versions of each row (default: 2)")
+    augment.add_argument(
+        "--copies",
+        metavar="N",
+        type=_count,
+        default=2,
+        help="versions of a row, or questions about a section (default: 2)",
+    )
     augment.add_argument("--rows", metavar="N", type=_count, default=200, help="rows to send at most (default: 200)")
     augment.add_argument(
         "--output", metavar="FILE", default="paraphrases.jsonl", help="new file (default: paraphrases.jsonl)"

@@ -13,12 +13,14 @@ from burnish.data.doctor.examine import examine, left_out
 from burnish.data.doctor.finding import Finding, Subject, by_importance
 from burnish.data.doctor.lengths import Limit, length_histogram
 from burnish.data.doctor.likeness import Embed, likeness
+from burnish.data.doctor.unsafe import unsafe
 from burnish.data.files import find_files
 from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError, UsageError, excerpt, nearest
+from burnish.lifecycle.moderate import moderator as moderator_of
 from burnish.lifecycle.rows import TRAINED, explain, other_rows
 from burnish.lifecycle.train import RECIPE_SUFFIXES, recipe_of, task_class
 from burnish.model.load import Base, find_base, load_tokenizer
@@ -45,6 +47,8 @@ def check_data(
     base: str | None = None,
     deep: bool = False,
     show_mask: int = 0,
+    moderator: str | None = None,
+    unsafe_labels: Sequence[str] = (),
     progress: Progress,
 ) -> dict[str, Any]:
     """Reads, cleans and splits as a training would, examines the rows, and says what it found; writes nothing.
@@ -54,6 +58,8 @@ def check_data(
         groups: columns whose groups are compared.
         base: base model to check lengths against and to take vectors from; implies `deep`, unless masks are asked for.
         deep: look for wrong labels, rows of the same meaning, outliers and topics in the vectors of the base.
+        moderator: a run of burnish's or the address of an endpoint that says which texts are unsafe.
+        unsafe_labels: labels of that run that mean unsafe.
         show_mask: conversations to show as the base will read them, with what it learns of them.
 
     Returns:
@@ -81,6 +87,13 @@ def check_data(
     )
     if embed:
         findings += _deep(subject, embed, progress)
+    if moderator is not None:
+        progress.stage(f"asking {moderator} what is unsafe")
+        findings += unsafe(
+            subject,
+            moderator_of(moderator, unsafe_labels),
+            lambda done, total: progress.advance(done, total, {}),
+        )
     if like is not None:
         progress.stage(f"comparing with {like}")
         findings += likeness(subject, *_inputs_of(Path(like), recipe.data, data.columns), embed=embed)

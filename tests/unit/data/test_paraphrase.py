@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from burnish.data.endpoint import MAX_ANSWER_BYTES, Endpoint
 from burnish.data.options import DataOptions
-from burnish.data.paraphrase import MAX_ANSWER_BYTES, Endpoint, paraphrase
+from burnish.data.paraphrase import paraphrase
 from burnish.errors import UsageError
 from burnish.types import Example, Origin, Provenance
 
