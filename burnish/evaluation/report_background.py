@@ -133,13 +133,26 @@ def data_section(record: RunRecord) -> Html:
             "The model learned from the training rows; the validation rows chose its settings and its best step; the "
             "test rows stayed sealed until the verdict."
         ),
-        facts({**dict(numbers), "classes": count(len(_class_names(labels))), "columns": _columns(data)}),
+        facts({**dict(numbers), **_classes(labels), **_written_by(data), "columns": _columns(data)}),
         _label_counts(labels),
         _problems(record),
         _notes(data),
         _files(data),
     ]
     return section("data", "The data", *parts)
+
+
+def _classes(labels: Mapping[str, Any]) -> dict[str, object]:
+    names = _class_names(labels)
+    return {"classes": count(len(names))} if names else {}
+
+
+def _written_by(data: Mapping[str, Any]) -> dict[str, object]:
+    """Who wrote the training rows, where it was not people alone."""
+    origins = entries(data.get("origins"))
+    if set(origins) <= {"human"}:
+        return {}
+    return {"written by": ", ".join(f"{name} {count(number)}" for name, number in origins.items())}
 
 
 def _columns(data: Mapping[str, Any]) -> Html:

@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -375,6 +376,7 @@ def _describe_data(data: PreparedData) -> dict[str, Any]:
         "columns": dict(data.columns),
         "splits": {split.value: len(rows) for split, rows in data.splits.items()},
         "labels": {split.value: dict(counts) for split, counts in data.label_counts.items()},
+        "origins": dict(sorted(Counter(e.provenance.value for e in data.found[Split.TRAIN]).items())),
         "problems": problems,
         "notes": list(data.notes),
         "warnings": list(data.warnings),

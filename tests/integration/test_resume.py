@@ -264,6 +264,7 @@ import os, signal
 from burnish.cli import main
 
 set_handler = signal.signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell turns off for what runs in the background
 
 def interrupted(number, handler):
     if handler == signal.SIG_IGN:  # the moment between the end of a command and that of the process
