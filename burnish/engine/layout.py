@@ -221,7 +221,7 @@ class LaidOut:
         token = _segments.set(Segments(self._places, self.segment_count, self.longest, mask, self._source))
         try:
             with drawn(None if self._draw is None else self._draw[None]), only_at(reads_R):
-                output = encoder(input_ids=self._ids[None], position_ids=self._position[None])
+                output = encoder(input_ids=self._ids[None], position_ids=self._position[None], **self._numbers(encoder))
         finally:
             _segments.reset(token)
         hidden: Tensor = output.last_hidden_state[0]
@@ -239,10 +239,15 @@ class LaidOut:
             return grid.view_as(mask)
 
         with drawn(None if self._draw is None else spread(self._draw)):
-            output = encoder(input_ids=spread(self._ids), attention_mask=mask)
+            output = encoder(input_ids=spread(self._ids), attention_mask=mask, **self._numbers(encoder))
         flat = output.last_hidden_state.flatten(0, 1)
         hidden: Tensor = flat.index_select(0, self._places if reads_R is None else self._places[reads_R])
         return hidden
+
+    def _numbers(self, encoder: Module) -> dict[str, Tensor]:
+        """The rows' own numbers, for an encoder that reads them beside the tokens."""
+        given = self.given if getattr(encoder, "reads_given", False) else None
+        return {} if given is None else {"given": given}
 
     def mean(self, hidden_TD: Tensor) -> Tensor:
         sums_GD = hidden_TD.new_zeros(self.segment_count, hidden_TD.shape[1]).index_add(0, self._segment, hidden_TD)

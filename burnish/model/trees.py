@@ -20,7 +20,10 @@ Array = np.ndarray[Any, Any]
 
 MAX_BYTES = 512 * 1024**2  # of a text; ten thousand trees of 63 leaves have 60 MB
 HEADER, END = "tree\nversion=v4\n", "\nend of trees\n"
-OF_NODES, OF_LEAVES = ("split_gain", "internal_value", "internal_weight", "internal_count"), ("leaf_weight", "leaf_count")
+OF_NODES, OF_LEAVES = (
+    ("split_gain", "internal_value", "internal_weight", "internal_count"),
+    ("leaf_weight", "leaf_count"),
+)
 OBJECTIVES = ("binary sigmoid:1", "multiclass num_class:{outputs}", "regression")
 
 
