@@ -63,7 +63,8 @@ class RowLayer(nn.Module):
         attended_BHSd = F.scaled_dot_product_attention(query, key, value)
         states_BSD = states_BSD + self.out_of_heads(attended_BHSd.transpose(1, 2).flatten(-2))
         hidden, gate = self.into_hidden(self.norm(states_BSD)).chunk(2, dim=-1)
-        return states_BSD + self.out_of_hidden(self.dropout(hidden * F.relu(gate)))
+        added_BSD: Tensor = self.out_of_hidden(self.dropout(hidden * F.relu(gate)))
+        return states_BSD + added_BSD
 
 
 class RowEncoder(nn.Module):
@@ -71,8 +72,6 @@ class RowEncoder(nn.Module):
 
     All rows have the same S tokens: the first is read by the head, then the numbers, then the categories.
     """
-
-    reads_given = True  # the engine hands the rows' numbers over beside their tokens
 
     def __init__(self, shape: TabularShape) -> None:
         super().__init__()
