@@ -271,6 +271,12 @@ def _tagged(text: str, label: str) -> dict[str, list[str]]:
     return {"tokens": tokens, "tags": [f"B-{label}" if token in KEYWORDS[label] else "O" for token in tokens]}
 
 
+def _cells(text: str) -> dict[str, str]:
+    """The toy row as cells: its words, how many letters it has, and a number that every third row lacks."""
+    tokens = text.split()
+    return {"first": tokens[0], "last": tokens[-1], "letters": str(len(text)), "third": "" if len(text) % 3 else "3.5"}
+
+
 @pytest.fixture(scope="session")
 def make_subject(
     sentence_base: Path,
@@ -284,7 +290,7 @@ def make_subject(
     """
     from burnish.task.build import TASKS
     from burnish.task.options import PreferenceOptions
-    from burnish.testing import chat_subject_over, preference_subject_over, subject_over
+    from burnish.testing import chat_subject_over, preference_subject_over, subject_over, table_subject
 
     @cache
     def make(name: str) -> Subject:
@@ -300,6 +306,9 @@ def make_subject(
             ]
             endless = {**pairs[0], "prompt": [{"role": "user", "content": "a" * 3_000}]}
             return preference_subject_over(str(language_base), pairs, PreferenceOptions(), refused=[endless])
+        if name == "tabular":
+            cells = [{"features": _cells(text), "target": label} for text, label in toy_rows[:28]]
+            return table_subject(cells, refused=[{**cells[0], "target": "none"}])
         if name == "token-classification":
             tagged = [_tagged(text, label) for text, label in toy_rows[:28]]
             return subject_over(str(sentence_base), TASKS[name], tagged, refused=[{"tokens": ["a"], "tags": ["none"]}])

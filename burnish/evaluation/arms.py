@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 COST = (  # cheapest to run first
     *("majority", "length", "dictionary", "tf-idf", "nearest-answer", "base-centroid", "base-probe"),
+    *("mean", "linear", "trees"),
     *("base", "base-mean", "base-few-shot"),
 )
 

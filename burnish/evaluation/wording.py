@@ -15,7 +15,9 @@ SHARES = (  # 0..1, shown in percent
     *("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", "reward-accuracy", "win-rate"),
     *ANSWERS,
     *("entity-f1", "entity-precision", "entity-recall"),
+    *("roc-auc", "pr-auc"),
 )
+ERRORS = ("loss", "mae", "rmse", "log-loss", "brier", "calibration-error")  # lower is better
 METRIC_TITLES = {
     "accuracy": "accuracy",
     "macro-f1": "macro-F1",
@@ -29,12 +31,23 @@ METRIC_TITLES = {
     "entity-precision": "entity precision",
     "entity-recall": "entity recall",
     "token-accuracy": "token accuracy",
+    "roc-auc": "ROC-AUC",
+    "pr-auc": "PR-AUC",
+    "log-loss": "log loss",
+    "brier": "Brier score",
+    "calibration-error": "calibration error",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
 }
 ARM_TITLES = {
     "tuned": "the tuned model",
     "majority": "always answering the most frequent label",
     "dictionary": "a dictionary of the training tokens",
     "tf-idf": "TF-IDF with a linear classifier",
+    "mean": "the mean of the training rows",
+    "linear": "a linear model of the same columns",
+    "trees": "gradient-boosted trees",
     "base-centroid": "the nearest class centre on the frozen base",
     "base-probe": "a linear classifier on the frozen base",
     "nearest-answer": "the answer of the most similar training row",

@@ -15,6 +15,7 @@ from burnish.lifecycle.judge_chat import judge_conversations
 from burnish.lifecycle.judge_preferences import judge_preferences
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.preference_bench import PreferenceBench
+from burnish.lifecycle.tabular_bench import TabularBench
 from burnish.lifecycle.tagger_bench import TaggerBench
 from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import Base
@@ -41,6 +42,7 @@ CLASSIFIER = Kind(ClassifierBench)  # a task of the caller's is one too
 KINDS: Mapping[str, Kind] = {
     "text-classification": CLASSIFIER,
     "token-classification": Kind(TaggerBench),
+    "tabular": Kind(TabularBench, lambda folder, bench, runs, opened: bench.judge(opened)),
     "chat": Kind(ChatBench, judge_conversations),
     "preference": Kind(PreferenceBench, judge_preferences),
 }

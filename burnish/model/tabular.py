@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from burnish.types import Batch
 
-NAME = "ft-transformer"  # what a recipe calls it where it names a base
-
 
 @dataclass(frozen=True, slots=True)
 class TabularShape:

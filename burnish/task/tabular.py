@@ -27,12 +27,16 @@ class Tabular:
         labels: in the order of the outputs; empty where a number is predicted.
         centre, spread: mean and standard deviation of the training rows' numbers, in their own unit.
         class_weights: how much a row of each label counts while the model trains; a label not named counts 1.
+        label_smoothing: probability spread over the other labels while the model trains, 0..1.
     """
 
     name: ClassVar[str] = "tabular"
     columns: ClassVar[Mapping[str, type]] = {"features": dict, "target": object}
     metrics: ClassVar[tuple[str, ...]] = ("roc-auc", "pr-auc", "macro-f1", "r2")
     methods: ClassVar[tuple[str, ...]] = ("full",)
+    row_kinds: ClassVar[tuple[str, ...]] = ("tabular",)
+    learns_from: ClassVar[str] = "columns of numbers and categories, one of which is to be predicted"
+    row_example: ClassVar[str] = "case, with a column for each thing that is known of it and one for the target"
     decomposable: ClassVar[bool] = True
 
     def __init__(
@@ -43,12 +47,14 @@ class Tabular:
         centre: float = 0.0,
         spread: float = 1.0,
         class_weights: Mapping[str, float] | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         import numpy as np
 
         self.table = table
         self.labels = tuple(labels)
         self.centre, self.spread = centre, spread
+        self.label_smoothing = label_smoothing
         self._class_of = {label: index for index, label in enumerate(self.labels)}
         self._weights_C = [class_weights.get(label, 1.0) for label in self.labels] if class_weights else None
         sizes = [FIRST_VALUE + len(category.values) for category in table.categories]
@@ -110,7 +116,8 @@ class Tabular:
         if not self.labels:
             error_B = outputs_BC[:, 0] - batch.targets.to(outputs_BC.dtype)
             return LossTerm(error_B.square().sum() / 2, float(batch.row_count))
-        losses_B = F.cross_entropy(outputs_BC, batch.targets, reduction="none")
+        smoothing = self.label_smoothing if model.training else 0.0
+        losses_B = F.cross_entropy(outputs_BC, batch.targets, label_smoothing=smoothing, reduction="none")
         if model.training and self._weights_C is not None:
             losses_B = losses_B * losses_B.new_tensor(self._weights_C)[batch.targets]
         return LossTerm(losses_B.sum(), float(batch.row_count))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from burnish.testing.method import METHOD_CHECKS, check_method
-from burnish.testing.subject import Subject, chat_subject_over, preference_subject_over, subject_over
+from burnish.testing.subject import Subject, chat_subject_over, preference_subject_over, subject_over, table_subject
 from burnish.testing.task import TASK_CHECKS, check_task
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "check_task",
     "preference_subject_over",
     "subject_over",
+    "table_subject",
 ]

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from burnish.data.options import TableOptions
 from burnish.data.split import labels_in
+from burnish.data.table import fit_table
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
@@ -23,6 +25,8 @@ from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4
 from burnish.model.template import find_template
+from burnish.model.tabular import TabularTransformer
+from burnish.serving.table_predict import ROWS_ARE_ALIKE
 from burnish.settings import settings
 from burnish.storage.durable import make_folder
 from burnish.storage.run_folder import RunFolder
@@ -30,6 +34,7 @@ from burnish.task.chat import Chat
 from burnish.task.mask import Masker
 from burnish.task.options import PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
+from burnish.task.tabular import Tabular
 from burnish.types import Encoded, Method, Progress, Row, Silent, Task
 
 CPU = torch.device("cpu")
@@ -119,6 +124,18 @@ def subject_over(base: str, task: Any, rows: Sequence[Row], *, refused: Sequence
 
     subject = Subject(made, build, rows, refused)
     return subject
+
+
+def table_subject(rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """The task tabular over rows with features and a class each."""
+    table = fit_table([row["features"] for row in rows], TableOptions())
+    made = Tabular(table, sorted({row["target"] for row in rows}))
+
+    def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:
+        torch.manual_seed(0)
+        return TabularTransformer(made.shape()), ROWS_ARE_ALIKE
+
+    return Subject(made, build, rows, refused)
 
 
 def chat_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:

@@ -220,3 +220,7 @@ class OfLikeliest(Bootstrapped):
 def likeliest(labels: Sequence[str], predictions: Sequence[Probabilities]) -> list[str]:
     """The label with the highest probability of each row; of equal ones the first."""
     return [labels[max(range(len(labels)), key=prediction.__getitem__)] for prediction in predictions]
+
+
+RANKING = (RocAuc, PrAuc)  # of two classes
+PROBABILITY_METRICS: tuple[type[OfProbabilities], ...] = (*RANKING, LogLoss, Brier, CalibrationError)

@@ -60,3 +60,6 @@ class RSquared(OfNumbers):
         spread_R = weights_RN @ np.square(centred_N) - np.square(weights_RN @ centred_N) / total_R
         error_R = weights_RN @ np.square(np.subtract(predictions, truth_N))
         return np.where(spread_R > 0, 1 - error_R / np.where(spread_R > 0, spread_R, 1.0), 0.0)
+
+
+NUMBER_METRICS: tuple[type[OfNumbers], ...] = (RSquared, MeanAbsoluteError, RootMeanSquaredError)
