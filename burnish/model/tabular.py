@@ -28,7 +28,7 @@ class TabularShape:
     vocabulary: int
     numbers: int
     outputs: int
-    width: int = 96
+    width: int = 64
     layers: int = 3
     heads: int = 8
     dropout: float = 0.1  # of the feed-forward parts

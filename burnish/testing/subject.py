@@ -24,8 +24,8 @@ from burnish.model.language import load_language_model
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4
-from burnish.model.template import find_template
 from burnish.model.tabular import TabularTransformer
+from burnish.model.template import find_template
 from burnish.serving.table_predict import ROWS_ARE_ALIKE
 from burnish.settings import settings
 from burnish.storage.durable import make_folder
