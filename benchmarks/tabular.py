@@ -79,7 +79,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", default=list(FILES), choices=list(FILES))
+    parser.add_argument("sets", nargs="*", default=list(FILES), help=", ".join(FILES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[13])
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "benchmarks")
     options = parser.parse_args()
