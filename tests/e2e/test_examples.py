@@ -29,3 +29,16 @@ def test_text_classification(tmp_path: Path) -> None:
     models = shown["models"]
     assert models["tuned"]["accuracy"]["value"] > models["majority"]["accuracy"]["value"]
     assert shown["verdict"]["answer"] != "better" or shown["verdict"]["against"] != "base-probe"
+
+
+@pytest.mark.slow
+def test_tabular(tmp_path: Path) -> None:
+    """Thirty test rows settle nothing, and the run says so."""
+    command = [sys.executable, "-m", "burnish", "train", EXAMPLES / "tabular" / "recipe.yaml"]
+    result = subprocess.run(
+        [*command, "--output", tmp_path / "run", "--json"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    shown = json.loads(result.stdout)
+    assert shown["verdict"]["answer"] == "too little data"
+    assert (tmp_path / "run" / "final" / "trees.txt").is_file()
