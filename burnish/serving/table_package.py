@@ -108,30 +108,42 @@ def load_table_model(folder: Path) -> PackagedTableModel:
     require_undamaged(folder)
     where = str(folder / DESCRIPTION)
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    table = Table.from_dict(description["table"], where)
-    task = Tabular(
-        table, description["labels"], centre=float(description["centre"]), spread=float(description["spread"])
-    )
-    shape = _shape(description["shape"], task, where)
-    model = TabularTransformer(shape)
+    try:
+        task = _task(description, where)
+        model = TabularTransformer(_shape(description["shape"], task))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError("model/bad-file", f"not what burnish writes here: {error!r}", where=where) from error
     try:
         model.load_state_dict(load_tensors(folder / WEIGHTS))
     except RuntimeError as error:
         raise ModelError(
             "model/bad-file", "the weights are not of the shape that model.json says", where=str(folder / WEIGHTS)
         ) from error
-    outputs = len(task.labels) if len(task.labels) > 2 else 1
-    trees = load_trees(folder / TREES, inputs=len(table.numbers) + len(table.categories), outputs=outputs)
+    inputs = len(task.table.numbers) + len(task.table.categories)
+    trees = load_trees(folder / TREES, inputs=inputs, outputs=len(task.labels) if len(task.labels) > 2 else 1)
     return PackagedTableModel(task, model.eval(), trees, description)
 
 
-def _shape(content: Mapping[str, Any], task: Tabular, where: str) -> TabularShape:
-    """The shape a description names, if it is one of this task and no larger than anybody needs."""
+def _task(description: Mapping[str, Any], where: str) -> Tabular:
+    return Tabular(
+        Table.from_dict(description["table"], where),
+        [str(label) for label in description["labels"]],
+        centre=float(description["centre"]),
+        spread=float(description["spread"]),
+    )
+
+
+def _shape(content: Mapping[str, Any], task: Tabular) -> TabularShape:
+    """The shape a description names.
+
+    Raises:
+        ValueError: when it is not one of this task, or larger than anybody needs.
+    """
     shape = TabularShape(**content)
     own = task.shape()
     fits = (shape.vocabulary, shape.numbers, shape.outputs) == (own.vocabulary, own.numbers, own.outputs)
     if not fits or shape.width > MAX_WIDTH or shape.layers > MAX_LAYERS or shape.vocabulary > MAX_VOCABULARY:
-        raise ModelError("model/bad-file", "the shape of the transformer does not fit its table", where=where)
+        raise ValueError("the shape of the transformer does not fit its table")
     return shape
 
 
