@@ -251,7 +251,7 @@ class LaidOut:
 
     def _more_for(self, encoder: Module, laid_out: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """What else an encoder takes: which text of a pair each token is of, and the rows' own numbers."""
-        taken, more = _arguments(encoder), dict[str, Tensor]()
+        taken, more = arguments_of(encoder), dict[str, Tensor]()
         if self._types is not None and "token_type_ids" in taken:
             more["token_type_ids"] = laid_out(self._types)
         given = self.given if "given" in taken else None
@@ -264,7 +264,7 @@ class LaidOut:
         return sums_GD / self._lengths[:, None]
 
 
-def _arguments(encoder: Module) -> Collection[str]:
+def arguments_of(encoder: Module) -> Collection[str]:
     """Names that the forward of an encoder takes, below an adapter around it."""
     unwrapped: Any = getattr(encoder, "get_base_model", None)
     plain = encoder if unwrapped is None else unwrapped()
@@ -326,7 +326,7 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
     offset = position_offset(getattr(encoder, "config", None))
     padded = LayoutChoice(True, offset, "")
     setter = getattr(encoder, "set_attn_implementation", None)
-    if setter is None or "position_ids" not in _arguments(encoder):
+    if setter is None or "position_ids" not in arguments_of(encoder):
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4)
     before = getattr(encoder.config, "_attn_implementation", "sdpa")

@@ -33,7 +33,7 @@ from burnish.task.build import WRITING
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Section = Callable[[RunRecord], Html]
-NUMBERS = ("r2", "mae", "rmse")  # metrics of predicted numbers, which are missed and not wrong
+NUMBERS = ("r2", "mae", "rmse", "spearman")  # metrics of predicted numbers, which are missed and not wrong
 _OF_CHAT: dict[str, tuple[str, Section]] = {
     "story": ("Story", story_section),
     "answers": ("Answers", answers_section),

@@ -99,7 +99,7 @@ def misses_section(record: RunRecord) -> Html:
         ]
         for row in rows
     ]
-    text = "Where the transformer was furthest off. Look at these rows first: a wrong number is often one of the data."
+    text = "Where the model was furthest off. Look at these rows first: a wrong number is often one of the data."
     listed = table("Largest misses", ["row", "truth", "predicted", "place"], cells, numbers={1, 2})
     return section("misses", "Largest misses", paragraph(text), listed)
 

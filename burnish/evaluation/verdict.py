@@ -17,14 +17,13 @@ INSTEAD = {
     "majority": "Do not fine-tune on this data: always answering the most frequent label is {good}. "
     "Check that the text holds the answer and that the labels are right.",
     "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
+    "mean": "Do not fine-tune on this data: always answering the mean is {good}. Check that the rows hold the answer.",
+    "tf-idf-cosine": "Do not fine-tune: how many rare words two texts share (TF-IDF) is {good} and needs no model.",
+    "base-similarity": "Use the base as it comes: the likeness of its vectors is {good}.",
     "dictionary": "Do not fine-tune: a dictionary of the training tokens with their tags is {good}.",
     "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
     "and a head trains in seconds.",
     "base-probe": "Write `method: head`: a linear classifier on the frozen base model is {good} and trains in seconds.",
-    "mean": "Do not use a model of these columns: the mean of the training rows is {good}. "
-    "Ask for columns that hold what decides the target.",
-    "linear": "Use a linear model of the same columns: logistic or ridge regression is {good}.",
-    "trees": "Use the trees: gradient-boosted trees are {good}, train in seconds and are the model of this run.",
     "nearest-answer": "Do not fine-tune: the answer of the most similar training row, found by words, is {good}.",
     "length": "Do not fine-tune: going by the length of the answers is {good}. Mend the pairs: their better answers "
     "differ in length first of all.",

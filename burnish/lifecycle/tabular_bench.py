@@ -14,6 +14,7 @@ from burnish.data.table import fit_table
 from burnish.engine.distributed import join_ranks
 from burnish.engine.predict import loss_and_predictions
 from burnish.engine.rows import EncodedRows
+from burnish.errors import DataProblemError
 from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.importance import permutation_importance
 from burnish.evaluation.judge import judge
@@ -66,7 +67,8 @@ class TabularBench(Workbench):
             task = task_class(table, data.labels, class_weights=data.class_weights, label_smoothing=smoothing)
         else:
             numbers = np.array([row["target"] for row in rows[Split.TRAIN]])
-            task = task_class(table, centre=float(numbers.mean()), spread=float(numbers.std()) or 1.0)
+            _require_different(numbers, data)
+            task = task_class(table, centre=float(numbers.mean()), spread=float(numbers.std()))
         return cls(
             recipe=recipe,
             base=base,
@@ -229,6 +231,17 @@ class TabularBench(Workbench):
             return {"label": target, "prediction": answer}
         chosen: Row = self.task.chosen(answer)
         return {"label": target, "prediction": chosen["label"], "probability": chosen["probability"]}
+
+
+def _require_different(numbers: Array, data: PreparedData) -> None:
+    """Raises DataProblemError [data/one-number] when all training rows have the same target."""
+    if numbers.min() == numbers.max():
+        raise DataProblemError(
+            "data/one-number",
+            f"all {len(numbers):,} training rows have the number {numbers[0]:g}: there is nothing to predict",
+            where=str(data.splits[Split.TRAIN][0].origin),
+            hint="name another target: `data: {columns: {target: COLUMN}}`",
+        )
 
 
 def _text(example: Example) -> str:
