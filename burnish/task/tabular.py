@@ -36,7 +36,10 @@ class Tabular:
     methods: ClassVar[tuple[str, ...]] = ("full",)
     row_kinds: ClassVar[tuple[str, ...]] = ("tabular",)
     learns_from: ClassVar[str] = "columns of numbers and categories, one of which is to be predicted"
-    row_example: ClassVar[str] = "case, with a column for each thing that is known of it and one for the target"
+    row_example: ClassVar[str] = (
+        "case, with a column for each thing that is known of it, and say which one is to be predicted: "
+        "`data: {columns: {target: COLUMN}}`"
+    )
     decomposable: ClassVar[bool] = True
 
     def __init__(

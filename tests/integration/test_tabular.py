@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,8 +161,6 @@ def test_several_classes_and_class_weights(tmp_path: Path) -> None:
 
 
 def test_a_damaged_model_is_not_opened(churn: Any, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "final"
     shutil.copytree(churn.path / "final", copy)
     (copy / "trees.txt").write_text((copy / "trees.txt").read_text().replace("leaf_value=", "leaf_value=9", 1))
@@ -195,3 +195,30 @@ def test_the_run_is_described_in_its_manifest(churn: Any) -> None:
     assert manifest["task"] == "tabular"
     assert manifest["base"]["name"] == "ft-transformer"
     assert manifest["training"]["total_parameters"] == manifest["training"]["trainable_parameters"]
+
+
+@pytest.mark.real_data
+def test_odd_files_end_in_one_clear_message(shared_data: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(shared_data / "bad_inputs" / "csv_spectrum.zip") as archive:
+        archive.extractall(tmp_path)
+    paths = sorted(tmp_path.rglob("*.csv"))
+    assert len(paths) == 12
+    for path in paths:
+        with pytest.raises(BurnishError) as caught:
+            burnish.train(path, overrides=[*QUICK, "task=tabular"], output=tmp_path / f"run-{path.stem}")
+        assert caught.value.code in ("data/rows-of-another-task", "data/too-few-rows"), path.name
+        assert caught.value.hint
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_german_credit(shared_data: Path, tmp_path: Path) -> None:
+    """A few steps of the transformer are no match for trees; the run says so and ends with them."""
+    path = shared_data / "german_credit" / "german.csv"
+    run = burnish.train(path, overrides=QUICK, output=tmp_path / "run")
+    assert run.evaluation["metric"] == "roc-auc"
+    assert run.evaluation["n"] == 150
+    assert run.evaluation["models"]["trees"]["roc-auc"]["value"] > 0.68
+    assert run.evaluation["shipped"] == "trees"
+    assert load_table_model(run.path / "final").uses == "trees"
+    assert "positive: '2'" in (run.path / "recipe.yaml").read_text(encoding="utf-8")
