@@ -11,34 +11,24 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from burnish.data.known_names import plain_name
-from burnish.data.options import TableOptions
 from burnish.data.parts import moment
 from burnish.data.records import RefusedRowError
 from burnish.data.row_values import number
-from burnish.errors import ModelError, RecipeError, nearest
+from burnish.errors import ModelError
 
 Array = np.ndarray[Any, Any]
 Features = Mapping[str, Any]  # column -> cell of one row, the target left out
-Kind = Literal["number", "category", "date"]
 
 MISSING_WORDS = frozenset(("", "na", "n/a", "nan", "null", "?"))  # how files write that nothing is known
-MOSTLY = 0.95  # share of the filled cells that make a column one of numbers, or of dates; the others count as missing
-OWN_VALUES = 0.9  # share of different values from which on a column of words names its rows
-FEW_ROWS = 20  # under this many rows different values do not make an identifier
-SEEN_AT_LEAST = 3  # rows a category's value needs to be known; rarer ones teach what an unknown value means
-MOST_VALUES = 254  # of one category: the most frequent ones
 QUANTILES = 201  # of a number's training values
 UNKNOWN, MISSING, FIRST_VALUE = 0, 1, 2  # ids of a category
-_ID_WORDS = ("id", "uuid", "guid", "key", "index", "row", "nr", "no", "number")
-_DATE_PARTS: Mapping[str, Callable[[datetime.datetime], float]] = {
+DATE_PARTS: Mapping[str, Callable[[datetime.datetime], float]] = {
     "year": lambda d: d.year,
     "month": lambda d: d.month,
     "day": lambda d: d.day,
@@ -66,7 +56,7 @@ class Number:
     def of(self, features: Features) -> float:
         """The row's number as it is written; not a number where it is missing."""
         value = cell(features.get(self.column))
-        found = number_of(value) if self.part is None else _date_part(value, self.part)
+        found = number_of(value) if self.part is None else date_part(value, self.part)
         return math.nan if found is None else found
 
 
@@ -114,7 +104,7 @@ class Table:
         for n, row in enumerate(rows):
             for m, (part, place) in enumerate(zip(self.categories, places, strict=True)):
                 value = cell(row.get(part.column))
-                ids[n, m] = MISSING if value is None else place.get(_word(value), UNKNOWN)
+                ids[n, m] = MISSING if value is None else place.get(word_of(value), UNKNOWN)
         return ids
 
     def scaled(self, numbers_NK: Array) -> Array:
@@ -167,51 +157,6 @@ class Table:
             raise ModelError("model/bad-file", f"not a table of burnish's: {error!r}", where=where) from error
 
 
-def fit_table(rows: Sequence[Features], options: TableOptions) -> Table:
-    """What each column is, and what it holds, from the training rows alone.
-
-    Raises:
-        RecipeError: [recipe/unknown-table-column] for a name in the section `table` that no row has;
-            [recipe/no-table-columns] when nothing is left to learn from.
-    """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    said = _said(options, columns)
-    numbers: list[Number] = []
-    categories: list[Category] = []
-    left_out: dict[str, str] = {}
-    missing: dict[str, int] = {}
-    for column in columns:
-        if column in options.drop:
-            left_out[column] = "as table.drop says"
-            continue
-        cells = [cell(row.get(column)) for row in rows]
-        kind = said.get(column) or kind_of(column, cells)
-        if kind == "category":
-            found = _category(column, cells)
-            categories += [found] if found.values else []
-            usable, lacking = bool(found.values), cells.count(None)
-        elif kind in ("number", "date"):
-            made, lacking = _numbers(column, cells, dates=kind == "date")
-            numbers += made
-            usable = bool(made)
-        else:
-            left_out[column] = kind
-            continue
-        if not usable:
-            left_out[column] = "holds no two values that come often enough"
-        elif lacking:
-            missing[column] = lacking
-    if not numbers and not categories:
-        raise RecipeError(
-            "recipe/no-table-columns",
-            "no column is left to learn from",
-            where="table",
-            known=[f"{column} ({why})" for column, why in left_out.items()],
-            hint="name the columns that tell something: `table: {categorical: [COLUMN]}`",
-        )
-    return Table(tuple(numbers), tuple(categories), left_out, missing)
-
-
 def cell(value: object) -> float | str | None:
     """What a cell says: a number, a word without outer blanks, or None where nothing is known.
 
@@ -236,106 +181,24 @@ def number_of(value: object) -> float | None:
         return None
 
 
-def kind_of(column: str, cells: Sequence[float | str | None]) -> str:
-    """ "number", "category" or "date"; otherwise why the column tells nothing, in words that follow its name."""
-    filled = [value for value in cells if value is not None]
-    if not filled:
-        return "is empty"
-    if len(set(filled)) == 1 and len(filled) == len(cells):
-        return "holds one value only"
-    found = [number_of(value) for value in filled]
-    if _mostly(found):
-        return "numbers the rows" if _numbers_rows(column, found, len(cells)) else "number"
-    if _mostly([_date(value) for value in filled]):
-        return "date"
-    if len(cells) >= FEW_ROWS and len(set(filled)) > OWN_VALUES * len(filled):
-        return "has another value in nearly every row"
-    return "category"
-
-
-def _numbers_rows(column: str, found: Sequence[float | None], rows: int) -> bool:
-    """Whether whole numbers that never repeat count the rows or name them."""
-    values = [value for value in found if value is not None]
-    if rows < FEW_ROWS or len(set(values)) < rows or not all(value.is_integer() for value in values):
-        return False
-    counted = max(values) - min(values) == rows - 1
-    return counted or plain_name(column).split()[-1:] in [[word] for word in _ID_WORDS]
-
-
-def _said(options: TableOptions, columns: Sequence[str]) -> dict[str, Kind]:
-    """The kinds that the recipe settles."""
-    named: Mapping[str, tuple[Iterable[str], Kind | None]] = {
-        "numeric": (options.numeric, "number"),
-        "categorical": (options.categorical, "category"),
-        "dates": (options.dates, "date"),
-        "drop": (options.drop, None),
-    }
-    said: dict[str, Kind] = {}
-    for field, (names, kind) in named.items():
-        for name in names:
-            if name not in columns:
-                close = nearest(name, columns)
-                raise RecipeError(
-                    "recipe/unknown-table-column",
-                    f'no row has a column "{name}"',
-                    where=f"table.{field}",
-                    known=columns,
-                    hint=f'did you mean "{close}"?' if close else "name a column of the file, not the target",
-                )
-            if kind is not None:
-                said[name] = kind
-    return said
-
-
-def _category(column: str, cells: Sequence[float | str | None]) -> Category:
-    counts = Counter(_word(value) for value in cells if value is not None)
-    usual = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_VALUES]
-    return Category(column, tuple(sorted(word for word in usual if counts[word] >= SEEN_AT_LEAST)))
-
-
-def _numbers(column: str, cells: Sequence[float | str | None], *, dates: bool) -> tuple[list[Number], int]:
-    """The column's number, or the parts of its dates, without those that are always the same; and missing cells."""
-    made = []
-    lacking = 0
-    for part in _DATE_PARTS if dates else (None,):
-        found = [number_of(value) if part is None else _date_part(value, part) for value in cells]
-        values = np.array([value for value in found if value is not None])
-        lacking = len(cells) - len(values)
-        if len(values) and (values.min() < values.max() or (lacking and part is None)):
-            made.append(Number(column, part, *_quantiles(values)))
-    return made, lacking
-
-
-def _quantiles(values: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Different quantiles of the values, and the share of the values below each, ties counted half."""
-    ordered = np.sort(values)
-    knots = np.unique(np.quantile(ordered, np.linspace(0, 1, QUANTILES), method="nearest"))
-    below, up_to = (np.searchsorted(ordered, knots, side=side) for side in ("left", "right"))
-    return tuple(knots.tolist()), tuple(((below + up_to) / (2 * len(ordered))).tolist())
-
-
-def _date(value: float | str | None) -> datetime.datetime | None:
+def date_of(value: float | str | None) -> datetime.datetime | None:
     found = moment(value) if isinstance(value, str) else None
     if found is None or found[0] != "date":
         return None
     return datetime.datetime.fromtimestamp(found[1], datetime.UTC)
 
 
-def _date_part(value: float | str | None, part: str) -> float | None:
-    date = _date(value)
-    return None if date is None else float(_DATE_PARTS[part](date))
+def date_part(value: float | str | None, part: str) -> float | None:
+    date = date_of(value)
+    return None if date is None else float(DATE_PARTS[part](date))
 
 
 def _known_part(part: str) -> str:
-    if part not in _DATE_PARTS:
+    if part not in DATE_PARTS:
         raise ValueError(f"{part} is no part of a date")
     return part
 
 
-def _word(value: float | str) -> str:
+def word_of(value: float | str) -> str:
     """A cell as the name of a category; whole numbers as a file of words writes them."""
     return value if isinstance(value, str) else f"{value:.15g}"
-
-
-def _mostly(found: Sequence[object]) -> bool:
-    return sum(value is not None for value in found) >= MOSTLY * len(found)

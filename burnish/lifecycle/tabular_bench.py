@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from burnish.data.prepare import PreparedData
-from burnish.data.table import fit_table
+from burnish.data.table_columns import fit_table
 from burnish.engine.distributed import join_ranks
 from burnish.engine.predict import loss_and_predictions
 from burnish.engine.rows import EncodedRows

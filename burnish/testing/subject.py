@@ -13,7 +13,7 @@ from torch import nn
 
 from burnish.data.options import TableOptions
 from burnish.data.split import labels_in
-from burnish.data.table import fit_table
+from burnish.data.table_columns import fit_table
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions

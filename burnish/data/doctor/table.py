@@ -9,7 +9,8 @@ from typing import get_args
 import numpy as np
 
 from burnish.data.doctor.finding import Array, Finding, Subject, is_table
-from burnish.data.table import Kind, cell, kind_of
+from burnish.data.table import cell
+from burnish.data.table_columns import Kind, kind_of
 
 BINS = 32  # a number is cut into at most so many bins of equal size
 GIVEN_AWAY = 0.9  # share of the majority's mistakes that one column removes

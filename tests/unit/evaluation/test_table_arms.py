@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from burnish.data.options import TableOptions
-from burnish.data.table import fit_table
+from burnish.data.table_columns import fit_table
 from burnish.evaluation.metrics.probabilities import RocAuc
 from burnish.evaluation.metrics.regression import RSquared
 from burnish.evaluation.metrics.resampling import value_of

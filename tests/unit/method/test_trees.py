@@ -27,8 +27,8 @@ def test_the_best_of_the_grid_is_kept_with_its_settings() -> None:
     found = choose_trees(*train, *validation, score, classes=2, categorical=[], seed=1, threads=1)
     assert len(seen) == len(GRID)
     assert found.validation_score == 0.4
-    assert (found.settings["leaves"], found.settings["rows_of_a_leaf"]) == (7, 15)  # the first of two equal ones
-    assert found.settings["threads"] == 1
+    assert (found.settings["num_leaves"], found.settings["min_data_in_leaf"]) == (7, 15)  # the first of two equal ones
+    assert found.settings["num_threads"] == 1
 
 
 def test_trees_learn_what_no_line_can_and_repeat_their_bits() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from burnish.data.options import TableOptions
-from burnish.data.table import fit_table
+from burnish.data.table_columns import fit_table
 from burnish.errors import DamagedStoreError, DataProblemError, ModelError
 from burnish.method.trees import choose_trees
 from burnish.model.tabular import TabularTransformer

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from burnish.data.options import TableOptions
-from burnish.data.table import fit_table
+from burnish.data.table_columns import fit_table
 from burnish.task.tabular import Tabular
 from burnish.types import Encoded, Refusal
 
