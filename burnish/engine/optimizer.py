@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from burnish.engine.options import TrainingOptions
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?|block)\.(\d+)\.")
+FACTORS = ".ia3_l."  # in the name of an IA3 layer's factors, which peft keeps as a matrix of one row; they start at one
 
 
 def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) over the weights that learn.
 
-    Matrices decay, vectors (biases, norms) and embeddings do not. Each layer's rate is `layer_decay` times that of
+    Matrices decay, vectors (biases, norms, IA3's factors) and embeddings do not. Each layer's rate is `layer_decay` times that of
     the layer above it, the head's is the full rate (ULMFiT, arXiv:1801.06146).
     """
     assert options.learning_rate is not None
@@ -25,7 +26,8 @@ def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: 
     embeddings = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, weight in trainable.items():
-        decays = weight.ndim >= 2 and id(weight) not in embeddings
+        factors = FACTORS in name
+        decays = weight.ndim >= 2 and not factors and id(weight) not in embeddings
         groups.setdefault((_steps_below_head(name, depth), decays), []).append(weight)
     return torch.optim.AdamW(
         [
@@ -56,7 +58,9 @@ def _steps_below_head(name: str, depth: int) -> int:
     layer = _layer(name)
     if layer >= 0:
         return depth - layer
-    return depth + 1 if "embed" in name else (1 if depth else 0)
+    if not depth:  # a prompt, or nothing below the head
+        return 0
+    return depth + 1 if "embed" in name else 1
 
 
 def learning_rate_factor(step: int, *, total_steps: int, options: TrainingOptions) -> float:

@@ -32,7 +32,7 @@ class Chat:
     name: ClassVar[str] = "chat"
     columns: ClassVar[Mapping[str, type]] = {"messages": list}
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
-    methods: ClassVar[tuple[str, ...]] = ("lora", "qlora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "qlora", "freeze", "full")
     decomposable: ClassVar[bool] = True
 
     def __init__(self, masker: Masker, *, max_length: int, long_rows: LongRows = "drop") -> None:

@@ -39,7 +39,7 @@ class Preference:
     name: ClassVar[str] = "preference"
     columns: ClassVar[Mapping[str, type]] = {"prompt": list, "chosen": list, "rejected": list}
     metrics: ClassVar[tuple[str, ...]] = ("loss", "reward-accuracy")
-    methods: ClassVar[tuple[str, ...]] = ("lora", "qlora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "qlora", "freeze", "full")
     decomposable: ClassVar[bool] = True
 
     def __init__(
