@@ -7,6 +7,7 @@ from typing import Any
 from burnish.data.prepare import PreparedData
 from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
+from burnish.lifecycle.fit_base import fitted_base
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.preference_bench import PreferenceBench
 from burnish.model.load import Base
@@ -28,4 +29,5 @@ def open_bench(
     progress: Progress,
 ) -> Bench:
     """The bench of a task, set up; a task of the caller's is a classifier."""
+    base = fitted_base(base, recipe.method)
     return BENCHES.get(task_class.name, ClassifierBench).set_up(recipe, base, data, task_class, own, folder, progress)

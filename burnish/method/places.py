@@ -10,7 +10,7 @@ from burnish.errors import RecipeError
 
 # The last parts of a layer's name. Where a family projects queries, keys and values at once, that is the key's place.
 KEYS_AND_VALUES = re.compile(
-    r"(?:^|\.)(?:[kv]_proj|[kv]_lin|(?:key|value)(?:_proj)?|attn\.[kv]|Attention\.[kv]"
+    r"(?:^|\.)(?:[kv]_proj|[kv]_lin|(?:key|value)(?:_proj)?|attn\.[kv]|\w*Attention\.[kv]"
     r"|query_key_value|qkv_proj|c_attn|Wqkv)$"
 )
 ATTENTION_OUT = re.compile(

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from burnish.errors import ModelError
+
 MARK = ".bottleneck."
 
 
@@ -64,9 +66,16 @@ def put_bottlenecks(core: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Inserts bottlenecks with these tensors.
 
     Raises:
-        AttributeError: when the base lacks a layer that they follow.
+        ModelError: [model/other-base] when the base lacks a layer that they follow.
     """
     for layer in sorted({name.split(MARK)[0] for name in tensors}):
+        if layer not in dict(core.named_modules()):
+            raise ModelError(
+                "model/other-base",
+                f"the adapter lies behind the layer {layer}, which {type(core).__name__} does not have",
+                where="model.base",
+                hint="an adapter goes on with the task it was trained for, on the base it was trained on",
+            )
         weights = {key: tensors[f"{layer}{MARK}{key}"] for key in ("down.weight", "down.bias", "up.weight", "up.bias")}
         insert_bottleneck(core.get_submodule(layer), len(weights["down.bias"])).load_state_dict(weights)
 

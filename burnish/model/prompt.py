@@ -5,14 +5,10 @@ Such an id goes through layouts, masks, positions and caches like any other; onl
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from burnish.model.load import Base
 
 
 class PromptedEmbedding(nn.Module):
@@ -66,9 +62,3 @@ def prompt_ids(core: Any) -> range:
         return range(0)
     known = len(core.get_input_embeddings().weight)
     return range(known, known + len(prompt.weight))
-
-
-def with_room(base: Base, tokens: int) -> Base:
-    """The base with as much shorter texts as its positions need for a prompt before them."""
-    context = base.context - tokens
-    return dataclasses.replace(base, context=context, max_length=min(base.max_length, context))

@@ -2,7 +2,8 @@
 
 model.json              task, labels, pooling, base: what the weights alone do not say
 config.json, model.safetensors          the base, for method full and head
-adapter_config.json, adapter_model.safetensors     its adapter, for method lora
+adapter_config.json, adapter_model.safetensors     its adapter, for the methods lora, ia3 and prompt-tuning
+bottleneck.safetensors                             the same for method adapter, which peft does not know
 head.safetensors        weight (C, D), bias (C,): logits = pooled @ weight.T + bias
 tokenizer.json ...      the base's own
 USE.md                  how to open it without burnish
@@ -20,10 +21,11 @@ from typing import Any
 from torch import nn
 
 from burnish.errors import ModelError
-from burnish.method.lora import Lora
+from burnish.model.adapters import adapter_weights
 from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier
+from burnish.serving.core_files import BOTTLENECKS_PUT_BACK, describe_base, keeps_adapter, write_core
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 from burnish.storage.tensors import load_tensors, save_tensors
 
@@ -32,9 +34,12 @@ HeadBuilder = Callable[[int, int], nn.Module]  # (width, classes) -> module from
 
 _FULL = """from transformers import AutoModel
 encoder = AutoModel.from_pretrained("final").eval()"""
-_LORA = """from transformers import AutoModel
+_PEFT = """from transformers import AutoModel
 from peft import PeftModel
 encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "final").eval()"""
+_ADAPTER = """from transformers import AutoModel
+encoder = AutoModel.from_pretrained({base!r}).eval()""" + BOTTLENECKS_PUT_BACK
+_BEHIND_PROMPT = "[:, encoder.active_peft_config.num_virtual_tokens :]"
 _REST = """
 import json, pathlib, torch
 from safetensors.torch import load_file
@@ -45,7 +50,7 @@ tokenizer = AutoTokenizer.from_pretrained("final")
 texts = ["your text here"]
 batch = tokenizer(texts, padding=True, truncation=True, max_length=about["max_length"], return_tensors="pt")
 with torch.no_grad():
-    hidden = encoder(**batch).last_hidden_state
+    hidden = encoder(**batch).last_hidden_state{behind}
 {pool}
 logits = pooled @ head["weight"].T + head["bias"]
 print([about["labels"][i] for i in logits.argmax(dim=1)])
@@ -69,14 +74,9 @@ class PackagedClassifier:
 def save_classifier(
     target: Path, model: PooledClassifier, *, base: Base, labels: Sequence[str], method: str, task: str
 ) -> None:
-    """Publishes the tuned model as `target`, complete with a manifest of its files.
-
-    An adapter that was trained on top of another adapter is merged: alone it would have no plain base to lie on.
-    """
+    """Publishes the tuned model as `target`, complete with a manifest of its files."""
     head_type = type(model.head)
-    adapter = method == "lora" and base.adapter is None
-    if method == "lora" and not adapter:
-        Lora().merge(model)
+    adapter = keeps_adapter(model, method, base)
     description = {
         "format": 1,
         "task": task,
@@ -84,13 +84,11 @@ def save_classifier(
         "method": method,
         "adapter": adapter,
         "max_length": base.max_length,
-        "base": base.describe() | {"folder": str(base.folder.resolve())},
+        "base": describe_base(base, adapter=adapter),
         "head": "linear" if head_type is LinearHead else f"{head_type.__module__}:{head_type.__qualname__}",
     }
-    encoder: Any = model.encoder
     with published_folder(target) as folder:
-        encoder.save_pretrained(folder, safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+        write_core(folder, model, base)
         head = model.head.plain() if type(model.head) is LinearHead else model.head.state_dict()
         save_tensors(folder / "head.safetensors", head)
         for path in base.folder.iterdir():
@@ -147,18 +145,22 @@ def use_without_burnish(description: Mapping[str, Any]) -> str:
     base = description["base"]
     if description["head"] != "linear":
         return "# Without burnish\n\nThis model has its own head; its weights are in head.safetensors.\n"
-    opening = _LORA.format(base=base["folder"]) if description["adapter"] else _FULL
+    opening = _FULL
+    if description["adapter"]:
+        opening = _ADAPTER if description["method"] == "adapter" else _PEFT
+        opening = opening.format(base=base["folder"], model="encoder")
     pool = _POOL[base["pooling"]]
     if base["normalize"]:
         pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"
-    script = opening + _REST.format(pool=pool)
+    behind = _BEHIND_PROMPT if description["method"] == "prompt-tuning" else ""
+    script = opening + _REST.format(pool=pool, behind=behind)
     return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}```\n"
 
 
 def base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
     """The base under a packaged model, or the model itself where it is whole."""
     known = description["base"]
-    adapter = (folder / "adapter_config.json").is_file()
+    adapter = adapter_weights(folder) is not None
     options = ModelOptions(base=str(folder.resolve()), max_length=description["max_length"])
     if adapter:
         name = known["name"] if not Path(known["folder"]).is_dir() else known["folder"]
@@ -168,5 +170,6 @@ def base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
         require_trained_on(found, known)
     fields = {name: getattr(found, name) for name in Base.__dataclass_fields__}
     fields |= {"pooling": known["pooling"], "normalize": known["normalize"], "adapter": folder if adapter else None}
+    fields["under"] = found if adapter else None
     fields["quantization"] = known.get("quantization") if adapter else None
     return Base(**fields)

@@ -11,6 +11,9 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from burnish.engine.layout import own_attention
 from burnish.errors import ModelError
@@ -97,6 +100,7 @@ def family(make_language_base: Callable[..., Path], tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks by its old name
+@pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")  # peft counts a prompt's on its own
 @pytest.mark.parametrize(
     ("name", "method"),
     [(name, method) for name in FAMILIES for method in Chat.methods if method != "freeze" or name in FROZEN],
@@ -114,7 +118,7 @@ def test_family(
     if method == "freeze":
         chosen = Freeze(layers=1)
     check_arrangements(subject, chosen, tmp_path / "arrangements")
-    if method in ("lora", "qlora"):
+    if method in ("lora", "qlora", "ia3"):
         check_merge(subject, chosen, tmp_path / "merge")
     check_resume(subject, chosen, tmp_path / "resume")
     training = subject.training(chosen, tmp_path / "training", max_steps=2)
@@ -140,7 +144,9 @@ def plainly(final: Path, base: Path, method: str, masker: Masker, prompts: list[
     opened: dict[str, Any] = {"quantization_config": quantization_config()} if method == "qlora" else {}
     whole = method in ("full", "freeze")
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(final if whole else base, **opened)
-    if not whole:
+    if method == "adapter":
+        put_behind(model, load_file(final / "bottleneck.safetensors"))
+    elif not whole:
         model = peft.PeftModel.from_pretrained(model, final)
     answers = []
     for prompt in prompts:
@@ -152,6 +158,22 @@ def plainly(final: Path, base: Path, method: str, masker: Masker, prompts: list[
         new = found[0, ids.shape[1] :].tolist()
         answers.append(masker.tokenizer.decode(new, skip_special_tokens=True).strip())
     return answers
+
+
+def put_behind(model: nn.Module, learned: dict[str, Tensor]) -> None:
+    """Bottlenecks by hand, as USE.md has them."""
+
+    def behind(layer: str) -> Callable[..., Tensor]:
+        down, up = f"{layer}.bottleneck.down", f"{layer}.bottleneck.up"
+
+        def hook(_: nn.Module, inputs: Any, states: Tensor) -> Tensor:
+            narrow = F.gelu(states @ learned[f"{down}.weight"].T + learned[f"{down}.bias"])
+            return states + narrow @ learned[f"{up}.weight"].T + learned[f"{up}.bias"]
+
+        return hook
+
+    for layer in {name.split(".bottleneck.")[0] for name in learned}:
+        model.get_submodule(layer).register_forward_hook(behind(layer))
 
 
 def test_these_are_the_families_that_are_called_tested() -> None:
