@@ -18,8 +18,8 @@ FACTORS = ".ia3_l."  # in the name of an IA3 layer's factors, which peft keeps a
 def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) over the weights that learn.
 
-    Matrices decay, vectors (biases, norms, IA3's factors) and embeddings do not. Each layer's rate is `layer_decay` times that of
-    the layer above it, the head's is the full rate (ULMFiT, arXiv:1801.06146).
+    Matrices decay, vectors (biases, norms, IA3's factors) and embeddings do not. Each layer's rate is `layer_decay`
+    times that of the layer above it, the head's is the full rate (ULMFiT, arXiv:1801.06146).
     """
     assert options.learning_rate is not None
     depth = 1 + max((_layer(name) for name in trainable if _layer(name) >= 0), default=-1)

@@ -73,7 +73,8 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
         filled["epochs"] = LANGUAGE_EPOCHS
         notes.append(f"training.epochs: {LANGUAGE_EPOCHS}; the loss on validation rows decides which weights are kept")
     if recipe.training.learning_rate is None:
-        rate = default_language_rate(method=_method_name(recipe), width=width) * (PREFERENCE_RATE if task == "preference" else 1.0)
+        rate = default_language_rate(method=_method_name(recipe), width=width)
+        rate *= PREFERENCE_RATE if task == "preference" else 1.0
         filled["learning_rate"] = float(f"{rate:.2g}")
         notes.append(f"training.learning_rate: {rate:.2g}, for a language model of width {width}")
     if "layer_decay" not in said:

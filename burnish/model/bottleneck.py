@@ -1,7 +1,7 @@
 """Narrow layers that a base was given behind its own: how they compute, and how they come and go as tensors.
 
 A bottleneck hangs on the layer it follows, as a module called `bottleneck` and a hook: the names of the base's own
-weights stay as they are, and its tensors are called after the layer, `encoder.layer.0.output.dense.bottleneck.up.weight`.
+weights stay as they are, and its tensors are called after the layer, `layer.0.output.dense.bottleneck.up.weight`.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ def bottlenecks_of(core: nn.Module) -> dict[str, Bottleneck]:
 
 def bottleneck_tensors(core: nn.Module) -> dict[str, Tensor]:
     """What the bottlenecks of a base learned, by name."""
-    return {
-        f"{name}.{key}": value for name, part in bottlenecks_of(core).items() for key, value in part.state_dict().items()
-    }
+    parts = bottlenecks_of(core).items()
+    return {f"{name}.{key}": value for name, part in parts for key, value in part.state_dict().items()}
 
 
 @torch.no_grad()

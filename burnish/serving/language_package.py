@@ -36,8 +36,11 @@ four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb
                                bnb_4bit_compute_dtype=torch.float32)
 base = AutoModelForCausalLM.from_pretrained({base!r}, quantization_config=four_bits)
 model = PeftModel.from_pretrained(base, "final").eval()"""
-_OPEN_ADAPTER = """from transformers import AutoModelForCausalLM, AutoTokenizer
-model = AutoModelForCausalLM.from_pretrained({base!r}).eval()""" + BOTTLENECKS_PUT_BACK
+_OPEN_ADAPTER = (
+    """from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained({base!r}).eval()"""
+    + BOTTLENECKS_PUT_BACK
+)
 _ANSWER = """
 tokenizer = AutoTokenizer.from_pretrained("final")
 messages = [{{"role": "user", "content": "your question here"}}]

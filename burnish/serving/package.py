@@ -37,8 +37,11 @@ encoder = AutoModel.from_pretrained("final").eval()"""
 _PEFT = """from transformers import AutoModel
 from peft import PeftModel
 encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "final").eval()"""
-_ADAPTER = """from transformers import AutoModel
-encoder = AutoModel.from_pretrained({base!r}).eval()""" + BOTTLENECKS_PUT_BACK
+_ADAPTER = (
+    """from transformers import AutoModel
+encoder = AutoModel.from_pretrained({base!r}).eval()"""
+    + BOTTLENECKS_PUT_BACK
+)
 _BEHIND_PROMPT = "[:, encoder.active_peft_config.num_virtual_tokens :]"
 _REST = """
 import json, pathlib, torch

@@ -70,5 +70,5 @@ def test_a_language_models_loss_and_gradient(language_base: Path, conversations:
         theirs = theirs + found.loss * len(row.targets)  # peft gives the mean over the learned tokens
     theirs.backward()
     gradient = reference.prompt_encoder["default"].embedding.weight.grad
-    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
     assert torch.allclose(prompt.weight.grad, gradient, atol=1e-4 * float(gradient.abs().max()))

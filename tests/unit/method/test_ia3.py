@@ -49,7 +49,7 @@ def test_what_the_factors_multiply_by_hand() -> None:
     """A key's output with its bias, a feed-forward layer's input; merged, the weights' rows and columns."""
     torch.manual_seed(0)
     model, x = Plain(), torch.randn(4, 3)
-    key, fc2 = ({name: weight.detach().clone() for name, weight in part.named_parameters()} for part in model.children())
+    key, fc2 = ({name: w.detach().clone() for name, w in part.named_parameters()} for part in model.children())
     method = IA3()
     adapted: Any = method.attach(model)
     weights = method.trainable(adapted)

@@ -10,9 +10,7 @@ import pytest
 from burnish.model.adapters import adapter_kind, adapter_weights
 
 
-@pytest.mark.parametrize(
-    ("peft_type", "kind"), [("LORA", "lora"), ("IA3", "ia3"), ("PROMPT_TUNING", "prompt-tuning")]
-)
+@pytest.mark.parametrize(("peft_type", "kind"), [("LORA", "lora"), ("IA3", "ia3"), ("PROMPT_TUNING", "prompt-tuning")])
 def test_pefts_are_told_by_their_config(tmp_path: Path, peft_type: str, kind: str) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": peft_type}))
     (tmp_path / "adapter_model.safetensors").touch()
