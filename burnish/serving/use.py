@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.model.pooled import READ
-from burnish.serving.core_files import BOTTLENECKS_PUT_BACK
+from burnish.serving.adapter_files import BOTTLENECKS_PUT_BACK
 
 _FULL = """from transformers import AutoModel
 encoder = AutoModel.from_pretrained("final").eval()"""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from burnish.model.load import Base, find_base
 from burnish.model.options import ModelOptions
-from burnish.serving.core_files import describe_base, keeps_adapter
+from burnish.serving.adapter_files import describe_base, keeps_adapter
 
 
 def base_at(folder: Path) -> Base:

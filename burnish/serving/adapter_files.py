@@ -1,4 +1,4 @@
-"""The base of a tuned model as files: whole, or only what a method learned beside it, in peft's format or our own."""
+"""What a method learned beside its base, as files: in peft's format, or in our own where peft has none."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from burnish.method.core import core_of, merged
-from burnish.model.adapters import BOTTLENECKS, PEFT_WEIGHTS, PROMPT, UNMERGED
+from burnish.model.adapters import BOTTLENECKS, PEFT_CONFIG, PEFT_WEIGHTS, PROMPT, UNMERGED
 from burnish.model.bottleneck import bottleneck_tensors
 from burnish.model.load import Base
 from burnish.model.prompt import prompt_of
+from burnish.storage.durable import write_json
 from burnish.storage.tensors import save_tensors
 
 MERGED = ("lora", "qlora", "ia3")  # have a place in the weights they lie beside
@@ -47,27 +48,24 @@ def describe_base(base: Base, *, adapter: bool) -> Mapping[str, Any]:
     return plain.describe() | {"folder": str(plain.folder.resolve())}
 
 
-def write_core(folder: Path, model: Any, base: Base) -> None:
-    """Writes the base of a model, or of an adapted one the adapter alone."""
+def write_adapter(folder: Path, model: Any, base: Base) -> bool:
+    """Writes the prompt or the bottlenecks of a model; False for one that saves itself, whole or as peft's adapter."""
     core = core_of(model)
     prompt, bottlenecks = prompt_of(core), bottleneck_tensors(core)
     if prompt is not None:
         from peft import PromptTuningConfig
 
         count, width = prompt.weight.shape
-        kind = "CAUSAL_LM" if base.generates else "FEATURE_EXTRACTION"
         config = PromptTuningConfig(
-            task_type=kind,
+            task_type="CAUSAL_LM" if base.generates else "FEATURE_EXTRACTION",
             num_virtual_tokens=count,
             token_dim=width,
             num_transformer_submodules=1,
             base_model_name_or_path=str(base.folder),
             inference_mode=True,
         )
-        config.save_pretrained(folder)
+        write_json(folder / PEFT_CONFIG, config.to_dict())
         save_tensors(folder / PEFT_WEIGHTS, {PROMPT: prompt.weight})
     elif bottlenecks:
         save_tensors(folder / BOTTLENECKS, bottlenecks)
-    else:
-        core.save_pretrained(folder, safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+    return prompt is not None or bool(bottlenecks)
