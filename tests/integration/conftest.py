@@ -29,9 +29,9 @@ def overrides_of(quick: tuple[str, ...], sentence_base: Path) -> Callable[[str],
         if method == "ia3":
             return [*quick, "method=ia3", "training.learning_rate=1e-1", "training.epochs=16"]
         if method == "adapter":
-            return [*quick, "method.name=adapter", "method.size=8", "training.learning_rate=1e-2"]
+            return [*quick, "method=adapter", "training.learning_rate=3e-2", "training.epochs=16"]
         if method == "prompt-tuning":
-            return [*quick, "method=prompt-tuning", "training.learning_rate=1e-1", "training.epochs=16"]
+            return [*quick, "method=prompt-tuning", "training.learning_rate=5e-2", "training.epochs=16"]
         if method == "freeze":
             return [*quick, "method=freeze", "training.learning_rate=1e-2", "training.epochs=16"]
         return list(quick)
