@@ -26,9 +26,10 @@ def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: 
     embeddings = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, weight in trainable.items():
-        factors = FACTORS in name
-        decays = weight.ndim >= 2 and not factors and id(weight) not in embeddings
-        groups.setdefault((_steps_below_head(name, depth), decays), []).append(weight)
+        embeds = id(weight) in embeddings
+        decays = weight.ndim >= 2 and FACTORS not in name and not embeds
+        below = _steps_below_head(name, depth, embeds=embeds or "embed" in name)
+        groups.setdefault((below, decays), []).append(weight)
     return torch.optim.AdamW(
         [
             {
@@ -51,7 +52,7 @@ def _layer(name: str) -> int:
     return int(match.group(1)) if match else -1
 
 
-def _steps_below_head(name: str, depth: int) -> int:
+def _steps_below_head(name: str, depth: int, *, embeds: bool) -> int:
     """0 for the head, 1 for the top layer, depth + 1 for the embeddings."""
     if name.startswith("head."):
         return 0
@@ -60,7 +61,7 @@ def _steps_below_head(name: str, depth: int) -> int:
         return depth - layer
     if not depth:  # a prompt, or nothing below the head
         return 0
-    return depth + 1 if "embed" in name else 1
+    return depth + 1 if embeds else 1
 
 
 def learning_rate_factor(step: int, *, total_steps: int, options: TrainingOptions) -> float:

@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from burnish.engine.layout import own_attention
+from burnish.engine.optimizer import build_optimizer
+from burnish.engine.options import TrainingOptions
 from burnish.errors import ModelError
 from burnish.method.build import METHODS
 from burnish.method.freeze import Freeze
 from burnish.model.families import TESTED, WHOLE
 from burnish.model.generate import Sampling
+from burnish.model.language import load_language_model
 from burnish.model.load import find_base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4, quantization_config
@@ -137,6 +140,30 @@ def test_family(
     said = Answerer.of_run(tmp_path / "final", runs=Path("absent")).answer(prompts, Sampling(max_new_tokens=6))
     assert [answer.text for answer in said] == [answer.text for answer in told]
     assert plainly(tmp_path / "final", base.folder, method, masker, prompts) == [answer.text for answer in told]
+
+
+@pytest.mark.parametrize("method", [name for name in Chat.methods if name != "qlora"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rates_fall_from_layer_to_layer(family: Callable[[str], Path], name: str, method: str) -> None:
+    """Whatever a family calls its layers, each learns at half the rate of the one above, and words at the lowest."""
+    base = find_base(ModelOptions(base=str(family(name))), recipe_folder=Path(), runs=Path("absent"))
+    model = load_language_model(base)
+    chosen = Freeze(layers=1) if method == "freeze" else METHODS[method]()
+    learned = chosen.trainable(chosen.attach(model))
+    options = TrainingOptions(learning_rate=1.0, layer_decay=0.5)
+    groups = build_optimizer(model, learned, options).param_groups
+    rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
+    layers = max((part for part in model.encoder.modules() if isinstance(part, nn.ModuleList)), key=len)
+    depth_of = {id(weight): index for index, layer in enumerate(layers) for weight in layer.parameters()}
+    words = id(model.encoder.get_input_embeddings().weight)
+    assert len(layers) == 2
+    for weight in learned.values():
+        if id(weight) in depth_of:
+            assert rates[id(weight)] == (0.25, 0.5)[depth_of[id(weight)]]
+        elif id(weight) == words:
+            assert rates[words] == 0.125
+        elif method == "prompt-tuning":
+            assert rates[id(weight)] == 1.0, "nothing else learns"
 
 
 def plainly(final: Path, base: Path, method: str, masker: Masker, prompts: list[Prompt]) -> list[str]:
