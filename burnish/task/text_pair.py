@@ -19,7 +19,7 @@ class TextPairClassification(TextClassification):
 
     name: ClassVar[str] = "text-pair-classification"
     columns: ClassVar[Mapping[str, type]] = {"first": str, "second": str, "label": str}
-    methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("text-pair-classification",)
     learns_from: ClassVar[str] = "two texts with a label"
     row_example: ClassVar[str] = 'pair: {"first": ..., "second": ..., "label": "entailment"}'
