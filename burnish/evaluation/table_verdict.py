@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from burnish.evaluation.metrics import find_metric
 from burnish.evaluation.verdict import Answer
-from burnish.evaluation.wording import arm_title
 
 Shipped = Literal["transformer", "trees"]
 
@@ -51,6 +50,6 @@ def advice(evaluation: Mapping[str, Any], model: Shipped) -> str:
             "columns that hold what decides the target."
         )
     return (
-        f"Use a linear model of the same columns if you can: it is {how} the transformer and, on validation rows, than "
-        f"{arm_title('trees')}, which are shipped as the model of this run."
+        f"Use a linear model of the same columns if you can: it is {how} the transformer and, on validation rows, the "
+        "strongest arm. This run ends with the gradient-boosted trees."
     )

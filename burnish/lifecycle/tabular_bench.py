@@ -14,7 +14,7 @@ from burnish.data.table_columns import fit_table
 from burnish.engine.distributed import join_ranks
 from burnish.engine.predict import loss_and_predictions
 from burnish.engine.rows import EncodedRows
-from burnish.errors import DataProblemError
+from burnish.errors import DataProblemError, excerpt
 from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.importance import permutation_importance
 from burnish.evaluation.judge import judge
@@ -190,7 +190,7 @@ class TabularBench(Workbench):
                     "matrix": confusion_matrix(references, likely, labels).tolist(),
                 },
                 "calibration": {
-                    "of": positive or "the likeliest class",
+                    "of": f'"{excerpt(positive)}"' if positive else "the likeliest class",
                     "bins": {
                         "tuned": reliability(labels, positive, references, tuned[1]),
                         **{arm.name: reliability(labels, positive, references, arm.test_predictions) for arm in arms},
