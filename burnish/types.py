@@ -113,7 +113,7 @@ class Encoded:
         weight: units this row adds to LossTerm.weight, > 0.
         truncated_tokens: tokens that did not fit into max_length and were left out.
         given: (K,) float64 numbers that the loss needs beside its targets, such as log-probabilities of a reference
-            model; the same K for all rows.
+            model, or that an encoder with an argument of this name reads beside the tokens; the same K for all rows.
         token_types: (S,) int64 number of the text each token is of, 0 or 1, for bases that tell two texts apart by it.
     """
 
