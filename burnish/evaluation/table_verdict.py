@@ -38,7 +38,9 @@ def advice(evaluation: Mapping[str, Any], model: Shipped) -> str:
     if answer == Answer.TOO_LITTLE_DATA:
         _, mark, rows = str(verdict["advice"]).rpartition("About ")
         return f"This run uses the {model} until more rows tell. {mark}{rows}"
-    how = "as good as" if answer == Answer.SAME else "better than"
+    how = "better than"
+    if answer == Answer.SAME:
+        how = "nearly as good as" if verdict["low"] > 0 else "as good as"
     if against == "trees":
         return (
             f"Use the trees: gradient-boosted trees are {how} the transformer, train in seconds and are shipped as the "

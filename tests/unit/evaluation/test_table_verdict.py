@@ -18,6 +18,7 @@ def evaluation(
         "verdict": {
             "answer": answer,
             "against": against,
+            "low": gain - 0.01,
             "advice": "Use it. About 900 test rows would settle it; there are 150.",
         },
         "arms": {"trees": {"difference": {"value": gain}}},
@@ -56,6 +57,8 @@ def test_advice() -> None:
         "the model of this run."
     )
     assert said("same").startswith("Use the trees: gradient-boosted trees are as good as the transformer")
+    slightly_behind = advice(evaluation("same", gain=0.02, ahead=0.0), "trees")
+    assert slightly_behind.startswith("Use the trees: gradient-boosted trees are nearly as good as the transformer")
     assert said("same", "linear").startswith("Use a linear model of the same columns if you can: it is as good as")
     assert said("worse", "mean").startswith("Do not use a model of these columns: the mean of the training rows is")
     assert said("better") == "Use it. About 900 test rows would settle it; there are 150."
