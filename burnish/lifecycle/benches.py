@@ -9,13 +9,18 @@ from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.preference_bench import PreferenceBench
+from burnish.lifecycle.seq2seq_bench import Seq2SeqBench
 from burnish.model.load import Base
 from burnish.recipe.schema import Recipe
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Progress
 
-Bench = ChatBench | ClassifierBench
-BENCHES: dict[str, type[ChatBench] | type[ClassifierBench]] = {"chat": ChatBench, "preference": PreferenceBench}
+Bench = ChatBench | ClassifierBench | Seq2SeqBench
+BENCHES: dict[str, type[ChatBench] | type[ClassifierBench] | type[Seq2SeqBench]] = {
+    "chat": ChatBench,
+    "preference": PreferenceBench,
+    "seq2seq": Seq2SeqBench,
+}
 
 
 def open_bench(

@@ -31,6 +31,7 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.pairs import settle_pairs
 from burnish.lifecycle.preference_bench import PreferenceBench
 from burnish.lifecycle.rows import settled_task
+from burnish.lifecycle.seq2seq_bench import Seq2SeqBench
 from burnish.lifecycle.train import read_rows, refuse_changed_data, task_class
 from burnish.model.load import find_base
 from burnish.recipe.read import read_recipe
@@ -102,6 +103,8 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
 def _judge(folder: RunFolder, bench: Bench, runs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """evaluation.json's content, and the rows of predictions.jsonl."""
     opened = 1 + _opened_before(folder)
+    if isinstance(bench, Seq2SeqBench):
+        return bench.judge(folder, runs, opened)
     if isinstance(bench, PreferenceBench):
         return judge_preferences(folder, bench, runs, opened)
     if isinstance(bench, ChatBench):

@@ -14,6 +14,7 @@ TRAINED = "text-classification"
 WRITTEN = {  # tasks that are trained on rows of these formats, by the task each format names
     "chat": ("chat", "language-modelling"),
     "preference": ("preference",),
+    "seq2seq": ("seq2seq",),
 }
 LEARNS = {
     "chat": "to answer as the assistant does",
@@ -63,8 +64,8 @@ def settled_task(recipe: Recipe, folder: Path) -> tuple[Recipe, RowFormat | None
 
     Raises:
         DataProblemError: [data/not-trained-yet] for rows that this version reads and checks, but learns nothing from;
-            [data/no-conversations], [data/no-preferences] when the recipe says chat or preference and the rows are
-            something else.
+            [data/no-conversations], [data/no-preferences], [data/no-targets] when the recipe says chat, preference or
+            seq2seq and the rows are something else.
     """
     if recipe.task in WRITTEN:
         rows = _written(recipe, folder)
@@ -132,5 +133,10 @@ _WANTED = {  # task -> code of the error, what it learns from, what to write
         "data/no-preferences",
         "pairs of answers, or answers called good or bad",
         'write one row per pair: {"prompt": ..., "chosen": ..., "rejected": ...}',
+    ),
+    "seq2seq": (
+        "data/no-targets",
+        "sources with a target each",
+        'write one row per pair: {"source": ..., "target": ...}',
     ),
 }

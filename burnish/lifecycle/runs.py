@@ -16,6 +16,7 @@ from burnish.recipe.read import read_recipe
 from burnish.registry.runs import find_run
 from burnish.settings import settings
 from burnish.task.build import WRITING
+from burnish.task.seq2seq import Seq2Seq
 from burnish.types import Example, Problem, Progress, Row
 
 if TYPE_CHECKING:
@@ -46,24 +47,28 @@ def predict_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Prog
 def texts_of(run: str | Path, data: Path) -> list[str | Row]:
     """The text column of a file that is read as in training; its name may be another one. Of conversations: prompts.
 
+    Of rows with source and target: sources.
+
     Raises:
         DataProblemError: [predict/bad-row] naming the first row without a text.
     """
     loaded = load(run)
     loaded.require_model()
     options = read_recipe(loaded.folder.recipe).data
-    if loaded.folder.manifest().get("task") in WRITING:
+    task = loaded.folder.manifest().get("task")
+    if task in WRITING:
         options = options.model_copy(update={"columns": {}})
         shape = inspect_source(data, options)
         found = detect_format(shape.columns, shape.sample)
         if found is not None and found.task in WRITING:
             return [_asked(item) for item in found.examples(read_source(data, shape, options))]
-    learned = options.columns.get("text")
-    options = options.model_copy(update={"columns": {"text": learned} if learned else {}})
+    name = "source" if task == Seq2Seq.name else "text"
+    learned = read_recipe(loaded.folder.recipe).data.columns.get(name)
+    options = options.model_copy(update={"columns": {name: learned} if learned else {}})
     shape = inspect_source(data, options)
     if learned not in shape.columns:
         options = options.model_copy(update={"columns": {}})
-    column = infer_columns(shape, options, {"text": str})["text"]
+    column = infer_columns(shape, options, {name: str})[name]
     texts: list[str | Row] = []
     for record in read_source(data, shape, options):
         if isinstance(record, Problem):
@@ -76,9 +81,11 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
 
 
 def _asked(item: Example | Problem) -> Row:
-    """A conversation without the assistant's last turn."""
+    """A conversation without the assistant's last turn, or a source without its target."""
     if isinstance(item, Problem):
         raise DataProblemError("predict/bad-row", item.reason, where=str(item.origin))
+    if "source" in item.row:
+        return {"source": item.row["source"]}
     if "prompt" in item.row:
         return {"messages": item.row["prompt"], "tools": item.row.get("tools")}
     return {**item.row, "messages": item.row["messages"][:-1]}

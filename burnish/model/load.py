@@ -219,6 +219,17 @@ def require_one_stack(base: Base) -> None:
         )
 
 
+def require_two_stacks(base: Base) -> None:
+    """Raises ModelError [model/no-decoder] for a base that is no encoder with a decoder."""
+    if not base.has_decoder:
+        raise ModelError(
+            "model/no-decoder",
+            f'"{base.name}" is a {base.model_type}, which is no encoder with a decoder',
+            where="model.base",
+            hint="name one, e.g. --set model.base=google-t5/t5-small",
+        )
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The base's tokenizer as a plain `tokenizers.Tokenizer`, without the truncation and padding stored in it.
 
