@@ -29,16 +29,17 @@ SETS: dict[str, dict[str, Any]] = {
         "files": {"train": "train.tsv", "validation": "validation.tsv", "test": "test.tsv"},
         "columns": ("en", "es"),
         "vocabulary": 3_000,
-        "recipe": ("training.epochs=20", "training.learning_rate=2e-3", "training.global_batch_size=64", "training.threads=1"),
+        "epochs": 20,
     },
     "e2e": {
         "folder": "e2e_nlg",
         "files": {"train": "train.csv", "test": "test.csv"},
         "columns": ("mr", "ref"),
         "vocabulary": 1_500,
-        "recipe": ("training.epochs=16", "training.learning_rate=2e-3", "training.global_batch_size=64", "training.threads=1"),
+        "epochs": 16,
     },
 }
+RECIPE = ("training.learning_rate=2e-3", "training.global_batch_size=64", "training.threads=1")
 SHAPE = {"d_model": 160, "d_kv": 40, "d_ff": 512, "num_layers": 2, "num_heads": 4}
 MARKS = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 
@@ -69,9 +70,10 @@ def make_base(folder: Path, texts: Iterable[str], vocabulary: int) -> Path:
 def texts_of(path: Path, columns: tuple[str, str]) -> list[str]:
     """Sources and targets of a file."""
     with path.open(encoding="utf-8", newline="") as stream:
-        tabs = path.suffix == ".tsv"
-        quoting = csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL
-        rows = csv.DictReader(stream, delimiter="\t" if tabs else ",", quoting=quoting)
+        if path.suffix == ".tsv":
+            rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        else:
+            rows = csv.DictReader(stream)
         return [row[column] for row in rows for column in columns]
 
 
@@ -81,11 +83,10 @@ def measure(name: str, work: Path, settings: tuple[str, ...], seed: int) -> dict
     files = {part: DATA / chosen["folder"] / file for part, file in chosen["files"].items()}
     base = make_base(work / "base", texts_of(files["train"], chosen["columns"]), chosen["vocabulary"])
     overrides = [f"model.base={base}", "model.initialization=random", "evaluation.max_prompts=1000"]
+    settings = (f"training.epochs={chosen['epochs']}", *RECIPE, *settings)
     overrides += [f"data.{part}={path}" for part, path in files.items() if part != "train"]
     started = time.monotonic()
-    run = burnish.train(
-        files["train"], overrides=[*overrides, *chosen["recipe"], *settings], seed=seed, output=work / "run"
-    )
+    run = burnish.train(files["train"], overrides=[*overrides, *settings], seed=seed, output=work / "run")
     evaluation, manifest = run.evaluation, run.folder.manifest()
     return {
         "seed": seed,
@@ -101,7 +102,8 @@ def measure(name: str, work: Path, settings: tuple[str, ...], seed: int) -> dict
         "training_seconds": manifest["training"]["training_seconds"],
         "seconds": round(time.monotonic() - started, 1),
         "environment": manifest["environment"],
-        "recipe": [*chosen["recipe"], *settings],
+        "shape": SHAPE | {"vocabulary": chosen["vocabulary"]},
+        "settings": settings,
     }
 
 
@@ -110,9 +112,12 @@ def shown(result: dict[str, Any]) -> str:
     metrics = list(result["models"]["tuned"])
     rows = []
     for model, values in result["models"].items():
-        cells = [f"{100 * values[m]['value']:.1f} [{100 * values[m]['low']:.1f}, {100 * values[m]['high']:.1f}]" for m in metrics]
-        rows.append([model, *cells])
+        rows.append([model, *(in_points(values[metric]) for metric in metrics)])
     return table(["model", *metrics], rows)
+
+
+def in_points(value: dict[str, float]) -> str:
+    return "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * value[name] for name in ("value", "low", "high")))
 
 
 def main() -> None:

@@ -191,7 +191,8 @@ def make_seq2seq_base(tmp_path_factory: pytest.TempPathFactory, single_thread: N
         from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
         folder = tmp_path_factory.mktemp("seq2seq-base")
-        ids = {token: index for index, token in enumerate(["<pad>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        ids = {token: index for index, token in enumerate(["<pad>", "</s>", *letters])}
         tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[]))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
@@ -311,6 +312,12 @@ def toy_rows() -> list[tuple[str, str]]:
     return list(rows.items())
 
 
+def _tagged(text: str, label: str) -> dict[str, list[str]]:
+    """The toy row as a sentence whose keyword is an entity."""
+    tokens = text.split()
+    return {"tokens": tokens, "tags": [f"B-{label}" if token in KEYWORDS[label] else "O" for token in tokens]}
+
+
 @pytest.fixture(scope="session")
 def make_subject(
     sentence_base: Path,
@@ -340,6 +347,9 @@ def make_subject(
             ]
             endless = {**pairs[0], "prompt": [{"role": "user", "content": "a" * 3_000}]}
             return preference_subject_over(str(language_base), pairs, PreferenceOptions(), refused=[endless])
+        if name == "token-classification":
+            tagged = [_tagged(text, label) for text, label in toy_rows[:28]]
+            return subject_over(str(sentence_base), TASKS[name], tagged, refused=[{"tokens": ["a"], "tags": ["none"]}])
         task = TASKS[name]
         texts = [column for column in task.columns if column != "label"]
         rows = [{**dict.fromkeys(texts, text), "label": label} for text, label in toy_rows[:28]]

@@ -10,10 +10,12 @@ from typing import Any
 
 NOTHING = "–"
 TIED = "\u00a0"  # no line breaks between a number and its unit
-ANSWERS = ("exact-match", "final-number", "json-match", "chrf", "corpus-chrf", "bleu", "rouge-l")  # metrics of written answers
+# metrics of written answers
+ANSWERS = ("exact-match", "final-number", "json-match", "chrf", "corpus-chrf", "bleu", "rouge-l")
 SHARES = (  # 0..1, shown in percent
     *("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", "reward-accuracy", "win-rate"),
     *ANSWERS,
+    *("entity-f1", "entity-precision", "entity-recall"),
 )
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -27,10 +29,15 @@ METRIC_TITLES = {
     "bleu": "BLEU",
     "rouge-l": "ROUGE-L",
     "reward-accuracy": "reward accuracy",
+    "entity-f1": "entity F1",
+    "entity-precision": "entity precision",
+    "entity-recall": "entity recall",
+    "token-accuracy": "token accuracy",
 }
 ARM_TITLES = {
     "tuned": "the tuned model",
     "majority": "always answering the most frequent label",
+    "dictionary": "a dictionary of the training tokens",
     "tf-idf": "TF-IDF with a linear classifier",
     "base-centroid": "the nearest class centre on the frozen base",
     "base-probe": "a linear classifier on the frozen base",

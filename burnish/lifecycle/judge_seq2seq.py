@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,11 @@ from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.judge import judge
 from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.metrics.texts import TEXT_METRICS
+from burnish.lifecycle.seq2seq_bench import Seq2SeqBench
 from burnish.serving.answer import Said
 from burnish.serving.writer import Writer
+from burnish.storage.run_folder import RunFolder
 from burnish.types import Example, Split
-
-if TYPE_CHECKING:
-    from burnish.lifecycle.seq2seq_bench import Seq2SeqBench
 
 MARGIN = 1.5  # times the longest training targets: a text may be that long before it is cut
 
@@ -36,13 +36,16 @@ class Question:
     example: Example  # its first row
 
 
-def judge_written(bench: Seq2SeqBench, tuned: Writer, opened: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def judge_written(
+    folder: RunFolder, bench: Seq2SeqBench, runs: Path, opened: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """evaluation.json's content, and the rows of predictions.jsonl."""
     asked = {split: _chosen(bench, split) for split in (Split.VALIDATION, Split.TEST)}
     references = {split: [question.targets for question in asked[split]] for split in asked}
     most = _longest(bench)
     arms = _arms(bench, asked, most)
     bench.progress.stage("the verdict: texts for the sealed test sources")
+    tuned = Writer.of_run(folder.final, runs=runs)
     said = {split: _written(bench, tuned, asked[split], most) for split in asked}
     decider = str(bench.recipe.evaluation.metric)
     evaluation = judge(
@@ -95,7 +98,7 @@ def _longest(bench: Seq2SeqBench) -> int:
     """Tokens after which a text is cut: half as much again as nearly all training targets have."""
     rows = bench.encoded[Split.TRAIN]
     lengths = [len(row.targets) for row in rows[:: max(1, len(rows) // 2_000)]]
-    return min(bench.task.max_target_length, max(8, int(MARGIN * float(np.quantile(lengths, 0.99))) + 2))
+    return int(min(bench.task.max_target_length, max(8, int(MARGIN * float(np.quantile(lengths, 0.99))) + 2)))
 
 
 def _arms(bench: Seq2SeqBench, asked: dict[Split, list[Question]], most: int) -> list[ArmResult]:

@@ -74,7 +74,8 @@ class Run:
         return verdict
 
     def predict(self, texts: Sequence[str | Row]) -> list[Row]:
-        """{"label", "probability", "margin"} for each text, in order; of runs that write {"answer", "tokens", "stopped"}.
+        """{"label", "probability", "margin"} for each text, in order; of a run that writes texts {"answer", "tokens",
+        "stopped"}.
 
         Args:
             texts: texts, or rows with the task's columns: {"text": ...}, {"source": ...}, {"messages": [...],

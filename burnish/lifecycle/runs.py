@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.data.columns import infer_columns
+from burnish.data.deduplicate import LEARNED
 from burnish.data.formats import detect_format
+from burnish.data.options import DataOptions
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError
 from burnish.lifecycle.own import Own
@@ -16,12 +18,13 @@ from burnish.recipe.read import read_recipe
 from burnish.registry.runs import find_run
 from burnish.settings import settings
 from burnish.task.build import WRITING
-from burnish.task.seq2seq import Seq2Seq
 from burnish.types import Example, Problem, Progress, Row
 
 if TYPE_CHECKING:
     from burnish.serving.package import HeadBuilder
     from burnish.task.text_classification import TextClassification
+
+ANSWERS = LEARNED | {"target"}  # columns that hold what a model is asked for
 
 
 def load(run: str | Path, *, task: type[TextClassification] | None = None, head: HeadBuilder | None = None) -> Run:
@@ -45,9 +48,9 @@ def predict_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Prog
 
 
 def texts_of(run: str | Path, data: Path) -> list[str | Row]:
-    """The text column of a file that is read as in training; its name may be another one. Of conversations: prompts.
+    """The texts, or rows, of a file that is read as in training; a text column may have another name than there.
 
-    Of rows with source and target: sources.
+    Of conversations: prompts; of rows with source and target: sources.
 
     Raises:
         DataProblemError: [predict/bad-row] naming the first row without a text.
@@ -55,20 +58,21 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
     loaded = load(run)
     loaded.require_model()
     options = read_recipe(loaded.folder.recipe).data
-    task = loaded.folder.manifest().get("task")
-    if task in WRITING:
-        options = options.model_copy(update={"columns": {}})
-        shape = inspect_source(data, options)
+    if loaded.folder.manifest().get("task") in WRITING:
+        plain = options.model_copy(update={"columns": {}})
+        shape = inspect_source(data, plain)
         found = detect_format(shape.columns, shape.sample)
         if found is not None and found.task in WRITING:
-            return [_asked(item) for item in found.examples(read_source(data, shape, options))]
-    name = "source" if task == Seq2Seq.name else "text"
-    learned = read_recipe(loaded.folder.recipe).data.columns.get(name)
-    options = options.model_copy(update={"columns": {name: learned} if learned else {}})
+            return [_asked(item) for item in found.examples(read_source(data, shape, plain))]
+    rows = _rows_of(loaded, data, options)
+    if rows is not None:
+        return rows
+    learned = options.columns.get("text")
+    options = options.model_copy(update={"columns": {"text": learned} if learned else {}})
     shape = inspect_source(data, options)
     if learned not in shape.columns:
         options = options.model_copy(update={"columns": {}})
-    column = infer_columns(shape, options, {name: str})[name]
+    column = infer_columns(shape, options, {"text": str})["text"]
     texts: list[str | Row] = []
     for record in read_source(data, shape, options):
         if isinstance(record, Problem):
@@ -78,6 +82,23 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
             raise DataProblemError("predict/bad-row", f'no text in column "{column}"', where=str(record.origin))
         texts.append(text)
     return texts
+
+
+def _rows_of(loaded: Run, data: Path, options: DataOptions) -> list[str | Row] | None:
+    """The rows of a file with what the task asks of them, by the columns it was trained on; None without these."""
+    asked = {key: column for key, column in options.columns.items() if key not in ANSWERS}
+    if set(asked) <= {"text"}:
+        return None
+    options = options.model_copy(update={"columns": {}})
+    shape = inspect_source(data, options)
+    if not set(asked.values()) <= set(shape.columns):
+        return None
+    rows: list[str | Row] = []
+    for record in read_source(data, shape, options):
+        if isinstance(record, Problem):
+            raise DataProblemError("predict/bad-row", record.reason, where=str(record.origin))
+        rows.append({key: record.values[column] for key, column in asked.items()})
+    return rows
 
 
 def _asked(item: Example | Problem) -> Row:

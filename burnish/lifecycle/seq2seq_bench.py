@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from burnish.data.prepare import PreparedData
 from burnish.engine.distributed import join_ranks
 from burnish.engine.layout import choose_layout
 from burnish.errors import DataProblemError
-from burnish.lifecycle.judge_seq2seq import judge_written
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import settled_machine
 from burnish.lifecycle.writing_bench import WritingBench, encode_written
@@ -96,10 +94,6 @@ class Seq2SeqBench(WritingBench):
                 for row, text in zip(rows, said, strict=True)
             ],
         )
-
-    def judge(self, folder: RunFolder, runs: Path, opened: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """evaluation.json's content, and the rows of predictions.jsonl."""
-        return judge_written(self, Writer.of_run(folder.final, runs=runs), opened)
 
     def save_final(self, model: Any) -> None:
         self.progress.stage("saving the model")

@@ -66,9 +66,7 @@ class Writer:
         ids = [self._ids(index, source) for index, source in enumerate(sources)]
         sampling = Sampling(max_new_tokens=max_new_tokens or self.task.max_target_length)
         with self.precision.compute(self.device):
-            found = generate(
-                self.model.causal, ids, ends=[self.task.marks.end], sampling=sampling, advance=advance
-            )
+            found = generate(self.model.causal, ids, ends=[self.task.marks.end], sampling=sampling, advance=advance)
         decode = self.task.tokenizer.decode
         return [
             Said(decode(each.token_ids, skip_special_tokens=True).strip(), len(each.token_ids), each.stopped)

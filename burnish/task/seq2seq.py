@@ -34,6 +34,9 @@ class Seq2Seq:
     columns: ClassVar[Mapping[str, type]] = {"source": str, "target": str}
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
     methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
+    row_kinds: ClassVar[tuple[str, ...]] = ("seq2seq",)
+    learns_from: ClassVar[str] = "sources with a target each"
+    row_example: ClassVar[str] = 'pair: {"source": ..., "target": ...}'
     decomposable: ClassVar[bool] = True
 
     def __init__(self, tokenizer: Tokenizer, marks: Marks, *, max_length: int, max_target_length: int) -> None:

@@ -94,7 +94,7 @@ def test_rows_with_one_source_are_one_question(trained: Callable[[str], Run], pa
     assert all(set(row["references"]) == targets[row["text"]] for row in tested)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers by its old name
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks by its old name
 @pytest.mark.parametrize("method", METHODS)
 def test_final_opens_in_plain_transformers_and_writes_the_same(
     trained: Callable[[str], Run], method: str, seq2seq_base: Path
@@ -225,7 +225,7 @@ def test_what_cannot_be_trained_is_refused_before_any_work(
     assert "learn all" in str(refused(RecipeError, pairs, ours, "method=lora", "model.initialization=random"))
     assert "no targets" in str(refused(RecipeError, chats, ours, "task=chat", "model.max_target_length=9"))
     assert "no classes" in str(refused(RecipeError, pairs, ours, "task=seq2seq", "data.balance=oversample"))
-    assert refused(DataProblemError, chats, ours, "task=seq2seq").code == "data/no-targets"
+    assert refused(DataProblemError, chats, ours, "task=seq2seq").code == "data/rows-of-another-task"
     nothing = refused(DataProblemError, pairs, ours, "model.max_length=8")
     assert nothing.code == "seq2seq/nothing-learned"
     assert "8 are read" in nothing.message

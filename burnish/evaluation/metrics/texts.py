@@ -3,7 +3,7 @@
 A row has one reference, or a tuple of several that are all right. A corpus score is computed from counts that are
 summed over the rows first, as the field reports it; a resample therefore needs the counts of each row and nothing else.
 
-Shapes: N rows, R resamples, K counts of a row, O orders of n-grams.
+Shapes: R weightings of the rows, S sums, O orders of n-grams.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from burnish.evaluation.metrics.answers import BETA, ORDER, MeanScore
-from burnish.evaluation.metrics.resampling import Array, bias_corrected_interval, draws
-from burnish.types import MetricValue, Row
+from burnish.evaluation.metrics.resampling import Array
+from burnish.evaluation.metrics.sums import FromSums
 
-RESAMPLES = 1_000
 BLEU_ORDER = 4
 _SPLIT = (  # the tokenizer 13a of mteval: symbols stand alone, point and comma unless they are within a number
     (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
@@ -33,55 +32,17 @@ _WORD = re.compile(r"\w+")
 References = str | tuple[str, ...]
 
 
-def all_of(references: References) -> tuple[str, ...]:
+def all_of(reference: References) -> tuple[str, ...]:
     """The references of a row: one text, or several."""
-    return (references,) if isinstance(references, str) else tuple(references)
+    return (reference,) if isinstance(reference, str) else tuple(reference)
 
 
-class CorpusScore:
+class CorpusScore(FromSums):
     """A metric of counts that are summed over the rows before anything is divided."""
 
-    name: ClassVar[str] = ""
-    higher_is_better: ClassVar[bool] = True
-
-    def __init__(self) -> None:
-        self.references: list[References] = []
-        self.predictions: list[str] = []
-
-    def counts(self, references: References, prediction: str) -> Sequence[int]:
-        """K counts of a row."""
-        raise NotImplementedError
-
-    def of_sums(self, sums_RK: Array) -> Array:
-        """(R,) the score, 0..1, of summed counts."""
-        raise NotImplementedError
-
     def score(self, reference: References, prediction: str) -> float:
-        """The score of a corpus of this one row."""
-        return float(self.of_sums(np.array([self.counts(reference, prediction)], np.float64))[0])
-
-    def update(self, predictions: Sequence[Row], references: Sequence[Row]) -> None:
-        self.predictions += [row["label"] for row in predictions]
-        self.references += [row["label"] for row in references]
-
-    def merge(self, other: Self) -> None:
-        self.predictions += other.predictions
-        self.references += other.references
-
-    def compute(self) -> MetricValue:
-        counts_NK = self._counts(self.references, self.predictions)
-        n, value = len(counts_NK), float(self.of_sums(counts_NK.sum(axis=0, keepdims=True))[0])
-        blocks = [self.of_sums(block_RN @ counts_NK) for block_RN in draws(np.ones(n), RESAMPLES, 0)]
-        low, high = bias_corrected_interval(np.concatenate(blocks), value)
-        return MetricValue(self.name, value, n, low, high, self.higher_is_better)
-
-    def weighted(self, references: Sequence[References], predictions: Sequence[str], weights_RN: Array) -> Array:
-        """The metric when row i counts `weights_RN[r, i]` times, (R,) float64."""
-        return self.of_sums(weights_RN @ self._counts(references, predictions))
-
-    def _counts(self, references: Sequence[References], predictions: Sequence[str]) -> Array:
-        pairs = zip(references, predictions, strict=True)
-        return np.array([self.counts(reference, prediction) for reference, prediction in pairs], np.float64)
+        """The score of a corpus of this one row, 0..1."""
+        return float(self.of(np.array([self.sums(reference, prediction)], np.float64))[0])
 
 
 class CorpusChrF(CorpusScore):
@@ -98,11 +59,11 @@ class CorpusChrF(CorpusScore):
 
     name: ClassVar[str] = "corpus-chrf"
 
-    def counts(self, references: References, prediction: str) -> Sequence[int]:
+    def sums(self, reference: References, prediction: str) -> Sequence[float]:
         """n-grams said, wanted and common, for each n."""
         said = [_grams("".join(prediction.split()), n) for n in range(1, ORDER + 1)]
-        found = [self._against(reference, said) for reference in all_of(references)]
-        values = self.of_sums(np.array(found, np.float64))
+        found = [self._against(text, said) for text in all_of(reference)]
+        values = self.of(np.array(found, np.float64))
         return found[int(values.argmax())]
 
     def _against(self, reference: str, said: Sequence[Counter[Hashable]]) -> list[int]:
@@ -113,8 +74,8 @@ class CorpusChrF(CorpusScore):
             counts += [in_said.total() if in_wanted else 0, in_wanted.total(), (in_said & in_wanted).total()]
         return counts
 
-    def of_sums(self, sums_RK: Array) -> Array:
-        said_RO, wanted_RO, common_RO = (sums_RK[:, k::3] for k in range(3))
+    def of(self, sums_RS: Array) -> Array:
+        said_RO, wanted_RO, common_RO = (sums_RS[:, k::3] for k in range(3))
         counted_RO = (said_RO > 0) & (wanted_RO > 0)
         orders_R = np.maximum(counted_RO.sum(axis=1), 1)
         precision_R = (common_RO / np.maximum(said_RO, 1) * counted_RO).sum(axis=1) / orders_R
@@ -136,10 +97,10 @@ class Bleu(CorpusScore):
 
     name: ClassVar[str] = "bleu"
 
-    def counts(self, references: References, prediction: str) -> Sequence[int]:
+    def sums(self, reference: References, prediction: str) -> Sequence[float]:
         """Words said, words of the reference nearest in length, and for each n the n-grams in common and said."""
         said = words_13a(prediction)
-        wanted = [words_13a(reference) for reference in all_of(references)]
+        wanted = [words_13a(text) for text in all_of(reference)]
         nearest = min((abs(len(words) - len(said)), len(words)) for words in wanted)[1]
         counts = [len(said), nearest]
         for n in range(1, BLEU_ORDER + 1):
@@ -149,8 +110,8 @@ class Bleu(CorpusScore):
             counts += [(in_said & most).total(), in_said.total()]
         return counts
 
-    def of_sums(self, sums_RK: Array) -> Array:
-        return np.array([_bleu(row[0], row[1], row[2::2], row[3::2]) for row in sums_RK.tolist()], np.float64)
+    def of(self, sums_RS: Array) -> Array:
+        return np.array([_bleu(row[0], row[1], row[2::2], row[3::2]) for row in sums_RS.tolist()], np.float64)
 
 
 def _bleu(said: float, wanted: float, common: Sequence[float], possible: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""An encoder with a decoder in a batch: each side on its own grid, and the numbers transformers gives each row alone."""
+"""An encoder with a decoder in a batch: a grid for each side, and the numbers transformers gives each row alone."""
 
 from __future__ import annotations
 
