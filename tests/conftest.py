@@ -322,6 +322,7 @@ def _tagged(text: str, label: str) -> dict[str, list[str]]:
 def make_subject(
     sentence_base: Path,
     language_base: Path,
+    seq2seq_base: Path,
     toy_rows: list[tuple[str, str]],
     conversations: list[dict[str, Any]],
 ) -> MakeSubject:
@@ -331,7 +332,7 @@ def make_subject(
     """
     from burnish.task.build import TASKS
     from burnish.task.options import PreferenceOptions
-    from burnish.testing import chat_subject_over, preference_subject_over, subject_over
+    from burnish.testing import chat_subject_over, preference_subject_over, seq2seq_subject_over, subject_over
 
     @cache
     def make(name: str) -> Subject:
@@ -340,6 +341,11 @@ def make_subject(
                 "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]
             }
             return chat_subject_over(str(language_base), conversations[:28], refused=[silent])
+        if name == "seq2seq":
+            pairs = [{"source": text, "target": f"{label} {text[:9]}"} for text, label in toy_rows[:28]]
+            endless = [{"source": "a", "target": "b" * 600}, {"source": "a" * 600, "target": "b"}]
+            empty = [{"source": "a", "target": " "}, {"source": " ", "target": "b"}]
+            return seq2seq_subject_over(str(seq2seq_base), pairs, refused=[*endless, *empty])
         if name == "preference":
             pairs = [
                 {"prompt": row["messages"][:-1], "chosen": row["messages"][-1:], "rejected": other["messages"][-1:]}

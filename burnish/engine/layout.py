@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from burnish.engine.dropout import drawn
 from burnish.engine.last_layer import narrow_last_layer, only_at
+from burnish.model.language import has_two_stacks
 from burnish.types import Encoded, Reads
 
 ATTENTION = "burnish_segments"
@@ -306,13 +307,6 @@ class Grid:
     def gathered(self, states_BSD: Tensor) -> Tensor:
         """(n, D) states of the tokens."""
         return states_BSD.flatten(0, 1).index_select(0, self.places)
-
-
-def has_two_stacks(model: Any) -> bool:
-    """Whether it is an encoder with a decoder; one of the two alone keeps the settings of both."""
-    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        return False
-    return model.get_encoder() is not model.get_decoder()
 
 
 def _arguments(encoder: Module) -> Collection[str]:

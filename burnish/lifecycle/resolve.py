@@ -21,7 +21,7 @@ FEW_ROWS = 1_000  # below: parameter-efficient before full
 LARGE_BASE = 400_000_000  # weights; above, full fine-tuning needs more memory than most machines have
 LANGUAGE_EPOCHS = 3
 SEQ2SEQ_RATE = 3e-4  # full; ten times that for LoRA. T5 was pretrained with large steps and wants them again
-SCRATCH_EPOCHS, SCRATCH_RATE = 30, 1e-3  # of weights that are drawn: the validation loss says when it is enough
+SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of weights that are drawn: the validation loss says when it is enough
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
 

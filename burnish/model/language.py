@@ -39,6 +39,13 @@ class LanguageModel(nn.Module):
         self.core = core
 
 
+def has_two_stacks(model: Any) -> bool:
+    """Whether it is an encoder with a decoder; one of the two alone keeps the settings of both."""
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return False
+    return model.get_encoder() is not model.get_decoder()
+
+
 def load_language_model(base: Base) -> LanguageModel:
     """The base with its language-modelling head, in float32, on the CPU.
 
