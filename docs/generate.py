@@ -21,7 +21,7 @@ from burnish.cli.main import build_parser
 from burnish.data.options import Format
 from burnish.method.build import METHODS
 from burnish.method.options import FreezeOptions, FullOptions, HeadOptions, LoraOptions, QLoraOptions
-from burnish.model.families import TESTED, WHOLE
+from burnish.model.families import TESTED, TESTED_SEQ2SEQ, WHOLE
 from burnish.recipe.schema import Recipe, json_schema_text
 from burnish.task.build import TASKS
 
@@ -144,6 +144,7 @@ def families_page() -> str:
         marks = (" " if method == "qlora" and kind in WHOLE else "✓" for method in methods)
         lines.append(f"| {name} | `{kind}` | " + " | ".join(marks) + " |")
     lines.append("\ntransformers keeps no layer of Falcon in four bits; qlora is refused there.")
+    lines.append(f"\nEncoders with a decoder, for `task: seq2seq`: {', '.join(TESTED_SEQ2SEQ.values())}.")
     return "\n".join(lines) + "\n"
 
 

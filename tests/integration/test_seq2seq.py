@@ -231,3 +231,20 @@ def test_what_cannot_be_trained_is_refused_before_any_work(
     assert "8 are read" in nothing.message
     with pytest.raises(DataProblemError, match="item 2: the source has no tokens"):
         trained("full").predict(["a", " "])
+
+
+def test_the_snippet_of_the_guide(trained: Callable[[str], Run], capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "seq2seq.md").read_text(encoding="utf-8")
+    snippet = guide.split("```python\n")[1].split("```")[0]
+    exec(snippet.replace('"RUN"', repr(str(trained("full").path))), {})
+    assert capsys.readouterr().out
+
+
+def test_init_writes_a_recipe_that_runs(pairs: Path, seq2seq_base: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    assert main(["init", str(pairs), "--output", str(recipe)]) == 0
+    text = recipe.read_text(encoding="utf-8")
+    assert "metric: corpus-chrf" in text
+    recipe.write_text(text.replace("google-t5/t5-small", str(seq2seq_base)), encoding="utf-8")
+    run = train(recipe, overrides=[*QUICK, "training.max_steps=1"], output=tmp_path / "run")
+    assert run.status == "finished"
