@@ -29,7 +29,7 @@ SETS: dict[str, dict[str, Any]] = {
         "files": {"train": "train.tsv", "validation": "validation.tsv", "test": "test.tsv"},
         "columns": ("en", "es"),
         "vocabulary": 3_000,
-        "epochs": 16,
+        "epochs": 10,
     },
     "e2e": {
         "folder": "e2e_nlg",
@@ -39,7 +39,7 @@ SETS: dict[str, dict[str, Any]] = {
         "epochs": 16,
     },
 }
-RECIPE = ("training.learning_rate=5e-3", "training.global_batch_size=64", "training.threads=1")
+RECIPE = ("training.learning_rate=4e-3", "training.warmup_ratio=0.04", "training.threads=1")
 SHAPE = {"d_model": 160, "d_kv": 40, "d_ff": 512, "num_layers": 2, "num_heads": 4}
 MARKS = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 

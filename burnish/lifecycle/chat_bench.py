@@ -72,7 +72,13 @@ class ChatBench(WritingBench):
         model = load_language_model(base).to(device)
         require_known_tokens(masker.tokenizer, model.encoder, base.folder)
         encoded, kept, problems = encode_written(
-            task, data, recipe, progress, too_long=cls.too_long, nothing_learned=partial(_nothing_learned, task)
+            task,
+            data,
+            recipe,
+            progress,
+            too_long=cls.too_long,
+            limit=f"{task.max_length:,} tokens",
+            nothing_learned=partial(_nothing_learned, task),
         )
         layout = choose_layout(model.encoder, encoded[Split.TRAIN], device=device)
         ends = _ends(encoded[Split.TRAIN], masker)

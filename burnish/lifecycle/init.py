@@ -213,18 +213,14 @@ def _of_chat(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -
 
 
 def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, task: Any) -> str:
-    writes = task.name == Seq2Seq.name
-    if writes:
-        decided, _ = decide_answer_metric(recipe, task.name, ())
-    else:
-        decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
+    decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
     rows = len(prepared.splits[Split.TRAIN])
     return TASK_TEMPLATE.format(
         schema=SCHEMA,
         name=output.name,
         task=task.name,
         learns=LEARNS.get(task.row_kinds[0], ""),
-        base="google-t5/t5-small" if writes else "minilm",
+        base="google-t5/t5-small" if task.name == Seq2Seq.name else "minilm",
         train=json.dumps(_relative(data, output.parent)),
         columns=json.dumps(dict(prepared.columns)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",

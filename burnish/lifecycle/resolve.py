@@ -12,7 +12,7 @@ from burnish.evaluation.goals import parse_goal
 from burnish.evaluation.metrics import LABEL_METRICS, METRICS, default_metric, find_metric
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
 from burnish.evaluation.metrics.tagging import TokenAccuracy
-from burnish.evaluation.metrics.texts import CorpusChrF
+from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
 from burnish.types import Row
@@ -115,15 +115,14 @@ def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tupl
     """The metric that answers like those of the training rows can be checked with; of preferences the rewards'.
 
     Raises:
-        RecipeError: [recipe/invalid] for a metric that says nothing about preferences.
+        RecipeError: [recipe/invalid] for a metric that says nothing about preferences, or about targets.
     """
     if task == "preference":
         return _with_reward_accuracy(recipe), None
+    if task == "seq2seq":
+        return _with_text_metric(recipe)
     if recipe.evaluation.metric is not None:
         return recipe, None
-    if task == "seq2seq":
-        evaluation = recipe.evaluation.model_copy(update={"metric": CorpusChrF.name})
-        return _with(recipe, evaluation=evaluation), f"evaluation.metric: {CorpusChrF.name}, for texts of any language"
     answers = [answer_text(row) for row in rows if "messages" in row]
     if answers:
         metric, why = default_answer_metric(answers)
@@ -132,6 +131,25 @@ def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tupl
     return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), (
         f"evaluation.metric: {metric}, {why}"
     )
+
+
+def _with_text_metric(recipe: Recipe) -> tuple[Recipe, str | None]:
+    """Corpus chrF unless the recipe names another metric that knows rows with several targets."""
+    named, known = recipe.evaluation.metric, [metric.name for metric in TEXT_METRICS]
+    goals = (("evaluation.goals", parse_goal(goal).metric) for goal in recipe.evaluation.goals)
+    for place, metric in (("evaluation.metric", named), *goals):
+        if metric in METRICS and metric not in known:
+            raise RecipeError(
+                "recipe/invalid",
+                f"{metric} says nothing about rows that may have several targets",
+                where=place,
+                known=known,
+                hint=f"write {known[0]} instead, or leave it out",
+            )
+    if named is not None:
+        return recipe, None
+    evaluation = recipe.evaluation.model_copy(update={"metric": CorpusChrF.name})
+    return _with(recipe, evaluation=evaluation), f"evaluation.metric: {CorpusChrF.name}, for texts of any language"
 
 
 def _with_reward_accuracy(recipe: Recipe) -> Recipe:

@@ -63,7 +63,13 @@ class Seq2SeqBench(WritingBench):
         model = load_language_model(base).to(device)
         require_known_tokens(task.tokenizer, model.causal, base.folder)
         encoded, kept, problems = encode_written(
-            task, data, recipe, progress, too_long=cls.too_long, nothing_learned=_nothing_learned
+            task,
+            data,
+            recipe,
+            progress,
+            too_long=cls.too_long,
+            limit=f"{task.max_length:,} tokens of a source or {task.max_target_length:,} of a target",
+            nothing_learned=_nothing_learned,
         )
         return cls(
             recipe=recipe,

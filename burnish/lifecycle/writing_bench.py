@@ -88,12 +88,14 @@ def encode_written(
     progress: Progress,
     *,
     too_long: str,
+    limit: str,
     nothing_learned: NothingLearned,
 ) -> tuple[dict[Split, EncodedRows], dict[Split, list[Example]], list[Problem]]:
     """The rows of each part, the examples they come from, and a Problem for each that cannot be learned or is long.
 
     Args:
         too_long: code of the refusals that are counted apart: such rows are no mistake.
+        limit: in words, what such rows are longer than.
         nothing_learned: the error for a part without one row to learn from.
     """
     progress.stage("finding what is learned in each row")
@@ -122,7 +124,7 @@ def encode_written(
         f"train: {learned:,} of {int(lengths.sum()):,} tokens are learned; rows of {int(np.median(lengths)):,} tokens "
         f"in the middle, 95 % under {int(np.quantile(lengths, 0.95)) + 1:,}, longest {int(lengths.max()):,}"
     )
-    for found_here, what in ((long, f"longer than {task.max_length:,} tokens"), (others, "not learned from")):
+    for found_here, what in ((long, f"longer than {limit}"), (others, "not learned from")):
         if found_here:
             places = ", ".join(str(problem.origin) for problem in found_here[:SHOWN])
             progress.warn(

@@ -32,7 +32,7 @@ class Seq2Seq:
 
     name: ClassVar[str] = "seq2seq"
     columns: ClassVar[Mapping[str, type]] = {"source": str, "target": str}
-    metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    metrics: ClassVar[tuple[str, ...]] = ("corpus-chrf", "bleu", "rouge-l")
     methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("seq2seq",)
     learns_from: ClassVar[str] = "sources with a target each"

@@ -26,6 +26,7 @@ QUICK = (
     "training.threads=1",
     "model.max_target_length=24",
 )
+TEXTS = ("corpus-chrf", "bleu", "rouge-l")
 METHODS = ("full", "lora", "freeze")
 
 
@@ -226,6 +227,11 @@ def test_what_cannot_be_trained_is_refused_before_any_work(
     assert "no targets" in str(refused(RecipeError, chats, ours, "task=chat", "model.max_target_length=9"))
     assert "no classes" in str(refused(RecipeError, pairs, ours, "task=seq2seq", "data.balance=oversample"))
     assert refused(DataProblemError, chats, ours, "task=seq2seq").code == "data/rows-of-another-task"
+    metric = refused(RecipeError, pairs, ours, "evaluation.metric=exact-match")
+    assert (metric.code, metric.where, metric.known) == ("recipe/invalid", "evaluation.metric", TEXTS)
+    assert metric.hint == "write corpus-chrf instead, or leave it out"
+    goal = refused(RecipeError, pairs, ours, 'evaluation.goals=["accuracy >= 0.5"]')
+    assert (goal.where, goal.message.split()[0]) == ("evaluation.goals", "accuracy")
     nothing = refused(DataProblemError, pairs, ours, "model.max_length=8")
     assert nothing.code == "seq2seq/nothing-learned"
     assert "8 are read" in nothing.message
