@@ -53,8 +53,11 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found.append(("preference", f"a {recipe.task} learns from no preferences"))
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
         found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
-    if recipe.model.initialization == "random" and recipe.method not in (None, FullOptions()):
-        found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
+    if recipe.model.initialization == "random":
+        if recipe.task not in (None, "seq2seq"):
+            found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
+        if recipe.method not in (None, FullOptions()):
+            found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [

@@ -224,6 +224,7 @@ def test_what_cannot_be_trained_is_refused_before_any_work(
     assert refused(ModelError, pairs, f"model.base={language_base}").code == "model/no-decoder"
     assert refused(RecipeError, pairs, ours, "method=qlora").code == "recipe/method-not-offered"
     assert "learn all" in str(refused(RecipeError, pairs, ours, "method=lora", "model.initialization=random"))
+    assert "its base has learned" in str(refused(RecipeError, chats, "model.initialization=random"))
     assert "no targets" in str(refused(RecipeError, chats, ours, "task=chat", "model.max_target_length=9"))
     assert "no classes" in str(refused(RecipeError, pairs, ours, "task=seq2seq", "data.balance=oversample"))
     assert refused(DataProblemError, chats, ours, "task=seq2seq").code == "data/rows-of-another-task"
