@@ -160,7 +160,7 @@ def works_table() -> str:
             *lines,
             "",
             f"Data: {formats}. Bases: minilm; tested in tiny shapes: BERT, RoBERTa, DistilBERT, ModernBERT and "
-            f"{len(TESTED)} [families of language models](docs/reference/families.md).",
+            f"{len(TESTED)} [families of language models](docs/reference/families.md), T5 and BART.",
         ]
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from burnish.task.chat import Chat
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
+from burnish.task.question_answering import QuestionAnswering
 from burnish.task.seq2seq import Seq2Seq
 from burnish.task.text_classification import TextClassification
 from burnish.task.text_pair import TextPairClassification, TextPairRegression
@@ -23,6 +24,7 @@ TASKS: Mapping[str, Any] = {
         TextPairClassification,
         TextPairRegression,
         TokenClassification,
+        QuestionAnswering,
         Chat,
         Preference,
         Seq2Seq,
