@@ -11,15 +11,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from burnish.evaluation.metrics.answers import BETA, ORDER, MeanScore
 from burnish.evaluation.metrics.resampling import Array
-from burnish.evaluation.metrics.sums import FromSums
+from burnish.evaluation.metrics.sums import FromSums, ratio
 
 BLEU_ORDER = 4
+CACHED = 1 << 15  # counts of rows: each resampling and each comparison asks for those of the same rows again
 _SPLIT = (  # the tokenizer 13a of mteval: symbols stand alone, point and comma unless they are within a number
     (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
     (re.compile(r"([^0-9])([\.,])"), r"\1 \2 "),
@@ -61,27 +63,37 @@ class CorpusChrF(CorpusScore):
 
     def sums(self, reference: References, prediction: str) -> Sequence[float]:
         """n-grams said, wanted and common, for each n."""
-        said = [_grams("".join(prediction.split()), n) for n in range(1, ORDER + 1)]
-        found = [self._against(text, said) for text in all_of(reference)]
-        values = self.of(np.array(found, np.float64))
-        return found[int(values.argmax())]
-
-    def _against(self, reference: str, said: Sequence[Counter[Hashable]]) -> list[int]:
-        characters, counts = "".join(reference.split()), list[int]()
-        for n, in_said in enumerate(said, start=1):
-            in_wanted = _grams(characters, n)
-            # what is said counts only where the reference is long enough to have such n-grams
-            counts += [in_said.total() if in_wanted else 0, in_wanted.total(), (in_said & in_wanted).total()]
-        return counts
+        return _character_counts(all_of(reference), prediction)
 
     def of(self, sums_RS: Array) -> Array:
-        said_RO, wanted_RO, common_RO = (sums_RS[:, k::3] for k in range(3))
-        counted_RO = (said_RO > 0) & (wanted_RO > 0)
-        orders_R = np.maximum(counted_RO.sum(axis=1), 1)
-        precision_R = (common_RO / np.maximum(said_RO, 1) * counted_RO).sum(axis=1) / orders_R
-        recall_R = (common_RO / np.maximum(wanted_RO, 1) * counted_RO).sum(axis=1) / orders_R
-        below_R = BETA**2 * precision_R + recall_R
-        return np.asarray((1 + BETA**2) * precision_R * recall_R / np.where(below_R > 0, below_R, 1.0))
+        return _f_score(sums_RS)
+
+
+@lru_cache(maxsize=CACHED)
+def _character_counts(references: tuple[str, ...], prediction: str) -> tuple[int, ...]:
+    """The counts against the reference that is nearest by them."""
+    said = [_grams("".join(prediction.split()), n) for n in range(1, ORDER + 1)]
+    found = [_counts_against(reference, said) for reference in references]
+    return tuple(found[int(_f_score(np.array(found, np.float64)).argmax())])
+
+
+def _counts_against(reference: str, said: Sequence[Counter[Hashable]]) -> list[int]:
+    characters, counts = "".join(reference.split()), list[int]()
+    for n, in_said in enumerate(said, start=1):
+        in_wanted = _grams(characters, n)
+        # what is said counts only where the reference is long enough to have such n-grams
+        counts += [in_said.total() if in_wanted else 0, in_wanted.total(), (in_said & in_wanted).total()]
+    return counts
+
+
+def _f_score(sums_RS: Array) -> Array:
+    """(R,) from the mean precision and the mean recall of the orders that both sides have."""
+    said_RO, wanted_RO, common_RO = (sums_RS[:, k::3] for k in range(3))
+    counted_RO = (said_RO > 0) & (wanted_RO > 0)
+    orders_R = np.maximum(counted_RO.sum(axis=1), 1)
+    precision_R = (common_RO / np.maximum(said_RO, 1) * counted_RO).sum(axis=1) / orders_R
+    recall_R = (common_RO / np.maximum(wanted_RO, 1) * counted_RO).sum(axis=1) / orders_R
+    return ratio((1 + BETA**2) * precision_R * recall_R, BETA**2 * precision_R + recall_R)
 
 
 class Bleu(CorpusScore):
@@ -99,19 +111,23 @@ class Bleu(CorpusScore):
 
     def sums(self, reference: References, prediction: str) -> Sequence[float]:
         """Words said, words of the reference nearest in length, and for each n the n-grams in common and said."""
-        said = words_13a(prediction)
-        wanted = [words_13a(text) for text in all_of(reference)]
-        nearest = min((abs(len(words) - len(said)), len(words)) for words in wanted)[1]
-        counts = [len(said), nearest]
-        for n in range(1, BLEU_ORDER + 1):
-            in_said, most = _grams(said, n), Counter[Hashable]()
-            for words in wanted:
-                most |= _grams(words, n)
-            counts += [(in_said & most).total(), in_said.total()]
-        return counts
+        return _word_counts(all_of(reference), prediction)
 
     def of(self, sums_RS: Array) -> Array:
         return np.array([_bleu(row[0], row[1], row[2::2], row[3::2]) for row in sums_RS.tolist()], np.float64)
+
+
+@lru_cache(maxsize=CACHED)
+def _word_counts(references: tuple[str, ...], prediction: str) -> tuple[int, ...]:
+    said = words_13a(prediction)
+    wanted = [words_13a(reference) for reference in references]
+    counts = [len(said), min((abs(len(words) - len(said)), len(words)) for words in wanted)[1]]
+    for n in range(1, BLEU_ORDER + 1):
+        in_said, most = _grams(said, n), Counter[Hashable]()
+        for words in wanted:
+            most |= _grams(words, n)
+        counts += [(in_said & most).total(), in_said.total()]
+    return tuple(counts)
 
 
 def _bleu(said: float, wanted: float, common: Sequence[float], possible: Sequence[float]) -> float:
