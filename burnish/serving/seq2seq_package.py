@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.method.lora import Lora
 from burnish.model.language import LanguageModel, load_language_model
 from burnish.model.load import TOKENIZER_FILES, Base
+from burnish.serving.adapter_files import describe_base, keeps_adapter
 from burnish.serving.package import DESCRIPTION, base_of
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 
@@ -49,14 +49,10 @@ def save_seq2seq(
 ) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files.
 
-    An adapter that was trained on top of another adapter is merged: alone it would have no plain base to lie on.
-
     Args:
         max_length, max_target_length: tokens of a source that are read, and of a text that is written.
     """
-    adapter = method == "lora" and base.adapter is None
-    if method == "lora" and not adapter:
-        Lora().merge(model)
+    adapter = keeps_adapter(model, method, base)
     description = {
         "format": 1,
         "task": task,
@@ -64,7 +60,7 @@ def save_seq2seq(
         "adapter": adapter,
         "max_length": max_length,
         "max_target_length": max_target_length,
-        "base": base.describe() | {"folder": str(base.folder.resolve())},
+        "base": describe_base(base, adapter=adapter),
     }
     core: Any = model.core
     with published_folder(target) as folder:
