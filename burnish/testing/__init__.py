@@ -6,7 +6,14 @@
 from __future__ import annotations
 
 from burnish.testing.method import METHOD_CHECKS, check_method
-from burnish.testing.subject import Subject, chat_subject_over, preference_subject_over, subject_over, table_subject
+from burnish.testing.subject import (
+    Subject,
+    chat_subject_over,
+    preference_subject_over,
+    seq2seq_subject_over,
+    subject_over,
+    table_subject,
+)
 from burnish.testing.task import TASK_CHECKS, check_task
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "check_method",
     "check_task",
     "preference_subject_over",
+    "seq2seq_subject_over",
     "subject_over",
     "table_subject",
 ]

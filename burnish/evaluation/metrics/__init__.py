@@ -15,12 +15,13 @@ from burnish.evaluation.metrics.probabilities import PROBABILITY_METRICS
 from burnish.evaluation.metrics.regression import NUMBER_METRICS
 from burnish.evaluation.metrics.spans import SPAN_METRICS
 from burnish.evaluation.metrics.tagging import TAGGING_METRICS
+from burnish.evaluation.metrics.texts import TEXT_METRICS
 from burnish.types import Metric
 
 ENTRY_POINTS = "burnish.metrics"
 LABEL_METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
 _OTHERS: tuple[type[Metric], ...] = (
-    *(*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS, *SPAN_METRICS),
+    *(*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS, *SPAN_METRICS, *TEXT_METRICS),
     *(*PROBABILITY_METRICS, *NUMBER_METRICS, Spearman),
 )
 METRICS: dict[str, type[Metric]] = LABEL_METRICS | {metric.name: metric for metric in _OTHERS}
