@@ -57,7 +57,7 @@ def encode_splits(
             problems.append(Problem("data/truncated", reason, examples[index].origin, action="kept"))
     if problems:
         progress.warn(
-            f"{len(problems)} rows are longer than the {task.max_length} tokens the base reads; their end is not read"
+            f"{len(problems):,} {'row is' if len(problems) == 1 else 'rows are'} longer than the {task.max_length} tokens the base reads; their end is not read"
             " (listed in problems.jsonl)"
         )
     return encoded, problems
