@@ -40,13 +40,13 @@ class ArmResult:
     """What an arm predicts for the validation and the test rows, with the settings that validation chose."""
 
     name: str
-    validation_predictions: Sequence[str]
-    test_predictions: Sequence[str]
+    validation_predictions: Sequence[Any]
+    test_predictions: Sequence[Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
 
-def strongest(arms: Sequence[ArmResult], metric: Metric, val_labels: Sequence[str]) -> ArmResult:
+def strongest(arms: Sequence[ArmResult], metric: Metric, val_labels: Sequence[Any]) -> ArmResult:
     """The arm with the best validation value of `metric` (an empty one); of equal arms the first."""
     sign = 1.0 if metric.higher_is_better else -1.0
     return max(arms, key=lambda arm: sign * value_of(metric, val_labels, arm.validation_predictions))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,8 +22,23 @@ class Difference:
     n: int
 
 
+@runtime_checkable
+class RowScore(Protocol):
+    """A metric that says how good one answer is; higher is better where the metric's value is."""
+
+    def score(self, reference: Any, prediction: Any) -> float: ...
+
+
+def paired_gain(
+    metric: Metric, references: Sequence[Any], tuned: Sequence[Any], arm: Sequence[Any], *, resamples: int, seed: int
+) -> Difference:
+    """How much better tuned is than the arm: the difference, or its negative where lower is better."""
+    first, second = (tuned, arm) if metric.higher_is_better else (arm, tuned)
+    return paired_bootstrap(metric, references, first, second, resamples=resamples, seed=seed)
+
+
 def paired_bootstrap(
-    metric: Metric, references: Sequence[str], a: Sequence[str], b: Sequence[str], *, resamples: int, seed: int
+    metric: Metric, references: Sequence[Any], a: Sequence[Any], b: Sequence[Any], *, resamples: int, seed: int
 ) -> Difference:
     """metric(a) - metric(b) with the percentile interval of rows resampled together with both predictions.
 
@@ -50,25 +66,29 @@ def paired_bootstrap(
     return Difference(value, min(low, value), max(high, value), len(references))
 
 
-def discordant(references: Sequence[str], a: Sequence[str], b: Sequence[str]) -> tuple[int, int]:
-    """Rows that only a gets right, and rows that only b gets right."""
-    rows = list(zip(references, a, b, strict=True))
-    only_a = sum(x == reference != y for reference, x, y in rows)
-    only_b = sum(y == reference != x for reference, x, y in rows)
-    return only_a, only_b
+def row_wins(metric: Metric, references: Sequence[Any], a: Sequence[Any], b: Sequence[Any]) -> tuple[int, int]:
+    """Rows that a answers better than b, and worse: by the metric's score of a row, else by who is right."""
+    rows = zip(references, a, b, strict=True)
+    if isinstance(metric, RowScore):
+        sign = 1.0 if metric.higher_is_better else -1.0
+        gains = [sign * (metric.score(reference, x) - metric.score(reference, y)) for reference, x, y in rows]
+    else:
+        gains = [float(x == reference) - float(y == reference) for reference, x, y in rows]
+    return sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
 
 
-def mcnemar_exact(references: Sequence[str], a: Sequence[str], b: Sequence[str]) -> float:
-    """Two-sided p-value that both models are right equally often: the binomial test on the discordant rows.
+def sign_test(wins: int, losses: int) -> float:
+    """Two-sided exact probability of so uneven wins and losses between equals; 1.0 without any.
 
-    1.0 when no row is discordant.
+    Of right and wrong answers it is McNemar's test: the binomial test on the rows that one of two models gets right.
 
     Source: McNemar 1947, Psychometrika 12:153-157, in its exact form.
 
-    >>> mcnemar_exact(["x"] * 6, ["x"] * 6, ["y"] * 6)
+    >>> sign_test(6, 0)
     0.03125
     """
     from scipy.special import bdtr  # distribution function of the binomial
 
-    only_a, only_b = discordant(references, a, b)
-    return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    if wins + losses == 0:
+        return 1.0
+    return min(1.0, 2.0 * float(bdtr(min(wins, losses), wins + losses, 0.5)))

@@ -16,8 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from burnish.data.audit import cohen_kappa
-from burnish.evaluation.compare import Difference
-from burnish.evaluation.judge_answers import sign_test
+from burnish.evaluation.compare import Difference, sign_test
 from burnish.evaluation.metrics.resampling import Z_95, Array, wilson_interval
 from burnish.evaluation.verdict import DISCORDANT_AT_LEAST, Answer, answer_of, rows_needed
 

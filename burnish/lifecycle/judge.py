@@ -19,7 +19,7 @@ from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError, RunError, excerpt, nearest
 from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority, tf_idf
 from burnish.evaluation.card import render_card
-from burnish.evaluation.judge import judge_classification
+from burnish.evaluation.judge_labels import judge_classification
 from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.report import render_report
 from burnish.lifecycle.benches import Bench, open_bench

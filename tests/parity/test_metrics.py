@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 from sklearn.metrics import confusion_matrix as reference_confusion
 
-from burnish.evaluation.compare import discordant, mcnemar_exact
+from burnish.evaluation.compare import row_wins, sign_test
 from burnish.evaluation.metrics import create_metric
-from burnish.evaluation.metrics.classification import class_figures, confusion_matrix
+from burnish.evaluation.metrics.classification import Accuracy, class_figures, confusion_matrix
 from burnish.evaluation.metrics.resampling import value_of, wilson_interval
 from burnish.method.probe import fit_softmax
 
@@ -61,8 +61,8 @@ def test_confusion(labelled: Labelled) -> None:
 
 
 def test_mcnemar(labelled: Labelled) -> None:
-    only_a, only_b = discordant(*labelled)
-    assert mcnemar_exact(*labelled) == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-12)
+    only_a, only_b = row_wins(Accuracy(), *labelled)
+    assert sign_test(only_a, only_b) == pytest.approx(binomtest(only_a, only_a + only_b).pvalue, rel=1e-12)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 7), (3, 7), (7, 7), (931, 1000)])

@@ -12,14 +12,14 @@ from burnish.evaluation.metrics.classification import Accuracy, MacroF1
 from burnish.types import Metric
 
 ENTRY_POINTS = "burnish.metrics"
-METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}  # of labels
-ANSWERS: dict[str, type[Metric]] = {metric.name: metric for metric in ANSWER_METRICS}
+LABEL_METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
+METRICS: dict[str, type[Metric]] = LABEL_METRICS | {metric.name: metric for metric in ANSWER_METRICS}
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes
 
 
 def register_metric(metric: type[Metric]) -> None:
-    """Makes a caller's own metric known under its name, for this process."""
-    METRICS[metric.name] = metric
+    """Makes a caller's own metric of labels known under its name, for this process."""
+    LABEL_METRICS[metric.name] = METRICS[metric.name] = metric
 
 
 def find_metric(name: str) -> type[Metric]:
@@ -28,14 +28,13 @@ def find_metric(name: str) -> type[Metric]:
     Raises:
         RecipeError: [recipe/unknown-metric] when neither burnish nor an installed package has it.
     """
-    known_here = METRICS | ANSWERS
-    if name in known_here:
-        return known_here[name]
+    if name in METRICS:
+        return METRICS[name]
     offered = entry_points(group=ENTRY_POINTS)
     for entry in offered.select(name=name):
         metric: type[Metric] = entry.load()
         return metric
-    known = sorted({*known_here, *offered.names})
+    known = sorted({*METRICS, *offered.names})
     close = nearest(name, known) or "accuracy"
     raise RecipeError(
         "recipe/unknown-metric",

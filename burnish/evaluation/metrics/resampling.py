@@ -29,12 +29,12 @@ Z_95 = 1.959963984540054  # standard normal quantile of 0.975
 class Resampleable(Protocol):
     """A metric that knows its value on many weightings of the same rows at once."""
 
-    def weighted(self, references: Sequence[str], predictions: Sequence[str], weights_RN: Array) -> Array:
+    def weighted(self, references: Sequence[Any], predictions: Sequence[Any], weights_RN: Array) -> Array:
         """The metric when row i counts `weights_RN[r, i]` times, (R,) float64."""
         ...
 
 
-def cells(*columns: Sequence[str]) -> tuple[list[tuple[str, ...]], Array]:
+def cells(*columns: Sequence[Any]) -> tuple[list[tuple[Any, ...]], Array]:
     """The distinct rows of parallel columns, sorted, and how often each appears, (N,) int64.
 
     >>> cells(["a", "b", "a"], ["a", "a", "a"])
@@ -56,7 +56,7 @@ def draws(counts_N: Array, resamples: int, seed: int) -> Iterator[Array]:
         yield generator.multinomial(total, counts_N / total, size=min(block, resamples - start))
 
 
-def resampled(metric: Metric, references: Sequence[str], predictions: Sequence[str], weights_RN: Array) -> Array:
+def resampled(metric: Metric, references: Sequence[Any], predictions: Sequence[Any], weights_RN: Array) -> Array:
     """Values of `metric` under R weightings of the same N rows, (R,) float64.
 
     A metric with a `weighted` method answers for all weightings at once. Any other is recomputed on the repeated
@@ -71,7 +71,7 @@ def resampled(metric: Metric, references: Sequence[str], predictions: Sequence[s
     return values
 
 
-def value_of(metric: Metric, references: Sequence[str], predictions: Sequence[str]) -> float:
+def value_of(metric: Metric, references: Sequence[Any], predictions: Sequence[Any]) -> float:
     """The metric's value on these labels; `metric` is empty and stays so."""
     if isinstance(metric, Resampleable) and references:  # without the interval, which may cost a bootstrap
         rows, counts_N = cells(references, predictions)
@@ -79,7 +79,7 @@ def value_of(metric: Metric, references: Sequence[str], predictions: Sequence[st
     return float(measured(metric, references, predictions).value)
 
 
-def measured(metric: Metric, references: Sequence[str], predictions: Sequence[str]) -> MetricValue:
+def measured(metric: Metric, references: Sequence[Any], predictions: Sequence[Any]) -> MetricValue:
     """The metric's value on these labels with its n and interval; `metric` is empty and stays so."""
     fresh = copy.deepcopy(metric)
     fresh.update([{"label": label} for label in predictions], [{"label": label} for label in references])

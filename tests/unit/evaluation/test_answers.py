@@ -8,7 +8,8 @@ import pytest
 
 from burnish.evaluation.answer_arms import Neighbours, most_frequent_answer, nearest_answer
 from burnish.evaluation.arms import ArmResult
-from burnish.evaluation.judge_answers import judge_answers, sign_test
+from burnish.evaluation.compare import sign_test
+from burnish.evaluation.judge_answers import judge_answers
 from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.metrics.answers import (
     ChrF,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.evaluation.compare import discordant, mcnemar_exact, paired_bootstrap
+from burnish.evaluation.compare import paired_bootstrap, row_wins, sign_test
+from burnish.evaluation.metrics.answers import ChrF, MeanLoss
 from burnish.evaluation.metrics.classification import Accuracy, MacroF1
 from burnish.types import MetricValue, Row
 
@@ -71,16 +72,21 @@ def test_swapping_the_models_turns_the_sign(rows: list[tuple[str, str, str]]) ->
     back = paired_bootstrap(Accuracy(), references, b, a, resamples=100, seed=0)
     assert forth.low <= forth.value <= forth.high
     assert back.value == pytest.approx(-forth.value, abs=1e-12)
-    assert mcnemar_exact(references, a, b) == mcnemar_exact(references, b, a)
+    assert row_wins(Accuracy(), references, a, b) == row_wins(Accuracy(), references, b, a)[::-1]
 
 
-def test_discordant_rows_are_those_one_of_them_gets_right() -> None:
-    assert discordant(["a", "a", "a", "a"], ["a", "a", "b", "b"], ["a", "b", "a", "c"]) == (1, 1)
+def test_rows_are_won_by_the_one_that_gets_them_right() -> None:
+    assert row_wins(Accuracy(), ["a", "a", "a", "a"], ["a", "a", "b", "b"], ["a", "b", "a", "c"]) == (1, 1)
 
 
-def test_no_discordant_row_has_p_one() -> None:
-    assert mcnemar_exact(["a"], ["b"], ["c"]) == 1.0
-    assert mcnemar_exact([], [], []) == 1.0
+def test_rows_are_won_by_the_score_of_a_metric_that_has_one() -> None:
+    assert row_wins(ChrF(), ["the cat"] * 3, ["the cap", "dog", "the cat"], ["the dog", "the", "the cat"]) == (1, 1)
+    assert row_wins(MeanLoss(), [""] * 2, ["1.5", "2.0"], ["1.0", "2.5"]) == (1, 1)
+
+
+def test_without_a_row_won_p_is_one() -> None:
+    assert sign_test(*row_wins(Accuracy(), ["a"], ["b"], ["c"])) == 1.0
+    assert sign_test(*row_wins(Accuracy(), [], [], [])) == 1.0
 
 
 @pytest.mark.parametrize("n", [60, 400])

@@ -11,7 +11,7 @@ import pytest
 
 from burnish.errors import RecipeError
 from burnish.evaluation.arms import ArmResult
-from burnish.evaluation.judge import judge_classification
+from burnish.evaluation.judge_labels import judge_classification
 from burnish.evaluation.options import EvaluationOptions
 from burnish.types import MetricValue, Row
 
