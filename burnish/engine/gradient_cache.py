@@ -11,9 +11,7 @@ Cost: a second forward pass when there is more than one piece.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +66,7 @@ def compare_in_pieces(
 
 
 def _first_pass(
-    pieces: Sequence[LaidOut], represented: Any, device: torch.device, ranks: Ranks
+    pieces: Sequence[LaidOut], represented: Callable[[LaidOut], Tensor], device: torch.device, ranks: Ranks
 ) -> tuple[list[list[Tensor]], list[Tensor]]:
     """Before each piece the state of what draws, and its vectors; a rank without memory tells the others."""
     states, vectors, full = [], [], ""

@@ -254,7 +254,7 @@ class Training:
         }
 
     def _pieces(self, rows: list[int]) -> list[list[int]]:
-        """Micro-batches of some rows; a task that compares rows, and cannot do so in pieces, sees all of them at once."""
+        """Micro-batches of some rows; all at once for a task that can only compare whole batches."""
         if not can_be_cut(self.task):
             return [rows] if rows else []
         return micro_batches(rows, self.lengths, max_tokens=self.faults.micro_batch_tokens)

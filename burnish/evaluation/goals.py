@@ -13,13 +13,14 @@ from burnish.evaluation.metrics.classification import class_figures
 from burnish.evaluation.metrics.resampling import measured
 from burnish.types import MetricValue
 
-WHOLE = ("accuracy", "macro-f1", "exact-match", "final-number", "json-match", "chrf")
+RETRIEVAL = ("recall@1", "recall@10", "ndcg@10", "mrr@10")
+WHOLE = ("accuracy", "macro-f1", "exact-match", "final-number", "json-match", "chrf", *RETRIEVAL, "spearman")
 PER_CLASS = ("precision", "recall", "f1")
 KNOWN = (*WHOLE, *(f"{metric}[LABEL]" for metric in PER_CLASS))
 EXAMPLE = 'write `evaluation: {goals: ["macro-f1 >= 0.90", "recall[refund] >= 0.95"]}`'
 
 # The label may itself hold brackets and signs: it ends at the last "]" before ">=".
-PATTERN = re.compile(r"\s*(?P<metric>[a-z0-9-]+)\s*(?:\[(?P<label>.+)\])?\s*>=\s*(?P<threshold>[0-9.eE+-]+)\s*", re.S)
+PATTERN = re.compile(r"\s*(?P<metric>[a-z0-9@-]+)\s*(?:\[(?P<label>.+)\])?\s*>=\s*(?P<threshold>[0-9.eE+-]+)\s*", re.S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 from burnish.data.prepare import PreparedData
 from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
+from burnish.lifecycle.embedding_bench import EmbeddingBench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.preference_bench import PreferenceBench
 from burnish.model.load import Base
@@ -14,8 +15,8 @@ from burnish.recipe.schema import Recipe
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Progress
 
-Bench = ChatBench | ClassifierBench
-BENCHES: dict[str, type[ChatBench] | type[ClassifierBench]] = {"chat": ChatBench, "preference": PreferenceBench}
+Bench = ChatBench | ClassifierBench | EmbeddingBench
+BENCHES: dict[str, type[Bench]] = {"chat": ChatBench, "preference": PreferenceBench, "embedding": EmbeddingBench}
 
 
 def open_bench(

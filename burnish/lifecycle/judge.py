@@ -25,7 +25,9 @@ from burnish.evaluation.report import render_report
 from burnish.lifecycle.benches import Bench, open_bench
 from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
+from burnish.lifecycle.embedding_bench import EmbeddingBench
 from burnish.lifecycle.judge_chat import judge_conversations
+from burnish.lifecycle.judge_embedding import judge_embedding
 from burnish.lifecycle.judge_preferences import judge_preferences
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.pairs import settle_pairs
@@ -104,6 +106,8 @@ def _judge(folder: RunFolder, bench: Bench, runs: Path) -> tuple[dict[str, Any],
     opened = 1 + _opened_before(folder)
     if isinstance(bench, PreferenceBench):
         return judge_preferences(folder, bench, runs, opened)
+    if isinstance(bench, EmbeddingBench):
+        return judge_embedding(folder, bench, runs, opened)
     if isinstance(bench, ChatBench):
         return judge_conversations(folder, bench, runs, opened)
     recipe, progress = bench.recipe, bench.progress

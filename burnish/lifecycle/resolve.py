@@ -12,12 +12,15 @@ from burnish.evaluation.metrics import default_metric, find_metric
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
+from burnish.task.embedding import Embedding, ScoredPairs
 from burnish.types import Row
 
 FEW_ROWS = 1_000  # below: parameter-efficient before full
 LARGE_BASE = 400_000_000  # weights; above, full fine-tuning needs more memory than most machines have
 LANGUAGE_EPOCHS = 3
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
+EMBEDDING_EPOCHS, EMBEDDING_BATCH = 4, 64
+EMBEDDING_RATE = 0.5  # of the rate for classes: there is no new head to be moved
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
 
 
@@ -84,6 +87,43 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
             hint="leave it out",
         )
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def decide_embedding(recipe: Recipe, first: Row, *, width: int) -> tuple[Recipe, list[str]]:
+    """Fills in what an embedding is trained with and judged by.
+
+    Args:
+        first: a training row, by which the others are known.
+
+    Raises:
+        RecipeError: [recipe/invalid] for a metric that says nothing about such rows, and for smoothed labels.
+    """
+    training, notes, filled = recipe.training, [], dict[str, Any]()
+    metrics = (ScoredPairs if "score" in first else Embedding).metrics
+    if recipe.evaluation.metric not in (None, *metrics):
+        raise RecipeError(
+            "recipe/invalid",
+            f"these rows are judged by {' or '.join(metrics)}, not by {recipe.evaluation.metric}",
+            where="evaluation.metric",
+            hint="leave it out",
+        )
+    if training.label_smoothing and "label_smoothing" in training.model_fields_set:
+        raise RecipeError(
+            "recipe/invalid", "there are no labels to smooth", where="training.label_smoothing", hint="leave it out"
+        )
+    filled["label_smoothing"] = 0.0
+    if training.epochs is None:
+        filled["epochs"] = EMBEDDING_EPOCHS
+        notes.append(f"training.epochs: {EMBEDDING_EPOCHS}; the validation rows decide which weights are kept")
+    if training.learning_rate is None:
+        lora = isinstance(recipe.method, LoraOptions)
+        filled["learning_rate"] = default_learning_rate(lora=lora, width=width) * EMBEDDING_RATE
+        notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
+    if "global_batch_size" not in training.model_fields_set:
+        filled["global_batch_size"] = EMBEDDING_BATCH
+        notes.append(f"training.global_batch_size: {EMBEDDING_BATCH}, because the rows of a step are compared")
+    evaluation = recipe.evaluation.model_copy(update={"metric": recipe.evaluation.metric or metrics[0]})
+    return _with(recipe, training=training.model_copy(update=filled), evaluation=evaluation), notes
 
 
 def default_language_rate(*, lora: bool, width: int) -> float:

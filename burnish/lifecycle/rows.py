@@ -14,6 +14,7 @@ TRAINED = "text-classification"
 WRITTEN = {  # tasks that are trained on rows of these formats, by the task each format names
     "chat": ("chat", "language-modelling"),
     "preference": ("preference",),
+    "embedding": ("embedding", "text-classification"),
 }
 LEARNS = {
     "chat": "to answer as the assistant does",
@@ -132,5 +133,10 @@ _WANTED = {  # task -> code of the error, what it learns from, what to write
         "data/no-preferences",
         "pairs of answers, or answers called good or bad",
         'write one row per pair: {"prompt": ..., "chosen": ..., "rejected": ...}',
+    ),
+    "embedding": (
+        "data/no-pairs",
+        "texts that belong together, pairs with a score, or texts with labels",
+        'write one row per pair: {"anchor": ..., "positive": ...}',
     ),
 }

@@ -38,6 +38,7 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
     decide_answer_metric,
+    decide_embedding,
     decide_language_training,
     decide_method,
     decide_metric,
@@ -54,6 +55,7 @@ from burnish.storage.durable import make_folder, remove_leftovers, require_space
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
 from burnish.task.build import TASKS, WRITING
+from burnish.task.embedding import Embedding
 from burnish.types import Metric, Progress, Silent, Split
 
 if TYPE_CHECKING:
@@ -342,6 +344,9 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
     if task.name in WRITING:
         recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
+    elif task.name == Embedding.name:
+        recipe, why_training = decide_embedding(recipe, data.splits[Split.TRAIN][0].row, width=base.width)
+        why_metric = f"evaluation.metric: {recipe.evaluation.metric}"
     else:
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
         recipe, why_metric = decide_metric(recipe, counts)

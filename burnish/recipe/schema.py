@@ -13,7 +13,7 @@ from burnish.evaluation.options import EvaluationOptions
 from burnish.method.options import HeadOptions, MethodOptions
 from burnish.model.options import ModelOptions
 from burnish.settings import Options
-from burnish.task.options import ONLY, PreferenceOptions
+from burnish.task.options import ONLY, EmbeddingOptions, PreferenceOptions
 
 
 class Recipe(Options):
@@ -24,6 +24,7 @@ class Recipe(Options):
     data: DataOptions
     method: MethodOptions | None = Field(default=None, description="which weights learn; null: from size of the data")
     preference: PreferenceOptions = PreferenceOptions()
+    embedding: EmbeddingOptions = EmbeddingOptions()
     training: TrainingOptions = TrainingOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
@@ -50,6 +51,11 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found += _of_preferences(recipe)
     elif recipe.task is not None and recipe.preference != PreferenceOptions():
         found.append(("preference", f"a {recipe.task} learns from no preferences"))
+    if recipe.task == "embedding":
+        said = ((name, lacks) for name, lacks in _NOT_OF_CHAT if _set(data, name))
+        found += [(f"data.{name}", f"the pairs of an embedding have no {lacks}") for name, lacks in said]
+    elif recipe.task is not None and recipe.embedding != EmbeddingOptions():
+        found.append(("embedding", f"the task {recipe.task} compares no vectors"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [

@@ -70,7 +70,7 @@ class Embedding:
     def represent(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, K, D) vectors of the texts of each row, before any comparison."""
         vectors_GD: Tensor = model(batch)
-        return vectors_GD.unflatten(0, (batch.row_count, -1))
+        return vectors_GD.view(batch.row_count, -1, vectors_GD.shape[1])
 
     def loss_of(self, vectors_BKD: Tensor, targets_BK: Tensor) -> LossTerm:
         """What it costs, in nats, to find each anchor's positive among those of all rows, summed; weight = B rows.

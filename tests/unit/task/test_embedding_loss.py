@@ -60,7 +60,7 @@ def test_what_means_the_same_is_no_wrong_answer(identities: list[list[int]]) -> 
 
 
 def test_another_rows_positive_that_is_the_anchor_itself() -> None:
-    """The first anchor's text is the second row's positive; to the second anchor the first positive is a wrong answer."""
+    """The second row's positive is the first anchor's text; the other way round it is a wrong answer."""
     found = ranked(rows([EAST, EAST], [NORTH, EAST]), torch.tensor([[1, 2], [3, 1]]))
     assert found == pytest.approx([0.0, math.log(2)], abs=1e-6)
 

@@ -60,7 +60,7 @@ def test_unknown_metric_names_the_nearest_and_all() -> None:
     assert error.message == '"macro_f1" is not a metric'
     assert error.known == (
         *("accuracy", "broken", "chrf", "elsewhere", "exact-match", "final-number", "json-match", "loss", "macro-f1"),
-        "reward-accuracy",
+        *("mrr@10", "ndcg@10", "recall@1", "recall@10", "reward-accuracy", "spearman"),
     )
     assert error.hint == "write `evaluation: {metric: macro-f1}`"
 
