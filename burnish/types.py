@@ -114,6 +114,7 @@ class Encoded:
         truncated_tokens: tokens that did not fit into max_length and were left out.
         given: (K,) float64 numbers that the loss needs beside its targets, such as log-probabilities of a reference
             model; the same K for all rows.
+        token_types: (S,) int64 number of the text each token is of, 0 or 1, for bases that tell two texts apart by it.
     """
 
     token_ids: np.ndarray[Any, Any]
@@ -124,6 +125,7 @@ class Encoded:
     truncated_tokens: int = 0
     shared_prefix: int = 0
     given: np.ndarray[Any, Any] | None = None
+    token_types: np.ndarray[Any, Any] | None = None
 
     @property
     def length(self) -> int:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
 COST = (  # cheapest to run first
-    *("majority", "length", "bm25", "tf-idf-cosine", "tf-idf", "nearest-answer", "base-centroid", "base-probe"),
+    *("majority", "length", "dictionary", "bm25", "tf-idf-cosine", "tf-idf", "nearest-answer"),
+    *("base-centroid", "base-probe"),
     *("base", "base-mean", "base-few-shot"),
 )
 

@@ -19,6 +19,7 @@ INSTEAD = {
     "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
     "tf-idf-cosine": "Do not fine-tune: how many rare words two texts share (TF-IDF) is {good} and needs no model.",
     "bm25": "Do not fine-tune: a search by words (BM25) is {good} and needs no model.",
+    "dictionary": "Do not fine-tune: a dictionary of the training tokens with their tags is {good}.",
     "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
     "and a head trains in seconds.",
     "base-probe": "Write `method: head`: a linear classifier on the frozen base model is {good} and trains in seconds.",

@@ -132,12 +132,6 @@ class EmbeddingBench(Workbench):
     def save_final(self, model: PooledEncoder) -> None:
         self.progress.stage("saving the model")
         assert self.recipe.method is not None
-        save_sentence_encoder(
-            self.folder.final,
-            model.cpu(),
-            base=self.base,
-            dimensions=self.recipe.embedding.dimensions,
-            task=self.task.name,
-            method=self.recipe.method.name,
-        )
+        described = {"task": self.task.name, "method": self.recipe.method.name, **self.task.describe()}
+        save_sentence_encoder(self.folder.final, model.cpu(), base=self.base, described=described)
         self.folder.event("saved", path="final")

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from burnish.storage.cache import Cache
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
 from burnish.types import Encoded, Example, Problem, Progress, Refusal, Split, Task
 
-if TYPE_CHECKING:
-    from burnish.task.text_classification import TextClassification
-
 CHUNK = 256  # rows that a thread encodes before it takes the next ones
 
 
@@ -32,7 +29,7 @@ def cache() -> Cache:
 
 
 def encode_splits(
-    task: TextClassification, data: PreparedData, progress: Progress, *, ours: bool
+    task: Any, data: PreparedData, progress: Progress, *, ours: bool
 ) -> tuple[dict[Split, EncodedRows], list[Problem]]:
     """Token ids of every row; rows cut at the base's limit are listed, rows without tokens stop the run.
 
@@ -72,7 +69,7 @@ def truncated(rows: EncodedRows, examples: Sequence[Example], max_length: int) -
 def warn_of_truncated(problems: Sequence[Problem], max_length: int, progress: Progress) -> None:
     if problems:
         progress.warn(
-            f"{len(problems)} texts are longer than the {max_length} tokens the base reads; their end is not read"
+            f"{len(problems)} rows are longer than the {max_length} tokens the base reads; their end is not read"
             " (listed in problems.jsonl)"
         )
 
@@ -87,7 +84,7 @@ def encode_or_refuse(task: Task, examples: Sequence[Example]) -> list[Encoded | 
         return [row for rows in pool.map(encode, range(0, len(examples), CHUNK)) for row in rows]
 
 
-def _encoded(task: TextClassification, examples: Sequence[Example], *, threads: int) -> Iterable[Encoded]:
+def _encoded(task: Task, examples: Sequence[Example], *, threads: int) -> Iterable[Encoded]:
     """The rows in order; tokenizers let other threads run while they work."""
 
     def encode(start: int) -> list[Encoded]:
@@ -107,7 +104,7 @@ def required(row: Encoded | Refusal, example: Example) -> Encoded:
     return row
 
 
-def _key(task: TextClassification, examples: Sequence[Example]) -> str:
+def _key(task: Any, examples: Sequence[Example]) -> str:
     """Everything the tokens depend on: the tokenizer with its settings, the task and its code, the rows in order."""
     import tokenizers
 
@@ -119,8 +116,7 @@ def _key(task: TextClassification, examples: Sequence[Example]) -> str:
         "tokenizers": tokenizers.__version__,
         "task": task.name,
         "code": file_sha256(Path(inspect.getfile(type(task)))),
-        "labels": task.labels,
-        "max_length": task.max_length,
+        "settings": task.describe(),
         "rows": rows.hexdigest(),
     }
     return canonical_sha256(settled)

@@ -68,8 +68,8 @@ def _arms(bench: EmbeddingBench) -> list[ArmResult]:
 
 def _arm(name: str, bench: EmbeddingBench, embed: Embed) -> ArmResult:
     started = time.perf_counter()
-    answers = [bench.trials[part].answers(*embed(bench.trials[part])) for part in PARTS]
-    return ArmResult(name, *answers, settings={}, seconds=time.perf_counter() - started)
+    validation, test = (bench.trials[part].answers(*embed(bench.trials[part])) for part in PARTS)
+    return ArmResult(name, validation, test, seconds=time.perf_counter() - started)
 
 
 def _embed(bench: EmbeddingBench, base: Any) -> Embed:

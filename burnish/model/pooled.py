@@ -6,9 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from burnish.types import Batch
+from burnish.types import Batch, Reads
 
+READ = "read"  # no pooling: each token that a row names as read, for tasks that look at tokens
 SCALE = 20.0  # cosine similarities reach ±1; softmax over them needs logits of this size (NormFace, arXiv:1704.06369)
+
+
+_AT: dict[str, Reads] = {"first": "first", "last": "last", READ: "read"}
 
 
 class PooledEncoder(nn.Module):
@@ -16,7 +20,7 @@ class PooledEncoder(nn.Module):
 
     Args:
         encoder: transformers module that returns hidden states.
-        pooling: "mean", "first" or "last" token of each segment.
+        pooling: "mean", "first" or "last" token of each segment, or "read": the tokens that the rows name.
         normalize: scale each vector to length 1.
     """
 
@@ -36,11 +40,11 @@ class PooledEncoder(nn.Module):
         self.encoder = core
 
     def forward(self, batch: Batch) -> Tensor:
-        """(G, D) float32, one vector for each segment of the batch."""
+        """(G, D) float32, one vector for each segment of the batch; without pooling (R, D), one for each token read."""
         if self.pooling == "mean":
             pooled_GD = batch.mean(batch.hidden(self.encoder)).float()
         else:
-            pooled_GD = batch.hidden(self.encoder, at="first" if self.pooling == "first" else "last").float()
+            pooled_GD = batch.hidden(self.encoder, at=_AT[self.pooling]).float()
         return F.normalize(pooled_GD, dim=-1) if self.normalize else pooled_GD
 
 

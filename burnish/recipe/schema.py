@@ -52,7 +52,7 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     elif recipe.task is not None and recipe.preference != PreferenceOptions():
         found.append(("preference", f"a {recipe.task} learns from no preferences"))
     if recipe.task == "embedding":
-        said = ((name, lacks) for name, lacks in _NOT_OF_CHAT if _set(data, name))
+        said = ((name, lacks) for name, lacks in _NOT_OF_EMBEDDING if _set(data, name))
         found += [(f"data.{name}", f"the pairs of an embedding have no {lacks}") for name, lacks in said]
     elif recipe.task is not None and recipe.embedding != EmbeddingOptions():
         found.append(("embedding", f"the task {recipe.task} compares no vectors"))
@@ -88,6 +88,7 @@ _NOT_OF_CHAT = (
     ("clean.max_characters", "characters to count; use model.max_length"),
     ("clean.length_outliers", "characters to count; use model.max_length"),
 )
+_NOT_OF_EMBEDDING = tuple((name, lacks) for name, lacks in _NOT_OF_CHAT if not lacks.startswith("labels"))
 
 
 def _set(options: Options, name: str) -> bool:

@@ -9,18 +9,16 @@ USE.md                  how to open it without burnish
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from burnish.method.lora import Lora
-from burnish.model.load import TOKENIZER_FILES, Base, load_encoder
+from burnish.model.load import TOKENIZER_FILES, Base
 from burnish.model.pooled import PooledEncoder
-from burnish.serving.package import DESCRIPTION, base_of
-from burnish.storage.durable import make_folder, published_folder, require_undamaged, write_json, write_text
+from burnish.serving.package import DESCRIPTION
+from burnish.storage.durable import make_folder, published_folder, write_json, write_text
 
 _MODES = {"mean": "pooling_mode_mean_tokens", "first": "pooling_mode_cls_token", "last": "pooling_mode_lasttoken"}
 _USE = """# Without burnish
@@ -35,34 +33,22 @@ print(model.encode(["your text here"]).tolist())  # of length 1: products are co
 """
 
 
-@dataclass(slots=True)
-class PackagedEncoder:
-    """A tuned sentence encoder as loaded from its folder."""
-
-    model: PooledEncoder
-    description: Mapping[str, Any]
-    base: Base
-
-
-def save_sentence_encoder(
-    target: Path, model: PooledEncoder, *, base: Base, dimensions: Sequence[int], task: str, method: str
-) -> None:
+def save_sentence_encoder(target: Path, model: PooledEncoder, *, base: Base, described: Mapping[str, Any]) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files.
 
     Args:
-        dimensions: lengths that its vectors may be cut to.
+        described: "task", "method", and what the task keeps of itself.
 
     A LoRA adapter is merged into the base: sentence-transformers then needs no other folder.
     """
-    if method == "lora":
+    if described["method"] == "lora":
         Lora().merge(model)
     description = {
         "format": 1,
-        "task": task,
-        "method": method,
+        **described,
         "adapter": False,
-        "dimensions": list(dimensions),
-        "max_length": base.max_length,
+        "pooling": model.pooling,
+        "normalize": model.normalize,
         "base": base.describe() | {"folder": str(base.folder.resolve()), "normalize": True},
     }
     encoder: Any = model.encoder
@@ -89,16 +75,3 @@ def _write_modules(folder: Path, base: Base) -> None:
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": base.width, **modes})
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": base.max_length, "do_lower_case": False})
     write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
-
-
-def load_sentence_encoder(folder: Path, *, runs: Path) -> PackagedEncoder:
-    """Opens a tuned sentence encoder; every byte is checked against its manifest first.
-
-    Raises:
-        DamagedStoreError: [storage/damaged].
-    """
-    require_undamaged(folder)
-    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    base = base_of(folder, description, runs)
-    model = PooledEncoder(load_encoder(base), pooling=base.pooling, normalize=True)
-    return PackagedEncoder(model.eval(), description, base)

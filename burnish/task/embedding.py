@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -39,6 +39,9 @@ class Embedding:
     columns: ClassVar[Mapping[str, type]] = {"anchor": str, "positive": str}
     metrics: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@1", "recall@10", "mrr@10")
     methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
+    row_kinds: ClassVar[tuple[str, ...]] = ("embedding", "text-classification")
+    learns_from: ClassVar[str] = "texts that belong together, pairs of texts with a score, or texts with a label"
+    row_example: ClassVar[str] = 'pair: {"anchor": ..., "positive": ...}'
     decomposable: ClassVar[bool] = False
 
     def __init__(self, tokenizer: Tokenizer, options: EmbeddingOptions, *, max_length: int) -> None:
@@ -46,6 +49,16 @@ class Embedding:
         self.options = options
         self.max_length = max_length
         tokenizer.enable_truncation(max_length)
+
+    def describe(self) -> dict[str, Any]:
+        """What a package keeps of the task."""
+        return {"dimensions": list(self.options.dimensions), "max_length": self.max_length}
+
+    @classmethod
+    def rebuilt(cls, tokenizer: Tokenizer, description: Mapping[str, Any]) -> Self:
+        """The task of a package."""
+        options = EmbeddingOptions(dimensions=tuple(description["dimensions"]))
+        return cls(tokenizer, options, max_length=int(description["max_length"]))
 
     def encode(self, row: Row) -> Encoded | Refusal:
         """The texts of the row as segments; the targets are what tells which of them mean the same, (K,) int64."""
@@ -99,6 +112,16 @@ class Embedding:
             return rows
         cosines = (unit_BKD[:, 0] * unit_BKD[:, 1]).sum(dim=-1).tolist()
         return [{**row, "similarity": cosine} for row, cosine in zip(rows, cosines, strict=True)]
+
+    def asked(self, given: Row | str) -> Row:
+        """A row to predict for: a text, or the texts of a row."""
+        if isinstance(given, str):
+            return {"text": given}
+        return {column: given[column] for column in TEXTS if column in given}
+
+    def shown(self, row: Row, prediction: Row) -> Row:
+        """The prediction as it is."""
+        return prediction
 
 
 class ScoredPairs(Embedding):
