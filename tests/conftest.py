@@ -283,8 +283,13 @@ def make_subject(
     A task that needs more than texts and a label gets its rows here.
     """
     from burnish.task.build import TASKS
-    from burnish.task.options import PreferenceOptions
-    from burnish.testing import chat_subject_over, preference_subject_over, subject_over
+    from burnish.task.options import EmbeddingOptions, PreferenceOptions
+    from burnish.testing import (
+        chat_subject_over,
+        embedding_subject_over,
+        preference_subject_over,
+        subject_over,
+    )
 
     @cache
     def make(name: str) -> Subject:
@@ -300,6 +305,12 @@ def make_subject(
             ]
             endless = {**pairs[0], "prompt": [{"role": "user", "content": "a" * 3_000}]}
             return preference_subject_over(str(language_base), pairs, PreferenceOptions(), refused=[endless])
+        if name == "embedding":
+            pairs = [
+                {"anchor": text, "positive": other, "label": label}
+                for (text, label), (other, _) in zip(toy_rows[:28], toy_rows[3:31], strict=True)  # three labels in turn
+            ]
+            return embedding_subject_over(str(sentence_base), pairs, EmbeddingOptions(), refused=[{"other": "a"}])
         if name == "token-classification":
             tagged = [_tagged(text, label) for text, label in toy_rows[:28]]
             return subject_over(str(sentence_base), TASKS[name], tagged, refused=[{"tokens": ["a"], "tags": ["none"]}])
