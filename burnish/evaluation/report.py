@@ -13,6 +13,7 @@ from burnish.evaluation.report_background import (
     training_section,
     use_section,
 )
+from burnish.evaluation.report_embedding import worst_section
 from burnish.evaluation.report_html import Html
 from burnish.evaluation.report_pairs import choices_section
 from burnish.evaluation.report_sections import (
@@ -29,6 +30,7 @@ from burnish.evaluation.report_style import STYLE
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import escaped
 from burnish.task.build import WRITING
+from burnish.task.embedding import Embedding
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Section = Callable[[RunRecord], Html]
@@ -42,12 +44,14 @@ _OF_LABELS: dict[str, tuple[str, Section]] = {
     "confusion": ("Confusion", confusion_section),
     "errors": ("Errors", errors_section),
 }
+_OF_VECTORS: dict[str, tuple[str, Section]] = {"worst": ("Worst searches", worst_section)}
 SECTIONS: dict[str, tuple[str, Section]] = {
     "goals": ("Goals", goals_section),
     "arms": ("Comparison", arms_section),
     "curves": ("Training", curves_section),
     **_OF_CHAT,
     **_OF_LABELS,
+    **_OF_VECTORS,
     "data": ("Data", data_section),
     "recipe": ("Recipe", recipe_section),
     "training": ("Machine", training_section),
@@ -79,7 +83,11 @@ def render_report(run: Path) -> str:
 
 def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
     """Anchor -> (name, what builds it), in the order of the page; a judged run shows what its judgement holds."""
-    others = set(_OF_LABELS if str(record.manifest.get("task")) in WRITING else _OF_CHAT)
+    task = str(record.manifest.get("task"))
+    kinds = (_OF_CHAT, task in WRITING), (_OF_VECTORS, task == Embedding.name)
+    others = {part for parts, own in kinds if not own for part in parts}
+    if any(own for _, own in kinds):
+        others |= set(_OF_LABELS)
     if record.evaluation:
         others |= {part for part in ("classes", "confusion") if part not in record.evaluation}
     return {anchor: part for anchor, part in SECTIONS.items() if anchor not in others}

@@ -32,12 +32,14 @@ WHAT_ARMS_ARE = {
     "majority": "Always the most frequent label of the training rows. Whoever is not above it has learned nothing.",
     "tf-idf": "A linear classifier on counts of words and letters. No pretrained model at all.",
     "dictionary": "Each token gets the tag it most often has in the training rows. No model at all.",
+    "bm25": "A search by words, the rare ones counting most. No model at all.",
+    "tf-idf-cosine": "How many words two texts share, the rare ones counting most. No model at all.",
     "base-centroid": "The base model as it comes; a text gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
     "nearest-answer": "The answer of the training row whose prompt has the most similar words. No model at all.",
     "length": "The longer answer, or the shorter one: whichever is right more often on the validation rows.",
     "base-mean": "The base model as it comes: the answer it finds likelier per token.",
-    "base": "The base model as it comes, asked through the same template.",
+    "base": "The base model as it comes, used in the same way as the tuned one.",
     "base-few-shot": "The base model as it comes, with the most similar training rows in its prompt.",
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import choose_device, choose_precision
 from burnish.engine.predict import pooled_features
 from burnish.model.load import Base, load_encoder, load_tokenizer, require_known_tokens
@@ -31,12 +31,15 @@ def embedder(
     require_known_tokens(tokenizer, encoder, base.folder)
     model = PooledEncoder(encoder, pooling=base.pooling, normalize=True).eval()
 
+    layout: LayoutChoice | None = None
+
     def embed(texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        nonlocal layout
         if not texts:
             return np.zeros((0, base.width), np.float32)
         progress.stage(f"vectors of {base.name} for {len(texts):,} texts")
         rows = [_encoded(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
-        layout = choose_layout(encoder, rows, device=device)
+        layout = layout or choose_layout(encoder, rows, device=device)
         return pooled_features(model, rows, layout=layout, precision=computed, device=device, progress=progress)
 
     return embed

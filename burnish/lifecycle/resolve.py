@@ -91,41 +91,48 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
 
 
-def decide_embedding(recipe: Recipe, first: Row, *, width: int) -> tuple[Recipe, list[str]]:
-    """Fills in what an embedding is trained with and judged by.
-
-    Args:
-        first: a training row, by which the others are known.
+def decide_embedding_training(recipe: Recipe, *, width: int) -> tuple[Recipe, list[str]]:
+    """Fills in what an embedding is trained with.
 
     Raises:
-        RecipeError: [recipe/invalid] for a metric that says nothing about such rows, and for smoothed labels.
+        RecipeError: [recipe/invalid] for smoothed labels.
     """
-    training, notes, filled = recipe.training, [], dict[str, Any]()
-    metrics = (ScoredPairs if "score" in first else Embedding).metrics
-    if recipe.evaluation.metric not in (None, *metrics):
-        raise RecipeError(
-            "recipe/invalid",
-            f"these rows are judged by {' or '.join(metrics)}, not by {recipe.evaluation.metric}",
-            where="evaluation.metric",
-            hint="leave it out",
-        )
+    training, notes = recipe.training, list[str]()
     if training.label_smoothing and "label_smoothing" in training.model_fields_set:
         raise RecipeError(
             "recipe/invalid", "there are no labels to smooth", where="training.label_smoothing", hint="leave it out"
         )
-    filled["label_smoothing"] = 0.0
+    filled: dict[str, Any] = {"label_smoothing": 0.0}
     if training.epochs is None:
         filled["epochs"] = EMBEDDING_EPOCHS
         notes.append(f"training.epochs: {EMBEDDING_EPOCHS}; the validation rows decide which weights are kept")
     if training.learning_rate is None:
-        lora = isinstance(recipe.method, LoraOptions)
-        filled["learning_rate"] = default_learning_rate(lora=lora, width=width) * EMBEDDING_RATE
+        rate = default_learning_rate(lora=isinstance(recipe.method, LoraOptions), width=width) * EMBEDDING_RATE
+        filled["learning_rate"] = float(f"{rate:.2g}")
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     if "global_batch_size" not in training.model_fields_set:
         filled["global_batch_size"] = EMBEDDING_BATCH
         notes.append(f"training.global_batch_size: {EMBEDDING_BATCH}, because the rows of a step are compared")
-    evaluation = recipe.evaluation.model_copy(update={"metric": recipe.evaluation.metric or metrics[0]})
-    return _with(recipe, training=training.model_copy(update=filled), evaluation=evaluation), notes
+    return _with(recipe, training=training.model_copy(update=filled)), notes
+
+
+def decide_embedding_metric(recipe: Recipe, first: Row) -> tuple[Recipe, str | None]:
+    """The metric that rows like the first one can be judged by.
+
+    Raises:
+        RecipeError: [recipe/invalid] for a metric that says nothing about them.
+    """
+    metrics = (ScoredPairs if "score" in first else Embedding).metrics
+    named = recipe.evaluation.metric
+    if named not in (None, *metrics):
+        raise RecipeError(
+            "recipe/invalid",
+            f"these rows are judged by {' or '.join(metrics)}, not by {named}",
+            where="evaluation.metric",
+            hint="leave it out",
+        )
+    evaluation = recipe.evaluation.model_copy(update={"metric": named or metrics[0]})
+    return _with(recipe, evaluation=evaluation), None if named else f"evaluation.metric: {metrics[0]}"
 
 
 def default_language_rate(*, lora: bool, width: int) -> float:

@@ -40,7 +40,8 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
     decide_answer_metric,
-    decide_embedding,
+    decide_embedding_metric,
+    decide_embedding_training,
     decide_language_training,
     decide_method,
     decide_metric,
@@ -360,8 +361,8 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
         recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
     elif task.name == Embedding.name:
-        recipe, why_training = decide_embedding(recipe, data.splits[Split.TRAIN][0].row, width=base.width)
-        why_metric = f"evaluation.metric: {recipe.evaluation.metric}"
+        recipe, why_training = decide_embedding_training(recipe, width=base.width)
+        recipe, why_metric = decide_embedding_metric(recipe, data.splits[Split.TRAIN][0].row)
     else:
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
         recipe, why_metric = decide_metric(recipe, task, counts)

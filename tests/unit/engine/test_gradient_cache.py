@@ -110,9 +110,7 @@ def test_the_whole_is_a_plain_backward_pass(task: Embedding, make_model: Callabl
     found, gradient = computed(task, make_model(), ROWS)
     torch.manual_seed(11)
     model = make_model()
-    batch = LaidOut(
-        rows_of(task), range(ROWS), padded=True, device=CPU, draw=draw_starts(range(ROWS), seed=3, step=5)
-    )
+    batch = LaidOut(rows_of(task), range(ROWS), padded=True, device=CPU, draw=draw_starts(range(ROWS), seed=3, step=5))
     term = task.loss(model, batch)
     term.total.backward()  # type: ignore[no-untyped-call]
     assert float(found.total.detach()) == float(term.total.detach())
