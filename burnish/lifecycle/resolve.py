@@ -21,7 +21,8 @@ FEW_ROWS = 1_000  # below: parameter-efficient before full
 LARGE_BASE = 400_000_000  # weights; above, full fine-tuning needs more memory than most machines have
 LANGUAGE_EPOCHS = 3
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
-EMBEDDING_EPOCHS, EMBEDDING_BATCH = 4, 64
+EMBEDDING_EPOCHS, EMBEDDING_BATCH = 4, 64  # more rows to compare with at once; few rows need more steps instead
+EMBEDDING_EPOCHS_OF_FEW, EMBEDDING_BATCH_OF_FEW = 10, 16
 EMBEDDING_RATE = 0.5  # of the rate for classes: there is no new head to be moved
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
 
@@ -91,7 +92,7 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
 
 
-def decide_embedding_training(recipe: Recipe, *, width: int) -> tuple[Recipe, list[str]]:
+def decide_embedding_training(recipe: Recipe, *, train_rows: int, width: int) -> tuple[Recipe, list[str]]:
     """Fills in what an embedding is trained with.
 
     Raises:
@@ -103,16 +104,19 @@ def decide_embedding_training(recipe: Recipe, *, width: int) -> tuple[Recipe, li
             "recipe/invalid", "there are no labels to smooth", where="training.label_smoothing", hint="leave it out"
         )
     filled: dict[str, Any] = {"label_smoothing": 0.0}
+    epochs, batch = EMBEDDING_EPOCHS, EMBEDDING_BATCH
+    if train_rows < FEW_ROWS:
+        epochs, batch = EMBEDDING_EPOCHS_OF_FEW, EMBEDDING_BATCH_OF_FEW
     if training.epochs is None:
-        filled["epochs"] = EMBEDDING_EPOCHS
-        notes.append(f"training.epochs: {EMBEDDING_EPOCHS}; the validation rows decide which weights are kept")
+        filled["epochs"] = epochs
+        notes.append(f"training.epochs: {epochs}, for {train_rows:,} rows; validation decides which weights are kept")
     if training.learning_rate is None:
         rate = default_learning_rate(lora=isinstance(recipe.method, LoraOptions), width=width) * EMBEDDING_RATE
         filled["learning_rate"] = float(f"{rate:.2g}")
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     if "global_batch_size" not in training.model_fields_set:
-        filled["global_batch_size"] = EMBEDDING_BATCH
-        notes.append(f"training.global_batch_size: {EMBEDDING_BATCH}, because the rows of a step are compared")
+        filled["global_batch_size"] = batch
+        notes.append(f"training.global_batch_size: {batch}, the rows that are compared with each other at once")
     return _with(recipe, training=training.model_copy(update=filled)), notes
 
 

@@ -361,7 +361,7 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
         recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
     elif task.name == Embedding.name:
-        recipe, why_training = decide_embedding_training(recipe, width=base.width)
+        recipe, why_training = decide_embedding_training(recipe, train_rows=rows, width=base.width)
         recipe, why_metric = decide_embedding_metric(recipe, data.splits[Split.TRAIN][0].row)
     else:
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)

@@ -32,7 +32,7 @@ def encoded(task: Embedding, row: dict[str, Any]) -> Encoded:
 
 def test_texts_are_segments_the_anchor_first(task: Embedding) -> None:
     row = encoded(task, TRIPLET)
-    assert row.segment_lengths == (6, 4, 4)  # with [CLS] and [SEP]
+    assert row.segment_lengths == (7, 4, 4)  # "is" has two, [CLS] and [SEP] are there
     alone = [encoded(task, {"text": TRIPLET[name]}).token_ids for name in ("anchor", "positive", "negative")]
     assert row.token_ids.tolist() == np.concatenate(alone).tolist()
     assert (row.truncated_tokens, row.weight) == (0, 1.0)
