@@ -106,9 +106,7 @@ class Training:
         self.optimizer = build_optimizer(model, self.trainable, options)
         self.average = WeightAverage(self.trainable, options.average_decay) if options.average_decay else None
         self.stopping = EarlyStopping(patience=options.patience, higher_is_better=higher_is_better)
-        self.faults = Faults(
-            tokens_at_once(options.micro_batch_tokens, device, compared=isinstance(task, Comparing))
-        )
+        self.faults = Faults(tokens_at_once(options.micro_batch_tokens, device, compared=isinstance(task, Comparing)))
         self.journal = Journal(
             folder,
             progress,

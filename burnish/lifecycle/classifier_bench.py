@@ -159,6 +159,7 @@ class ClassifierBench(EncoderBench):
             train_label_counts=self.data.label_counts[Split.TRAIN],
             method_name=self.recipe.method.name if self.recipe.method else "",
             seed=self.recipe.training.seed,
+            task=self.task.name,
             opened=opened,
         )
 

@@ -71,17 +71,21 @@ class TextClassification:
 
     def encode(self, row: Row) -> Encoded | Refusal:
         """Token ids of the text with the base's special tokens; the label may be absent when only predicting."""
-        import numpy as np
-
         from burnish.task.texts import encoded_text
+
+        target = self.target(row)
+        return target if isinstance(target, Refusal) else encoded_text(self.tokenizer, row["text"], targets=target)
+
+    def target(self, row: Row) -> Any:
+        """The row's class as () int64, -1 without a label; a Refusal for a label that the model does not know."""
+        import numpy as np
 
         label = row.get("label")
         if label is not None and label not in self._class_of:
             close = nearest(label, self.labels)
             advice = f', did you mean "{close}"?' if close else ""
             return Refusal("data/unknown-label", f'"{label}" is no label of this model{advice}')
-        target = np.array(-1 if label is None else self._class_of[label], dtype=np.int64)
-        return encoded_text(self.tokenizer, row["text"], targets=target)
+        return np.array(-1 if label is None else self._class_of[label], dtype=np.int64)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
         """Cross-entropy summed over the rows, in nats; weight = B rows.
