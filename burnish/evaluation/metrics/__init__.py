@@ -13,6 +13,7 @@ from burnish.evaluation.metrics.correlation import Spearman
 from burnish.evaluation.metrics.label_sets import LABEL_SET_METRICS
 from burnish.evaluation.metrics.regression import MeanAbsoluteError, RootMeanSquaredError, RSquared
 from burnish.evaluation.metrics.retrieval import RETRIEVAL_METRICS
+from burnish.evaluation.metrics.spans import SPAN_METRICS
 from burnish.evaluation.metrics.tagging import TAGGING_METRICS
 from burnish.types import Metric
 
@@ -20,8 +21,11 @@ ENTRY_POINTS = "burnish.metrics"
 LABEL_METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
 METRICS: dict[str, type[Metric]] = {
     **LABEL_METRICS,
-    **{metric.name: metric for metric in (*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS, *RETRIEVAL_METRICS)},
-    **{metric.name: metric for metric in (RSquared, MeanAbsoluteError, RootMeanSquaredError, Spearman)},
+    **{metric.name: metric for metric in (*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS, *SPAN_METRICS)},
+    **{
+        metric.name: metric
+        for metric in (RSquared, MeanAbsoluteError, RootMeanSquaredError, Spearman, *RETRIEVAL_METRICS)
+    },
 }
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes
 
