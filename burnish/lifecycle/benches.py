@@ -12,6 +12,7 @@ from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
 from burnish.lifecycle.embedding_bench import EmbeddingBench
 from burnish.lifecycle.encoder_bench import EncoderBench
+from burnish.lifecycle.fit_base import fitted_base
 from burnish.lifecycle.judge_chat import judge_conversations
 from burnish.lifecycle.judge_embedding import judge_embedding
 from burnish.lifecycle.judge_preferences import judge_preferences
@@ -68,6 +69,7 @@ def open_bench(
     progress: Progress,
 ) -> Workbench:
     """The bench of a task, set up."""
+    base = fitted_base(base, recipe.method)
     kind = KINDS.get(task_class.name, CLASSIFIER)
     bench: Workbench = kind.bench.set_up(recipe, base, data, task_class, own, folder, progress)
     return bench

@@ -25,6 +25,11 @@ EMBEDDING_EPOCHS, EMBEDDING_BATCH = 4, 64  # more rows to compare with at once; 
 EMBEDDING_EPOCHS_OF_FEW, EMBEDDING_BATCH_OF_FEW = 10, 16
 EMBEDDING_RATE = 0.5  # of the rate for classes: there is no new head to be moved
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
+# Factors and vectors of their own want larger steps still, and of one size in every base. Both rates are those of
+# peft's guides (ia3, clm-prompt-tuning), which train with AdamW as we do; the papers say 3e-3 (T-Few) and 0.3 (Lester
+# et al.) for Adafactor, whose steps are scaled by the size of what they change.
+OWN_RATES = {"ia3": 8e-3, "prompt-tuning": 3e-2}
+BESIDE = ("lora", "qlora", "adapter")  # start at zero beside the base's weights: larger steps than those want
 
 
 def decide_method(recipe: Recipe, *, train_rows: int, base_parameters: int) -> tuple[Recipe, str | None]:
@@ -50,7 +55,7 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
         filled["epochs"] = default_epochs(train_rows, classes)
         notes.append(f"training.epochs: {filled['epochs']}, for {train_rows:,} rows in {classes} classes")
     if recipe.training.learning_rate is None:
-        filled["learning_rate"] = default_learning_rate(lora=isinstance(recipe.method, LoraOptions), width=width)
+        filled["learning_rate"] = default_learning_rate(method=_method_name(recipe), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
 
@@ -74,8 +79,8 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
         filled["epochs"] = LANGUAGE_EPOCHS
         notes.append(f"training.epochs: {LANGUAGE_EPOCHS}; the loss on validation rows decides which weights are kept")
     if recipe.training.learning_rate is None:
-        lora = isinstance(recipe.method, LoraOptions)
-        rate = default_language_rate(lora=lora, width=width) * (PREFERENCE_RATE if task == "preference" else 1.0)
+        rate = default_language_rate(method=_method_name(recipe), width=width)
+        rate *= PREFERENCE_RATE if task == "preference" else 1.0
         filled["learning_rate"] = float(f"{rate:.2g}")
         notes.append(f"training.learning_rate: {rate:.2g}, for a language model of width {width}")
     if "layer_decay" not in said:
@@ -111,7 +116,8 @@ def decide_embedding_training(recipe: Recipe, *, train_rows: int, width: int) ->
         filled["epochs"] = epochs
         notes.append(f"training.epochs: {epochs}, for {train_rows:,} rows; validation decides which weights are kept")
     if training.learning_rate is None:
-        rate = default_learning_rate(lora=isinstance(recipe.method, LoraOptions), width=width) * EMBEDDING_RATE
+        assert recipe.method is not None
+        rate = default_learning_rate(method=recipe.method.name, width=width) * EMBEDDING_RATE
         filled["learning_rate"] = float(f"{rate:.2g}")
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     if "global_batch_size" not in training.model_fields_set:
@@ -139,14 +145,14 @@ def decide_embedding_metric(recipe: Recipe, first: Row) -> tuple[Recipe, str | N
     return _with(recipe, evaluation=evaluation), None if named else f"evaluation.metric: {metrics[0]}"
 
 
-def default_language_rate(*, lora: bool, width: int) -> float:
+def default_language_rate(*, method: str, width: int) -> float:
     """Peak rate by width of the base: 1e-5 at 4,096 for full fine-tuning, ten times that for LoRA; narrower, larger.
 
-    >>> default_language_rate(lora=True, width=2048)
+    >>> default_language_rate(method="lora", width=2048)
     0.0002
     """
     full = 1e-5 * 4_096 / max(width, 1)
-    return float(f"{10 * full if lora else full:.2g}")
+    return OWN_RATES.get(method) or float(f"{10 * full if method in BESIDE else full:.2g}")
 
 
 def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tuple[Recipe, str | None]:
@@ -199,10 +205,10 @@ def default_epochs(train_rows: int, classes: int) -> int:
     return 6 if classes > 20 else 3
 
 
-def default_learning_rate(*, lora: bool, width: int) -> float:
+def default_learning_rate(*, method: str, width: int) -> float:
     """Peak rate by width of the base: 2e-4 at 384 (full), five times that for LoRA; wider bases want smaller steps."""
     full = 2e-4 * min(1.0, (REFERENCE_WIDTH / max(width, 1)) ** 2)
-    return float(f"{5 * full if lora else full:.2g}")
+    return OWN_RATES.get(method) or float(f"{5 * full if method in BESIDE else full:.2g}")
 
 
 def decide_metric(recipe: Recipe, task: Any, label_counts: Mapping[str, int]) -> tuple[Recipe, str | None]:
@@ -253,6 +259,10 @@ def check_evaluation(recipe: Recipe, labels: Sequence[str], *, tagged: bool = Fa
         find_metric(recipe.evaluation.metric)
     for goal in recipe.evaluation.goals:
         parse_goal(goal, labels)
+
+
+def _method_name(recipe: Recipe) -> str:
+    return recipe.method.name if recipe.method is not None else ""
 
 
 def _with(recipe: Recipe, **changes: Any) -> Recipe:

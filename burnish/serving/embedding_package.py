@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.method.lora import Lora
+from burnish.method.core import merged
 from burnish.model.load import TOKENIZER_FILES, Base
 from burnish.model.pooled import PooledEncoder
 from burnish.serving.package import DESCRIPTION
@@ -42,7 +42,7 @@ def save_sentence_encoder(target: Path, model: PooledEncoder, *, base: Base, des
     A LoRA adapter is merged into the base: sentence-transformers then needs no other folder.
     """
     if described["method"] == "lora":
-        Lora().merge(model)
+        merged(model)
     description = {
         "format": 1,
         **described,
