@@ -1,7 +1,7 @@
 """What fine-tuning brings an embedding that is good already: MiniLM before and after, on held-out rows.
 
-    python benchmarks/embedding.py stsb_captions
-    python benchmarks/embedding.py banking77 --per-label 10
+    python benchmarks/embedding.py stsb_captions --epochs 4 --batch 64
+    python benchmarks/embedding.py banking77 --per-label 10 --epochs 4
 
 stsb_captions: pairs of image captions with a score from 0 to 5, judged by Spearman's correlation of the cosines with
 the scores; the set's own parts. banking77: each test question searches the training questions for those of its intent,
@@ -29,7 +29,12 @@ SHARED = BANKING77.parent
 
 
 def overrides_of(name: str, arguments: argparse.Namespace) -> list[str]:
-    settings = {"task": "embedding", "training.epochs": arguments.epochs, "training.learning_rate": arguments.rate}
+    settings = {
+        "task": "embedding",
+        "training.epochs": arguments.epochs,
+        "training.global_batch_size": arguments.batch,
+        "training.learning_rate": arguments.rate,
+    }
     if name == "stsb_captions":
         settings["data.validation"] = str(SHARED / name / "validation.csv")
     return [f"{field}={value}" for field, value in settings.items() if value is not None]
@@ -49,6 +54,7 @@ def main() -> None:
     parser.add_argument("name", choices=["stsb_captions", "banking77"])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--per-label", type=int, help="training rows of each intent, drawn by the seed; default: all")
+    parser.add_argument("--batch", type=int, help="rows per step")
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seed", type=int, default=13)
     arguments = parser.parse_args()
