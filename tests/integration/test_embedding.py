@@ -178,6 +178,23 @@ def test_pieces_train_as_the_whole_batch_does(
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.slow
+def test_several_processes_compare_all_rows(
+    rows_of: dict[str, list[dict[str, Any]]], settled: list[str], tmp_path: Path
+) -> None:
+    """The losses of one process: a step of two is one batch too, also where the second has no row of the last step."""
+    data = write(tmp_path / "rows.jsonl", rows_of["pairs"])
+    extra = ["training.global_batch_size=41", "training.dropout=0.2", "training.log_every_steps=1", "training.epochs=3"]
+    losses = []
+    for processes in (1, 2):
+        overrides = [*settled, *extra, "training.micro_batch_tokens=64", f"training.processes={processes}"]
+        run = train(data, overrides=overrides, output=tmp_path / str(processes))
+        assert run.folder.manifest()["data"]["splits"]["train"] % 41 == 1
+        losses.append([row["loss"] for row in run.folder.rows(run.folder.metrics) if "loss" in row])
+    assert len(losses[0]) == 6
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_judged_again_it_gets_the_same_verdict(
     rows_of: dict[str, list[dict[str, Any]]], trained: Callable[..., Run], tmp_path: Path
 ) -> None:
