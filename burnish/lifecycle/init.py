@@ -23,6 +23,7 @@ from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
 from burnish.task.embedding import Embedding
 from burnish.task.options import PREFERENCE_LOSSES
+from burnish.task.seq2seq import Seq2Seq
 from burnish.task.text_classification import TextClassification
 from burnish.types import Split
 
@@ -119,7 +120,7 @@ TASK_TEMPLATE = """\
 task: {task:<31}# {learns}
 
 model:
-  base: minilm                       # alias, hub id (owner/name), local folder, or an earlier run
+  base: {base:<29}# alias, hub id (owner/name), local folder, or an earlier run
 
 data:
   train: {train}
@@ -230,6 +231,7 @@ def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, t
         name=output.name,
         task=task.name,
         learns=LEARNS.get(task.row_kinds[0], ""),
+        base="google-t5/t5-small" if task.name == Seq2Seq.name else "minilm",
         train=json.dumps(_relative(data, output.parent)),
         columns=json.dumps(dict(prepared.columns)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",

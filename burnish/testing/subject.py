@@ -20,6 +20,7 @@ from burnish.engine.predict import loss_and_predictions, predict_rows
 from burnish.method.lora import QLora
 from burnish.model.language import load_language_model
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
+from burnish.model.marks import find_marks
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import PooledEncoder
 from burnish.model.quantized import NF4
@@ -32,6 +33,7 @@ from burnish.task.embedding import Embedding, ScoredPairs
 from burnish.task.mask import Masker
 from burnish.task.options import EmbeddingOptions, PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
+from burnish.task.seq2seq import Seq2Seq
 from burnish.types import Encoded, Method, Progress, Row, Silent, Task
 
 CPU = torch.device("cpu")
@@ -152,6 +154,17 @@ def embedding_subject_over(
         model = PooledEncoder(load_encoder(found), pooling=found.pooling, normalize=True)
         return model, choose_layout(model.encoder, subject.encoded(), device=CPU)
 
+    subject = Subject(made, build, rows, refused)
+    return subject
+
+
+def seq2seq_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """The task seq2seq over an encoder with a decoder."""
+    found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
+    limits = {"max_length": found.max_length, "max_target_length": found.max_length}
+    made = Seq2Seq(load_tokenizer(found.folder), find_marks(found.folder), **limits)
+
+    build = _language_builder(found, lambda: subject.encoded())
     subject = Subject(made, build, rows, refused)
     return subject
 
