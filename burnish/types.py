@@ -219,6 +219,23 @@ class Task(Protocol):
     def predict(self, model: Module, batch: Batch) -> list[Row]: ...
 
 
+@runtime_checkable
+class Comparing(Protocol):
+    """The hook of a task whose loss compares the rows of a step: its `loss` in two parts.
+
+    With it the engine may compute a step in pieces (engine/gradient_cache.py); `loss(model, batch)` must be
+    `loss_of(represent(model, batch), batch.targets)`.
+    """
+
+    def represent(self, model: Module, batch: Batch) -> Tensor:
+        """(rows, ...) what is compared, each row's from that row alone."""
+        ...
+
+    def loss_of(self, represented: Tensor, targets: Tensor) -> LossTerm:
+        """The loss of the rows of a step together; touches no weights of the model."""
+        ...
+
+
 class Method(Protocol):
     """Which weights learn, and how they are saved and merged."""
 

@@ -367,9 +367,10 @@ def make_subject(
     A task that needs more than texts and a label gets its rows here.
     """
     from burnish.task.build import TASKS
-    from burnish.task.options import PreferenceOptions
+    from burnish.task.options import EmbeddingOptions, PreferenceOptions
     from burnish.testing import (
         chat_subject_over,
+        embedding_subject_over,
         preference_subject_over,
         seq2seq_subject_over,
         subject_over,
@@ -398,6 +399,12 @@ def make_subject(
         if name == "tabular":
             cells = [{"features": _cells(text), "target": label} for text, label in toy_rows[:28]]
             return table_subject(cells, refused=[{**cells[0], "target": "none"}])
+        if name == "embedding":
+            pairs = [
+                {"anchor": text, "positive": other, "label": label}
+                for (text, label), (other, _) in zip(toy_rows[:28], toy_rows[3:31], strict=True)  # three labels in turn
+            ]
+            return embedding_subject_over(str(sentence_base), pairs, EmbeddingOptions(), refused=[{"other": "a"}])
         rows, refused = _toy_rows_of(name, toy_rows)
         if rows:
             return subject_over(str(sentence_base), TASKS[name], rows, refused=refused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from burnish.data.deduplicate import asked_form, loose_form
+from burnish.data.deduplicate import asked_form, belonging_forms, loose_form
 from burnish.types import Example
 
 
@@ -14,8 +14,9 @@ def bundles(
     """The bundle of each row: the index of its first row.
 
     Two rows are in one bundle when a chain of rows links them, each to the next by an equal loose form, an equal
-    question (of conversations: what comes before the last turn; of seq2seq: the source), an equal cluster or an equal
-    value of the column `group_by`. A row without such a value belongs to no group.
+    question (of conversations: what comes before the last turn; of seq2seq: the source), an equal text (of pairs that
+    belong together), an equal cluster or an equal value of the column `group_by`. A row without such a value belongs to
+    no group.
 
     Args:
         clusters: one number per row, equal for rows that say almost the same; None: only equal texts count.
@@ -26,6 +27,7 @@ def bundles(
     roots = list(range(len(examples)))
     _link(roots, [loose_form(example.row) for example in examples])
     _link(roots, [asked_form(example.row) for example in examples])
+    _link_by_any(roots, [belonging_forms(example.row) for example in examples])
     if clusters is not None:
         _link(roots, [int(cluster) for cluster in clusters])
     if group_by is not None:
@@ -41,9 +43,14 @@ def group_of(example: Example, group_by: str) -> str | None:
 
 def _link(roots: list[int], keys: Sequence[Hashable]) -> None:
     """Joins rows with equal keys; None links nothing."""
+    _link_by_any(roots, [() if key is None else (key,) for key in keys])
+
+
+def _link_by_any(roots: list[int], keys: Sequence[Sequence[Hashable]]) -> None:
+    """Joins rows that have a key in common."""
     first: dict[Hashable, int] = {}
-    for index, key in enumerate(keys):
-        if key is not None:
+    for index, own in enumerate(keys):
+        for key in own:
             one, other = _root(roots, first.setdefault(key, index)), _root(roots, index)
             roots[max(one, other)] = min(one, other)
 

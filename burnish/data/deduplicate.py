@@ -46,6 +46,17 @@ def asked_form(row: Row) -> str | None:
     return loose_form({"messages": messages[:-1]})
 
 
+def belonging_forms(row: Row) -> list[str]:
+    """What the texts of a pair say, each in loose form; nothing for other rows.
+
+    A text of one pair tells a model something about every pair it is in. Negatives do not count: any text may be one.
+    """
+    if "anchor" not in row and ("first" not in row or "score" not in row):
+        return []
+    texts = (row[column] for column in ("anchor", "positive", "first", "second") if column in row)
+    return [loose_form({"text": text}) for text in texts]
+
+
 def _collapsed(text: str) -> str:
     normal = unicodedata.normalize("NFC", text)
     collapsed = " ".join(normal.split())
@@ -79,13 +90,18 @@ def deduplicate(examples: Sequence[Example]) -> tuple[list[Example], list[Proble
 
 
 def leakage(examples: Iterable[Example], judged_on: Iterable[Example]) -> tuple[list[Example], list[Problem]]:
-    """The rows that do not also appear in `judged_on`, and a Problem for each that does (case aside)."""
+    """The rows that do not also appear in `judged_on`, and a Problem for each that does (case aside).
+
+    Of pairs of texts neither text may appear there.
+    """
     judged: dict[str, Example] = {}
     for example in judged_on:
-        judged.setdefault(loose_form(example.row), example)
+        for form in (loose_form(example.row), *belonging_forms(example.row)):
+            judged.setdefault(form, example)
     kept, problems = [], []
     for example in examples:
-        twin = judged.get(loose_form(example.row))
+        forms = (loose_form(example.row), *belonging_forms(example.row))
+        twin = next((judged[form] for form in forms if form in judged), None)
         if twin is None:
             kept.append(example)
         else:

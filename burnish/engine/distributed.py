@@ -67,6 +67,22 @@ class Ranks:
             for weight, total in zip(bucket, torch.split(flat, [w.numel() for w in bucket]), strict=True):
                 weight.grad = total.view_as(weight)
 
+    def joined(self, pieces: Sequence[Tensor], rows: int, device: torch.device) -> Tensor:
+        """The rows that the ranks `share`, together again in their order, (rows, ...); without a gradient.
+
+        Args:
+            pieces: this rank's rows; rank 0 has some.
+        """
+        if self.world == 1:
+            return torch.cat(list(pieces))
+        form = self.tell([list(pieces[0].shape[1:]), str(pieces[0].dtype)] if self.leads else None)
+        whole = torch.zeros((rows, *form[0]), dtype=getattr(torch, form[1].removeprefix("torch.")), device=device)
+        if pieces:
+            whole[self.rank :: self.world] = torch.cat(list(pieces))
+        with _noticing():
+            dist.all_reduce(whole)
+        return whole
+
     def share_weights(self, weights: Iterable[Tensor]) -> None:
         """Gives every rank the weights of rank 0."""
         if self.world > 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -21,6 +21,7 @@ from burnish.engine import checkpoint as checkpoints
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import draw_starts, replace_dropout
 from burnish.engine.faults import IN_A_ROW, Faults, is_out_of_memory
+from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.layout import LaidOut, LayoutChoice
 from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
@@ -32,7 +33,7 @@ from burnish.engine.stopping import EarlyStopping, StopSignal, listening
 from burnish.errors import DivergedError, InterruptedRunError, OutOfMemoryError, StoppedRunError
 from burnish.storage.durable import require_undamaged
 from burnish.storage.run_folder import RunFolder
-from burnish.types import Encoded, Method, Progress, Task
+from burnish.types import Comparing, Encoded, LossTerm, Method, Progress, Task
 
 Validate = Callable[[nn.Module], Mapping[str, float]]  # -> {"loss": nats per unit, "accuracy": 0..1, ...}
 AVERAGE, BUFFER = "average.", "buffer."
@@ -105,7 +106,7 @@ class Training:
         self.optimizer = build_optimizer(model, self.trainable, options)
         self.average = WeightAverage(self.trainable, options.average_decay) if options.average_decay else None
         self.stopping = EarlyStopping(patience=options.patience, higher_is_better=higher_is_better)
-        self.faults = Faults(tokens_at_once(options.micro_batch_tokens, device))
+        self.faults = Faults(tokens_at_once(options.micro_batch_tokens, device, compared=isinstance(task, Comparing)))
         self.journal = Journal(
             folder,
             progress,
@@ -253,8 +254,8 @@ class Training:
         }
 
     def _pieces(self, rows: list[int]) -> list[list[int]]:
-        """Micro-batches of some rows; a task that compares rows sees all of them at once."""
-        if not self.task.decomposable:
+        """Micro-batches of some rows; all at once for a task that can only compare whole batches."""
+        if not can_be_cut(self.task):
             return [rows] if rows else []
         return micro_batches(rows, self.lengths, max_tokens=self.faults.micro_batch_tokens)
 
@@ -269,8 +270,7 @@ class Training:
             mine, total, weight, full = self.ranks.share(row_ids), 0.0, 0.0, ""
             self.extras = {}
             try:
-                for piece in self._pieces(mine):
-                    term = self._forward_backward(piece)
+                for term in self._terms(mine, len(row_ids)):
                     total += term[0]
                     weight += term[1]
             except (RuntimeError, MemoryError) as error:
@@ -285,9 +285,30 @@ class Training:
             torch.set_rng_state(random_state)
             self._halve_micro_batch(row_ids)
 
+    def _terms(self, mine: list[int], rows: int) -> Iterator[tuple[float, float]]:
+        """Forward and backward over this rank's rows of a step: sums of losses and their weights, one per micro-batch.
+
+        Where rows are compared there is one sum for the rows of all ranks, which the first rank counts.
+        """
+        pieces = self._pieces(mine)
+        if not isinstance(self.task, Comparing):
+            yield from map(self._forward_backward, pieces)
+            return
+        place: dict[str, Any] = {"precision": self.precision, "device": self.device, "ranks": self.ranks}
+        term = compare_in_pieces(self.task, self.model, [self._laid_out(p) for p in pieces], rows=rows, **place)
+        if self.ranks.leads:
+            yield self._counted(term)
+
     def _forward_backward(self, piece: list[int]) -> tuple[float, float]:
         """Sum of the losses of a micro-batch and its weight."""
-        batch = LaidOut(
+        batch = self._laid_out(piece)
+        with self.precision.compute(self.device):
+            term = self.task.loss(self.model, batch)
+        term.total.backward()  # type: ignore[no-untyped-call]
+        return self._counted(term)
+
+    def _laid_out(self, piece: list[int]) -> LaidOut:
+        return LaidOut(
             [self.rows[i] for i in piece],
             piece,
             padded=self.layout.padded,
@@ -295,9 +316,8 @@ class Training:
             draw=draw_starts(piece, seed=self.options.seed, step=self.step),
             position_offset=self.layout.position_offset,
         )
-        with self.precision.compute(self.device):
-            term = self.task.loss(self.model, batch)
-        term.total.backward()  # type: ignore[no-untyped-call]
+
+    def _counted(self, term: LossTerm) -> tuple[float, float]:
         for name, value in term.extras.items():
             self.extras[name] = self.extras.get(name, 0.0) + value
         return float(term.total.detach()), term.weight
@@ -308,12 +328,15 @@ class Training:
             torch.cuda.empty_cache()
         pieces = self._pieces(row_ids)
         before = max(sum(self.lengths[i] for i in piece) for piece in pieces)
-        if all(len(piece) == 1 for piece in pieces) or not self.task.decomposable:
+        if all(len(piece) == 1 for piece in pieces) or not can_be_cut(self.task):
+            hint = "use method: lora or head, or a smaller base"
+            if not can_be_cut(self.task):
+                hint = f"{self.task.name} compares the rows of a step: lower training.global_batch_size, or {hint}"
             raise OutOfMemoryError(
                 "engine/out-of-memory",
                 f"step {self.step + 1} does not fit into memory, {before} tokens at once",
                 where=str(self.folder.path),
-                hint="use method: lora or head, or a smaller base",
+                hint=hint,
             )
         self.faults.micro_batch_tokens = before // 2
         self.faults.memory_retries += 1
@@ -486,6 +509,11 @@ class Training:
                 weight.copy_(best[AVERAGE + name if self.average else name])
             self._restore_buffers(best)
         self.model.eval()
+
+
+def can_be_cut(task: Task) -> bool:
+    """Whether a step may be computed in pieces: rows do not see each other, or are compared by their vectors alone."""
+    return task.decomposable or isinstance(task, Comparing)
 
 
 class _Swapped:

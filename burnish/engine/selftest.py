@@ -16,9 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from burnish.engine.distributed import Ranks
+from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.layout import LaidOut, LayoutChoice, own_attention, probe_rows
+from burnish.engine.precision import Precision
 from burnish.errors import SelfTestError
-from burnish.types import Encoded, Method, Task
+from burnish.types import Comparing, Encoded, LossTerm, Method, Task
 
 ROWS = 4
 # float32 rounds to 6e-8, and sums over tokens, width and layers come in another order: 4e-7 for the loss and 2e-5 for
@@ -84,7 +87,7 @@ def check_invariants(
         _require_sound(whole, probe, task)
         _require_gradients(whole, {name for name, weight in trainable.items() if id(weight) in ran}, method)
         ways, worst = [], (0.0, 0.0)
-        for other in _arrangements(probe, layout, decomposable=task.decomposable):
+        for other in _arrangements(probe, layout, task):
             there = LayoutChoice(other.padded, layout.position_offset, "")
             found = _measure(task, model, trainable, other.pieces, there, device)
             difference = _require_same(whole, found, other, task, len(probe))
@@ -100,17 +103,20 @@ def check_invariants(
     )
 
 
-def _arrangements(rows: Sequence[Encoded], layout: LayoutChoice, *, decomposable: bool) -> Iterator[Arrangement]:
+def _arrangements(rows: Sequence[Encoded], layout: LayoutChoice, task: Task) -> Iterator[Arrangement]:
     reverse = list(reversed(rows))
     order = "the loss and the model must not depend on the order of the rows"
     yield Arrangement("in reverse order", [reverse], layout.padded, order)
-    if decomposable:
+    pairs = [reverse[i : i + 2] for i in range(0, len(reverse), 2)]
+    if isinstance(task, Comparing):
+        vectors = "represent must read each row for itself, and loss_of nothing but what represent gave"
+        yield Arrangement("compared in pieces", pairs, layout.padded, vectors)
+    elif task.decomposable:
         alone = (
             "the loss of a batch must be the sum of the losses of its rows, each computed from that row alone; "
             "a task that compares rows says decomposable = False"
         )
         yield Arrangement("one by one", [[row] for row in rows], layout.padded, alone)
-        pairs = [reverse[i : i + 2] for i in range(0, len(reverse), 2)]
         yield Arrangement("two by two", pairs, layout.padded, alone)
     if not layout.padded:
         yield Arrangement("padded", [rows], True, "the model must read position ids and the attention it is given")
@@ -127,17 +133,30 @@ def _measure(
     """Forward and backward over all pieces, then one division, as in a step of the training."""
     model.zero_grad(set_to_none=True)
     total, weight = 0.0, 0.0
+    place: dict[str, Any] = {"padded": layout.padded, "device": device, "position_offset": layout.position_offset}
+    batches = [LaidOut(piece, range(len(piece)), **place) for piece in pieces]
     with own_attention(model) if layout.padded else contextlib.nullcontext():
-        for piece in pieces:
-            ids, offset = range(len(piece)), layout.position_offset
-            term = task.loss(model, LaidOut(piece, ids, padded=layout.padded, device=device, position_offset=offset))
-            if not term.total.requires_grad:
-                raise _broken("the loss has no gradient", task.name, "compute it from the model's output with torch")
-            term.total.backward()  # type: ignore[no-untyped-call]
+        for term in _terms(task, model, batches, device):
             total += float(term.total.detach())
             weight += term.weight
     gradient = {name: w.grad / weight for name, w in trainable.items() if w.grad is not None}
     return Measured(total / weight, weight, gradient)
+
+
+def _terms(task: Task, model: nn.Module, batches: Sequence[LaidOut], device: torch.device) -> Iterator[LossTerm]:
+    """The loss of each batch, or of several compared with each other; its gradient is in the weights."""
+    if isinstance(task, Comparing) and len(batches) > 1:
+        rows = sum(batch.row_count for batch in batches)
+        yield compare_in_pieces(
+            task, model, batches, rows=rows, precision=Precision("fp32", ""), device=device, ranks=Ranks()
+        )
+        return
+    for batch in batches:
+        term = task.loss(model, batch)
+        if not term.total.requires_grad:
+            raise _broken("the loss has no gradient", task.name, "compute it from the model's output with torch")
+        term.total.backward()  # type: ignore[no-untyped-call]
+        yield term
 
 
 @contextlib.contextmanager

@@ -29,6 +29,13 @@ class RowScore(Protocol):
     def score(self, reference: Any, prediction: Any) -> float: ...
 
 
+@runtime_checkable
+class RowWins(Protocol):
+    """A metric of all rows together that says of two models' answers which rows speak for which."""
+
+    def wins(self, references: Sequence[Any], a: Sequence[Any], b: Sequence[Any]) -> tuple[int, int]: ...
+
+
 def paired_gain(
     metric: Metric, references: Sequence[Any], tuned: Sequence[Any], arm: Sequence[Any], *, resamples: int, seed: int
 ) -> Difference:
@@ -68,6 +75,8 @@ def paired_bootstrap(
 
 def row_wins(metric: Metric, references: Sequence[Any], a: Sequence[Any], b: Sequence[Any]) -> tuple[int, int]:
     """Rows that a answers better than b, and worse: by the metric's score of a row, else by who is right."""
+    if isinstance(metric, RowWins):
+        return metric.wins(references, a, b)
     rows = zip(references, a, b, strict=True)
     if isinstance(metric, RowScore):
         sign = 1.0 if metric.higher_is_better else -1.0

@@ -10,17 +10,18 @@ from typing import Any
 from burnish.errors import RecipeError, excerpt, nearest
 from burnish.evaluation.metrics import METRICS, create_metric
 from burnish.evaluation.metrics.classification import ClassFigures
+from burnish.evaluation.metrics.correlation import Spearman
 from burnish.evaluation.metrics.resampling import measured
 from burnish.evaluation.wording import SHARES
 from burnish.types import Metric, MetricValue
 
-WHOLE = tuple(name for name in METRICS if name in SHARES)
+WHOLE = tuple(name for name in METRICS if name in (*SHARES, Spearman.name))
 PER_CLASS = ("precision", "recall", "f1")
 KNOWN = (*WHOLE, *(f"{metric}[LABEL]" for metric in PER_CLASS))
 EXAMPLE = 'write `evaluation: {goals: ["macro-f1 >= 0.90", "recall[refund] >= 0.95"]}`'
 
 # The label may itself hold brackets and signs: it ends at the last "]" before ">=".
-PATTERN = re.compile(r"\s*(?P<metric>[a-z0-9-]+)\s*(?:\[(?P<label>.+)\])?\s*>=\s*(?P<threshold>[0-9.eE+-]+)\s*", re.S)
+PATTERN = re.compile(r"\s*(?P<metric>[a-z0-9@-]+)\s*(?:\[(?P<label>.+)\])?\s*>=\s*(?P<threshold>[0-9.eE+-]+)\s*", re.S)
 
 
 @dataclass(frozen=True, slots=True)

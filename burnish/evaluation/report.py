@@ -13,6 +13,7 @@ from burnish.evaluation.report_background import (
     training_section,
     use_section,
 )
+from burnish.evaluation.report_embedding import worst_section
 from burnish.evaluation.report_html import Html
 from burnish.evaluation.report_pairs import choices_section
 from burnish.evaluation.report_sections import (
@@ -30,6 +31,7 @@ from burnish.evaluation.report_table import calibration_section, importance_sect
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import escaped
 from burnish.task.build import WRITING
+from burnish.task.embedding import Embedding
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Section = Callable[[RunRecord], Html]
@@ -49,6 +51,7 @@ _OF_TABLES: dict[str, tuple[str, Section]] = {
     "importance": ("Columns", importance_section),
     "misses": ("Misses", misses_section),
 }
+_OF_VECTORS: dict[str, tuple[str, Section]] = {"worst": ("Worst searches", worst_section)}
 SECTIONS: dict[str, tuple[str, Section]] = {
     "goals": ("Goals", goals_section),
     "arms": ("Comparison", arms_section),
@@ -56,6 +59,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     **_OF_CHAT,
     **_OF_LABELS,
     **_OF_TABLES,
+    **_OF_VECTORS,
     "data": ("Data", data_section),
     "recipe": ("Recipe", recipe_section),
     "training": ("Machine", training_section),
@@ -87,10 +91,14 @@ def render_report(run: Path) -> str:
 
 def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
     """Anchor -> (name, what builds it), in the order of the page; a judged run shows what its judgement holds."""
-    others = set(_OF_LABELS if str(record.manifest.get("task")) in WRITING else _OF_CHAT)
+    task = str(record.manifest.get("task"))
+    kinds = (_OF_CHAT, task in WRITING), (_OF_VECTORS, task == Embedding.name)
+    others = {part for parts, own in kinds if not own for part in parts}
     others |= {part for part in ("calibration", "importance") if part not in record.evaluation}
-    numbers = record.evaluation.get("metric") in NUMBERS
-    others.add("errors" if numbers else "misses")
+    if any(own for _, own in kinds):
+        others |= {*_OF_LABELS, "misses"}
+    else:
+        others.add("errors" if record.evaluation.get("metric") in NUMBERS else "misses")
     if record.evaluation:
         others |= {part for part in ("classes", "confusion") if part not in record.evaluation}
     return {anchor: part for anchor, part in SECTIONS.items() if anchor not in others}

@@ -37,6 +37,7 @@ WHAT_ARMS_ARE = {
     "answers.",
     "base-similarity": "The base model as it comes: how alike its vectors of two texts are, or which sentence answers.",
     "dictionary": "Each token gets the tag it most often has in the training rows. No model at all.",
+    "bm25": "A search by words, the rare ones counting most. No model at all.",
     "base-centroid": "The base model as it comes; a text gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
     "linear": "Logistic or ridge regression on the same columns.",
@@ -45,7 +46,7 @@ WHAT_ARMS_ARE = {
     "copy": "The source itself, unchanged. What stays when nothing is done.",
     "length": "The longer answer, or the shorter one: whichever is right more often on the validation rows.",
     "base-mean": "The base model as it comes: the answer it finds likelier per token.",
-    "base": "The base model as it comes, asked through the same template.",
+    "base": "The base model as it comes, used in the same way as the tuned one.",
     "base-few-shot": "The base model as it comes, with the most similar training rows in its prompt.",
 }
 

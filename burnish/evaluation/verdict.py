@@ -21,6 +21,7 @@ INSTEAD = {
     "no-answer": "Do not fine-tune on this data: never answering is {good}. Check that the contexts hold the answers.",
     "tf-idf-cosine": "Do not fine-tune: how many rare words two texts share (TF-IDF) is {good} and needs no model.",
     "base-similarity": "Use the base as it comes: the likeness of its vectors is {good}.",
+    "bm25": "Do not fine-tune: a search by words (BM25) is {good} and needs no model.",
     "dictionary": "Do not fine-tune: a dictionary of the training tokens with their tags is {good}.",
     "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
     "and a head trains in seconds.",

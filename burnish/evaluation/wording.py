@@ -16,6 +16,7 @@ SHARES = (  # 0..1, shown in percent
     *("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", "reward-accuracy", "win-rate"),
     *ANSWERS,
     *("entity-f1", "entity-precision", "entity-recall", "micro-f1", "subset-accuracy"),
+    *("recall@1", "recall@10", "ndcg@10", "mrr@10"),
     *("answer-f1", "answer-exact"),
     *("roc-auc", "pr-auc"),
 )
@@ -49,6 +50,10 @@ METRIC_TITLES = {
     "log-loss": "log loss",
     "brier": "Brier score",
     "calibration-error": "calibration error",
+    "recall@1": "recall@1",
+    "recall@10": "recall@10",
+    "ndcg@10": "NDCG@10",
+    "mrr@10": "MRR@10",
 }
 ARM_TITLES = {
     "tuned": "the tuned model",
@@ -58,6 +63,7 @@ ARM_TITLES = {
     "no-answer": "never answering",
     "tf-idf-cosine": "the words that two texts share",
     "base-similarity": "how alike the texts are to the frozen base",
+    "bm25": "a search by words (BM25)",
     "tf-idf": "TF-IDF with a linear classifier",
     "linear": "a linear model of the same columns",
     "trees": "gradient-boosted trees",

@@ -10,9 +10,11 @@ from typing import Any
 from burnish.data.prepare import PreparedData
 from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
+from burnish.lifecycle.embedding_bench import EmbeddingBench
 from burnish.lifecycle.encoder_bench import EncoderBench
 from burnish.lifecycle.fit_base import fitted_base
 from burnish.lifecycle.judge_chat import judge_conversations
+from burnish.lifecycle.judge_embedding import judge_embedding
 from burnish.lifecycle.judge_preferences import judge_preferences
 from burnish.lifecycle.judge_seq2seq import judge_written
 from burnish.lifecycle.label_set_bench import LabelSetBench
@@ -57,6 +59,7 @@ KINDS: Mapping[str, Kind] = {
     "tabular": Kind(TabularBench, lambda folder, bench, runs, opened: bench.judge(opened)),
     "chat": Kind(ChatBench, judge_conversations),
     "preference": Kind(PreferenceBench, judge_preferences),
+    "embedding": Kind(EmbeddingBench, judge_embedding),
     "seq2seq": Kind(Seq2SeqBench, judge_written),
 }
 

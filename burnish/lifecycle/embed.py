@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import choose_device, choose_precision
 from burnish.engine.predict import pooled_features
 from burnish.model.load import Base, load_encoder, load_tokenizer, require_known_tokens
@@ -15,7 +15,9 @@ from burnish.model.pooled import PooledEncoder
 from burnish.types import Encoded, Progress
 
 
-def embedder(base: Base, *, progress: Progress) -> Callable[[Sequence[str]], np.ndarray[Any, Any]]:
+def embedder(
+    base: Base, *, progress: Progress, precision: str = "auto"
+) -> Callable[[Sequence[str]], np.ndarray[Any, Any]]:
     """A function from texts to (N, D) float32 vectors of length 1; texts are cut at the base's own limit.
 
     Raises:
@@ -24,18 +26,21 @@ def embedder(base: Base, *, progress: Progress) -> Callable[[Sequence[str]], np.
     tokenizer = load_tokenizer(base.folder)
     tokenizer.enable_truncation(base.max_length)
     device = choose_device()
-    precision = choose_precision("auto", device)
+    computed = choose_precision(precision, device)
     encoder = load_encoder(base).to(device)
     require_known_tokens(tokenizer, encoder, base.folder)
     model = PooledEncoder(encoder, pooling=base.pooling, normalize=True).eval()
 
+    layout: LayoutChoice | None = None
+
     def embed(texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        nonlocal layout
         if not texts:
             return np.zeros((0, base.width), np.float32)
         progress.stage(f"vectors of {base.name} for {len(texts):,} texts")
         rows = [_encoded(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
-        layout = choose_layout(encoder, rows, device=device)
-        return pooled_features(model, rows, layout=layout, precision=precision, device=device, progress=progress)
+        layout = layout or choose_layout(encoder, rows, device=device)
+        return pooled_features(model, rows, layout=layout, precision=computed, device=device, progress=progress)
 
     return embed
 

@@ -51,16 +51,27 @@ def encode_splits(
             encoded[split] = EncodedRows.of(_encoded(task, examples, threads=default_threads() if ours else 1))
             if key:
                 cache().keep(key, encoded[split].arrays)
-        lost = encoded[split].arrays["truncated"]
-        for index in np.flatnonzero(lost).tolist():
-            reason = f"longer than {task.max_length} tokens; the last {lost[index]} are not read"
-            problems.append(Problem("data/truncated", reason, examples[index].origin, action="kept"))
-    if problems:
-        progress.warn(
-            f"{len(problems):,} {'row is' if len(problems) == 1 else 'rows are'} longer than the {task.max_length} tokens the base reads; their end is not read"
-            " (listed in problems.jsonl)"
-        )
+        problems += truncated(encoded[split], examples, task.max_length)
+    warn_of_truncated(problems, task.max_length, progress)
     return encoded, problems
+
+
+def truncated(rows: EncodedRows, examples: Sequence[Example], max_length: int) -> list[Problem]:
+    """The rows whose end is not read."""
+    lost = rows.arrays["truncated"]
+    reason = "longer than {} tokens; the last {} are not read"
+    return [
+        Problem("data/truncated", reason.format(max_length, lost[index]), examples[index].origin, action="kept")
+        for index in np.flatnonzero(lost).tolist()
+    ]
+
+
+def warn_of_truncated(problems: Sequence[Problem], max_length: int, progress: Progress) -> None:
+    if problems:
+        rows = "1 row is" if len(problems) == 1 else f"{len(problems):,} rows are"
+        progress.warn(
+            f"{rows} longer than the {max_length} tokens the base reads; their end is not read (listed in problems.jsonl)"
+        )
 
 
 def encode_or_refuse(task: Task, examples: Sequence[Example]) -> list[Encoded | Refusal]:
@@ -77,7 +88,7 @@ def _encoded(task: Task, examples: Sequence[Example], *, threads: int) -> Iterab
     """The rows in order; tokenizers let other threads run while they work."""
 
     def encode(start: int) -> list[Encoded]:
-        return [_required(task.encode(example.row), example) for example in examples[start : start + CHUNK]]
+        return [required(task.encode(example.row), example) for example in examples[start : start + CHUNK]]
 
     starts = range(0, len(examples), CHUNK)
     if threads == 1:
@@ -86,7 +97,8 @@ def _encoded(task: Task, examples: Sequence[Example], *, threads: int) -> Iterab
         return [row for rows in pool.map(encode, starts) for row in rows]
 
 
-def _required(row: Encoded | Refusal, example: Example) -> Encoded:
+def required(row: Encoded | Refusal, example: Example) -> Encoded:
+    """The encoded row; UsageError with the code of the refusal, at the row's place, when there is none."""
     if isinstance(row, Refusal):
         raise UsageError(row.code, row.reason, where=str(example.origin), hint="remove this row, or mend it")
     return row

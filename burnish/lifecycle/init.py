@@ -9,12 +9,20 @@ from typing import Any
 from burnish.data.prepare import PreparedData
 from burnish.errors import UsageError
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.resolve import FEW_ROWS, LANGUAGE_EPOCHS, decide_answer_metric, decide_metric, default_epochs
+from burnish.lifecycle.resolve import (
+    FEW_ROWS,
+    LANGUAGE_EPOCHS,
+    decide_answer_metric,
+    decide_embedding_metric,
+    decide_metric,
+    default_epochs,
+)
 from burnish.lifecycle.resolve_table import decide_table_metric
 from burnish.lifecycle.rows import LEARNS
 from burnish.lifecycle.train import read_rows, recipe_of
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
+from burnish.task.embedding import Embedding
 from burnish.task.options import PREFERENCE_LOSSES
 from burnish.task.seq2seq import Seq2Seq
 from burnish.task.text_classification import TextClassification
@@ -246,7 +254,10 @@ def _of_chat(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -
 
 
 def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, task: Any) -> str:
-    decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
+    if task.name == Embedding.name:
+        decided, _ = decide_embedding_metric(recipe, prepared.splits[Split.TRAIN][0].row)
+    else:
+        decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
     rows = len(prepared.splits[Split.TRAIN])
     return TASK_TEMPLATE.format(
         schema=SCHEMA,

@@ -15,6 +15,7 @@ from burnish.evaluation.metrics.tagging import TokenAccuracy
 from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
+from burnish.task.embedding import Embedding, ScoredPairs
 from burnish.types import Row
 
 FEW_ROWS = 1_000  # below: parameter-efficient before full
@@ -23,6 +24,9 @@ LANGUAGE_EPOCHS = 3
 SEQ2SEQ_RATE = 3e-4  # full; ten times that for LoRA. T5 was pretrained with large steps and wants them again
 SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of weights that are drawn: the validation loss says when it is enough
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
+EMBEDDING_EPOCHS, EMBEDDING_BATCH = 4, 64  # more rows to compare with at once; few rows need more steps instead
+EMBEDDING_EPOCHS_OF_FEW, EMBEDDING_BATCH_OF_FEW = 10, 16
+EMBEDDING_RATE = 0.5  # of the rate for classes: there is no new head to be moved
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
 # Factors and vectors of their own want larger steps still, and of one size in every base. Both rates are those of
 # peft's guides (ia3, clm-prompt-tuning), which train with AdamW as we do; the papers say 3e-3 (T-Few) and 0.3 (Lester
@@ -97,6 +101,54 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
             hint="leave it out",
         )
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def decide_embedding_training(recipe: Recipe, *, train_rows: int, width: int) -> tuple[Recipe, list[str]]:
+    """Fills in what an embedding is trained with.
+
+    Raises:
+        RecipeError: [recipe/invalid] for smoothed labels.
+    """
+    training, notes = recipe.training, list[str]()
+    if training.label_smoothing and "label_smoothing" in training.model_fields_set:
+        raise RecipeError(
+            "recipe/invalid", "there are no labels to smooth", where="training.label_smoothing", hint="leave it out"
+        )
+    filled: dict[str, Any] = {"label_smoothing": 0.0}
+    epochs, batch = EMBEDDING_EPOCHS, EMBEDDING_BATCH
+    if train_rows < FEW_ROWS:
+        epochs, batch = EMBEDDING_EPOCHS_OF_FEW, EMBEDDING_BATCH_OF_FEW
+    if training.epochs is None:
+        filled["epochs"] = epochs
+        notes.append(f"training.epochs: {epochs}, for {train_rows:,} rows; validation decides which weights are kept")
+    if training.learning_rate is None:
+        assert recipe.method is not None
+        rate = default_learning_rate(method=recipe.method.name, width=width) * EMBEDDING_RATE
+        filled["learning_rate"] = float(f"{rate:.2g}")
+        notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
+    if "global_batch_size" not in training.model_fields_set:
+        filled["global_batch_size"] = batch
+        notes.append(f"training.global_batch_size: {batch}, the rows that are compared with each other at once")
+    return _with(recipe, training=training.model_copy(update=filled)), notes
+
+
+def decide_embedding_metric(recipe: Recipe, first: Row) -> tuple[Recipe, str | None]:
+    """The metric that rows like the first one can be judged by.
+
+    Raises:
+        RecipeError: [recipe/invalid] for a metric that says nothing about them.
+    """
+    metrics = (ScoredPairs if "score" in first else Embedding).metrics
+    named = recipe.evaluation.metric
+    if named not in (None, *metrics):
+        raise RecipeError(
+            "recipe/invalid",
+            f"these rows are judged by {' or '.join(metrics)}, not by {named}",
+            where="evaluation.metric",
+            hint="leave it out",
+        )
+    evaluation = recipe.evaluation.model_copy(update={"metric": named or metrics[0]})
+    return _with(recipe, evaluation=evaluation), None if named else f"evaluation.metric: {metrics[0]}"
 
 
 def _language_rate(recipe: Recipe, task: str, width: int) -> float:

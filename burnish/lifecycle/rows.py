@@ -80,7 +80,7 @@ def settled_task(recipe: Recipe, folder: Path) -> tuple[Recipe, RowFormat | None
     if found is None:
         return recipe, None
     wanted = str(recipe.task)
-    named = _ALIASES.get(wanted, (wanted,)) if wanted != TRAINED else ()
+    named = _ALIASES.get(wanted, (wanted,)) if recipe.task not in (None, TRAINED) else (found.task,)
     trained = next((task for task in named if task in TRAINED_ON and _is_for(found, task)), None)
     trained = trained or next((task for task in TRAINED_ON if _is_for(found, task)), None)
     if trained == Tabular.name:

@@ -40,6 +40,8 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
     decide_answer_metric,
+    decide_embedding_metric,
+    decide_embedding_training,
     decide_language_training,
     decide_method,
     decide_metric,
@@ -57,6 +59,7 @@ from burnish.storage.durable import make_folder, remove_leftovers, require_space
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
 from burnish.task.build import TASKS, WRITING
+from burnish.task.embedding import Embedding
 from burnish.task.tabular import Tabular
 from burnish.types import Metric, Progress, Silent, Split
 
@@ -363,6 +366,10 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
         recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
         recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
+    elif task.name == Embedding.name:
+        recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
+        recipe, why_training = decide_embedding_training(recipe, train_rows=rows, width=base.width)
+        recipe, why_metric = decide_embedding_metric(recipe, data.splits[Split.TRAIN][0].row)
     else:
         recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)

@@ -30,6 +30,15 @@ class PooledEncoder(nn.Module):
         self.pooling = pooling
         self.normalize = normalize
 
+    @property
+    def core(self) -> nn.Module:
+        """What a method attaches to."""
+        return self.encoder
+
+    def replace_core(self, core: nn.Module) -> None:
+        """Puts an adapted or merged base in the old one's place (a property setter would be bypassed by Module)."""
+        self.encoder = core
+
     def forward(self, batch: Batch) -> Tensor:
         """(G, D) float32, one vector for each segment of the batch; without pooling (R, D), one for each token read."""
         if self.pooling == "mean":

@@ -15,7 +15,7 @@ from burnish.method.options import FullOptions, HeadOptions, MethodOptions
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
 from burnish.settings import Options
-from burnish.task.options import ONLY, PreferenceOptions
+from burnish.task.options import ONLY, EmbeddingOptions, PreferenceOptions
 
 
 class Recipe(Options):
@@ -27,6 +27,7 @@ class Recipe(Options):
     table: TableOptions = TableOptions()
     method: MethodOptions | None = Field(default=None, description="which weights learn; null: from size of the data")
     preference: PreferenceOptions = PreferenceOptions()
+    embedding: EmbeddingOptions = EmbeddingOptions()
     training: TrainingOptions = TrainingOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
@@ -59,6 +60,11 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     elif recipe.task is not None and (recipe.table != TableOptions() or recipe.model.base == RANDOM_ROWS):
         field = "table" if recipe.table != TableOptions() else "model.base"
         found.append((field, f"a {recipe.task} reads no columns of a table"))
+    if recipe.task == "embedding":
+        said = ((name, lacks) for name, lacks in _NOT_OF_EMBEDDING if _set(data, name))
+        found += [(f"data.{name}", f"the pairs of an embedding have no {lacks}") for name, lacks in said]
+    elif recipe.task is not None and recipe.embedding != EmbeddingOptions():
+        found.append(("embedding", f"the task {recipe.task} compares no vectors"))
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
         found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
     if recipe.model.initialization == "random":
@@ -122,6 +128,7 @@ _NOT_OF_CHAT = (
     ("clean.max_characters", "characters to count; use model.max_length"),
     ("clean.length_outliers", "characters to count; use model.max_length"),
 )
+_NOT_OF_EMBEDDING = tuple((name, lacks) for name, lacks in _NOT_OF_CHAT if not lacks.startswith("labels"))
 
 
 def _set(options: Options, name: str) -> bool:

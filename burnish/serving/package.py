@@ -25,7 +25,7 @@ from burnish.errors import ModelError
 from burnish.model.adapters import adapter_weights
 from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
 from burnish.model.options import ModelOptions
-from burnish.model.pooled import LinearHead, PooledClassifier
+from burnish.model.pooled import LinearHead, PooledClassifier, PooledEncoder
 from burnish.serving.adapter_files import describe_base, keeps_adapter, write_adapter
 from burnish.serving.use import use_without_burnish
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
@@ -39,7 +39,7 @@ HeadBuilder = Callable[[int, int], nn.Module]  # (width, classes) -> module from
 class Package:
     """A tuned model with a head, as loaded from its folder."""
 
-    model: PooledClassifier
+    model: PooledClassifier | PooledEncoder  # an encoder alone where the vectors are the answer
     description: Mapping[str, Any]
     base: Base
 
@@ -91,6 +91,9 @@ def load_package(folder: Path, *, runs: Path, head: HeadBuilder | None = None) -
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     base = base_of(folder, description, runs)
     encoder = load_encoder(base)
+    pooling, normalize = (description.get(name, getattr(base, name)) for name in ("pooling", "normalize"))
+    if "head" not in description:
+        return Package(PooledEncoder(encoder, pooling=pooling, normalize=normalize).eval(), description, base)
     plain = load_tensors(folder / "head.safetensors")
     if description["head"] == "linear":
         linear = LinearHead(plain["weight"].shape[1], plain["weight"].shape[0], scale=1.0)
@@ -114,7 +117,6 @@ def load_package(folder: Path, *, runs: Path, head: HeadBuilder | None = None) -
                 where=str(folder),
                 hint="give the head that the model was trained with: burnish.load(run, head=YourHead)",
             ) from error
-    pooling, normalize = (description.get(name, getattr(base, name)) for name in ("pooling", "normalize"))
     model = PooledClassifier(encoder, module, pooling=pooling, normalize=normalize)
     return Package(model.eval(), description, base)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.task.chat import Chat
+from burnish.task.embedding import Embedding
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
 from burnish.task.question_answering import QuestionAnswering
@@ -29,6 +30,7 @@ TASKS: Mapping[str, Any] = {
         Tabular,
         Chat,
         Preference,
+        Embedding,
         Seq2Seq,
     )
 }

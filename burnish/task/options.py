@@ -1,8 +1,8 @@
-"""What a recipe's `preference` section says: how a better and a worse answer become a loss."""
+"""What a recipe's sections of single tasks say: `preference` and `embedding`."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -50,3 +50,19 @@ class PreferenceOptions(Options):
     def has_reference(self) -> bool:
         """Whether the loss compares with the base."""
         return self.loss in ("dpo", "kto")
+
+
+class EmbeddingOptions(Options):
+    """The loss of the task `embedding`."""
+
+    scale: float = Field(
+        default=20.0, gt=0, description="what cosines are multiplied by in the loss; one over the temperature"
+    )
+    symmetric: bool = Field(
+        default=False, description="rows of texts that belong together: also find the anchor of each positive"
+    )
+    dimensions: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(),
+        description="lengths to which vectors may be cut later, e.g. [64, 128]: they are trained beside the whole "
+        "length (Kusupati et al. 2022, arXiv:2205.13147)",
+    )

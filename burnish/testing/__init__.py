@@ -9,6 +9,7 @@ from burnish.testing.method import METHOD_CHECKS, check_method
 from burnish.testing.subject import (
     Subject,
     chat_subject_over,
+    embedding_subject_over,
     preference_subject_over,
     seq2seq_subject_over,
     subject_over,
@@ -23,6 +24,7 @@ __all__ = [
     "chat_subject_over",
     "check_method",
     "check_task",
+    "embedding_subject_over",
     "preference_subject_over",
     "seq2seq_subject_over",
     "subject_over",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from burnish.engine.checkpoint import read_checkpoint
 from burnish.engine.dropout import replace_dropout
 from burnish.engine.layout import LaidOut, LayoutChoice, own_attention
-from burnish.engine.loop import Training
+from burnish.engine.loop import Training, can_be_cut
 from burnish.engine.predict import loss_and_predictions
 from burnish.engine.selftest import check_invariants
 from burnish.errors import RecipeError, SelfTestError
@@ -58,7 +58,7 @@ def check_only_its_weights_move(subject: Subject, method: Method, folder: Path) 
 
 def check_micro_batches(subject: Subject, method: Method, folder: Path) -> None:
     """With dropout on, a training in pieces of unequal size has the losses and gradients of one in whole batches."""
-    if not subject.task.decomposable:
+    if not can_be_cut(subject.task):
         return
     whole, pieces = (
         _lines(subject.training(method, folder / name, dropout=0.2, micro_batch_tokens=tokens))

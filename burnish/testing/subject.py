@@ -24,6 +24,7 @@ from burnish.model.language import load_language_model
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
 from burnish.model.marks import find_marks
 from burnish.model.options import ModelOptions
+from burnish.model.pooled import PooledEncoder
 from burnish.model.quantized import NF4
 from burnish.model.tabular import TabularTransformer
 from burnish.model.template import find_template
@@ -32,8 +33,9 @@ from burnish.settings import settings
 from burnish.storage.durable import make_folder
 from burnish.storage.run_folder import RunFolder
 from burnish.task.chat import Chat
+from burnish.task.embedding import Embedding, ScoredPairs
 from burnish.task.mask import Masker
-from burnish.task.options import PreferenceOptions
+from burnish.task.options import EmbeddingOptions, PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
 from burnish.task.seq2seq import Seq2Seq
 from burnish.task.tabular import Tabular
@@ -153,6 +155,22 @@ def chat_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] 
     made = Chat(Masker(find_template(found.folder, None), load_tokenizer(found.folder)), max_length=found.context)
 
     build = _language_builder(found, lambda: subject.encoded())
+    subject = Subject(made, build, rows, refused)
+    return subject
+
+
+def embedding_subject_over(
+    base: str, rows: Sequence[Row], options: EmbeddingOptions, *, refused: Sequence[Row] = ()
+) -> Subject:
+    """The task embedding over a base; rows with a score make it one of scored pairs."""
+    found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
+    kind = ScoredPairs if "score" in rows[0] else Embedding
+    made = kind(load_tokenizer(found.folder), options, max_length=found.max_length)
+
+    def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:
+        model = PooledEncoder(load_encoder(found), pooling=found.pooling, normalize=True)
+        return model, choose_layout(model.encoder, subject.encoded(), device=CPU)
+
     subject = Subject(made, build, rows, refused)
     return subject
 

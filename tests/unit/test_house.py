@@ -33,6 +33,7 @@ WRITING_METHODS = {"write_text", "write_bytes", "touch", "tofile", "save_pretrai
 INTO_A_PUBLISHED_FOLDER = {
     "serving/package.py": {"save_pretrained", "shutil.copyfile"},
     "serving/language_package.py": {"save_pretrained", "shutil.copyfile"},
+    "serving/embedding_package.py": {"save_pretrained", "shutil.copyfile"},
     "serving/seq2seq_package.py": {"save_pretrained", "shutil.copyfile"},
 }
 

@@ -13,6 +13,7 @@ from burnish.evaluation.metrics.correlation import Spearman
 from burnish.evaluation.metrics.label_sets import LABEL_SET_METRICS
 from burnish.evaluation.metrics.probabilities import PROBABILITY_METRICS
 from burnish.evaluation.metrics.regression import NUMBER_METRICS
+from burnish.evaluation.metrics.retrieval import RETRIEVAL_METRICS
 from burnish.evaluation.metrics.spans import SPAN_METRICS
 from burnish.evaluation.metrics.tagging import TAGGING_METRICS
 from burnish.evaluation.metrics.texts import TEXT_METRICS
@@ -22,7 +23,7 @@ ENTRY_POINTS = "burnish.metrics"
 LABEL_METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
 _OTHERS: tuple[type[Metric], ...] = (
     *(*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS, *SPAN_METRICS, *TEXT_METRICS),
-    *(*PROBABILITY_METRICS, *NUMBER_METRICS, Spearman),
+    *(*PROBABILITY_METRICS, *NUMBER_METRICS, *RETRIEVAL_METRICS, Spearman),
 )
 METRICS: dict[str, type[Metric]] = LABEL_METRICS | {metric.name: metric for metric in _OTHERS}
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes

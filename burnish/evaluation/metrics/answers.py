@@ -30,9 +30,9 @@ class MeanScore:
 
     def __init__(self) -> None:
         self.references: list[Any] = []
-        self.predictions: list[str] = []
+        self.predictions: list[Any] = []
 
-    def score(self, reference: str, prediction: str) -> float:
+    def score(self, reference: Any, prediction: Any) -> float:
         """0..1, 1 for an answer as good as the reference."""
         raise NotImplementedError
 
@@ -55,11 +55,11 @@ class MeanScore:
             low, high = bias_corrected_interval(np.concatenate(blocks), value)
         return MetricValue(self.name, value, n, low, high, self.higher_is_better)
 
-    def weighted(self, references: Sequence[Any], predictions: Sequence[str], weights_RN: Array) -> Array:
+    def weighted(self, references: Sequence[Any], predictions: Sequence[Any], weights_RN: Array) -> Array:
         """The metric when row i counts `weights_RN[r, i]` times, (R,) float64."""
         return np.asarray(weights_RN @ self._scores(references, predictions) / weights_RN.sum(axis=1))
 
-    def _scores(self, references: Sequence[Any], predictions: Sequence[str]) -> Array:
+    def _scores(self, references: Sequence[Any], predictions: Sequence[Any]) -> Array:
         pairs = zip(references, predictions, strict=True)
         return np.array([self.score(reference, prediction) for reference, prediction in pairs], dtype=np.float64)
 

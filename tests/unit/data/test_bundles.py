@@ -22,6 +22,15 @@ def test_clusters_and_groups_link_too() -> None:
     assert bundles(examples, clusters=[7, 7, 8, 9, 9]) == [0, 0, 2, 3, 3]
 
 
+def test_pairs_with_a_text_in_common_are_one_bundle() -> None:
+    """An anchor that is another row's positive links; a negative does not."""
+    pairs = [("a", "b", "x"), ("c", "d", "x"), (" B", "e", "y"), ("f", "g", "a")]
+    found = [dict(zip(("anchor", "positive", "negative"), pair, strict=True)) for pair in pairs]
+    assert bundles([Example(row, Origin("f", i)) for i, row in enumerate(found)]) == [0, 1, 0, 3]
+    scored = [{"first": "a", "second": "b", "score": 1.0}, {"first": "c", "second": "A", "score": 2.0}]
+    assert bundles([Example(row, Origin("f", i)) for i, row in enumerate(scored)]) == [0, 0]
+
+
 def test_chains_link_everything_they_touch() -> None:
     examples = rows(("a", "1"), ("b", "2"), ("B", "3"), ("c", "3"))
     assert bundles(examples, clusters=[0, 0, 1, 2], group_by="user") == [0, 0, 0, 0]

@@ -71,6 +71,15 @@ def test_rows_without_labels() -> None:
     assert (lines(kept), lines(problems)) == ([1], [2])
 
 
+def test_pairs_with_a_text_that_is_judged_on_leak() -> None:
+    train = [{"anchor": "a", "positive": "b"}, {"anchor": "c", "positive": "d"}, {"anchor": "e", "positive": "x"}]
+    judged = [{"anchor": "B ", "positive": "f", "negative": "c"}, {"anchor": "g", "positive": "E"}]
+    learned, held_out = ([Example(row, Origin("f", i)) for i, row in enumerate(part)] for part in (train, judged))
+    kept, problems = leakage(learned, held_out)
+    assert [example.row["anchor"] for example in kept] == ["c"]
+    assert [str(problem.origin) for problem in problems] == ["f:0", "f:2"]
+
+
 def test_leakage_drops_rows_of_the_first_only() -> None:
     train = rows(("a", "x"), ("B ", "x"), ("c", "y"), ("b", "y"))
     kept, problems = leakage(train, rows(("b", "x"), ("d", "x"), file="test.csv"))

@@ -23,6 +23,7 @@ FIELDS = {
     "table": {"predict", "positive", "numeric", "categorical", "dates", "drop"},
     "method": None,
     "preference": {"loss", "beta", "label_smoothing", "margin", "desirable_weight", "undesirable_weight"},
+    "embedding": {"scale", "symmetric", "dimensions"},
     "training": {
         *("epochs", "max_steps", "learning_rate", "global_batch_size", "micro_batch_tokens", "seed", "schedule"),
         *("warmup_ratio", "weight_decay", "layer_decay", "max_grad_norm", "average_decay", "dropout"),
