@@ -37,7 +37,17 @@ def drawn(rows: Tensor | None) -> Iterator[None]:
 
 
 def draw_starts(row_ids: Sequence[int], *, seed: int, step: int) -> np.ndarray[Any, Any]:
-    """(B,) int64 start in the pool of each row: splitmix64 of (seed, step, row).
+    """(B,) int64 start in the pool of each row."""
+    return pool_starts(row_draws(row_ids, seed=seed, step=step))
+
+
+def pool_starts(draws: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(B,) int64 start in the pool for what chance gave each row."""
+    return (draws % np.uint64(POOL_ROWS)).astype(np.int64)
+
+
+def row_draws(row_ids: Sequence[int], *, seed: int, step: int) -> np.ndarray[Any, Any]:
+    """(B,) uint64, what chance gives each row in a step: splitmix64 of (seed, step, row).
 
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
     """
@@ -45,7 +55,7 @@ def draw_starts(row_ids: Sequence[int], *, seed: int, step: int) -> np.ndarray[A
         mixed = np.asarray(row_ids, dtype=np.uint64)
         for key in (seed, step):
             mixed = _splitmix64(mixed ^ _splitmix64(np.array([key], dtype=np.uint64)))
-    return (mixed % np.uint64(POOL_ROWS)).astype(np.int64)
+    return mixed
 
 
 def _splitmix64(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

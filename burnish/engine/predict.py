@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.faults import is_out_of_memory
-from burnish.engine.layout import LaidOut, LayoutChoice
+from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
@@ -34,7 +34,7 @@ def predict_rows(
     """The task's predictions, one per row, in the order of `rows`."""
     results: list[Row | None] = [None] * len(rows)
 
-    def keep(batch: LaidOut) -> None:
+    def keep(batch: RowBatch) -> None:
         for index, prediction in zip(batch.row_ids, task.predict(model, batch), strict=True):
             results[index] = prediction
 
@@ -54,7 +54,7 @@ def pooled_features(
     """(rows, D) float32: what `model` (a PooledEncoder) gives for each row of one segment."""
     features: list[np.ndarray[Any, Any] | None] = [None] * len(rows)
 
-    def keep(batch: LaidOut) -> None:
+    def keep(batch: RowBatch) -> None:
         pooled: Tensor = model(batch)
         for index, vector in zip(batch.row_ids, pooled.float().cpu().numpy(), strict=True):
             features[index] = vector
@@ -76,7 +76,7 @@ def loss_and_predictions(
     total, weight = 0.0, 0.0
     results: list[Row | None] = [None] * len(rows)
 
-    def judge(batch: LaidOut) -> None:
+    def judge(batch: RowBatch) -> None:
         nonlocal total, weight
         predictions = task.predict(model, batch)
         term = task.loss(model, batch)
@@ -91,7 +91,7 @@ def loss_and_predictions(
 
 def _over(
     rows: Sequence[Encoded],
-    use: Callable[[LaidOut], None],
+    use: Callable[[RowBatch], None],
     layout: LayoutChoice,
     precision: Precision,
     device: torch.device,
@@ -119,16 +119,15 @@ def _over(
 
 
 def _fits(
-    use: Callable[[LaidOut], None],
+    use: Callable[[RowBatch], None],
     rows: Sequence[Encoded],
     piece: Sequence[int],
     layout: LayoutChoice,
     device: torch.device,
 ) -> bool:
     """Whether the batch was used; False when memory ended."""
-    offset = layout.position_offset
     try:
-        use(LaidOut([rows[i] for i in piece], piece, padded=layout.padded, device=device, position_offset=offset))
+        use(layout.lay_out([rows[i] for i in piece], piece, device=device))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from burnish.engine.layout import LaidOut, LayoutChoice, own_attention, probe_rows
+from burnish.engine.layout import LayoutChoice, own_attention, probe_rows
 from burnish.errors import SelfTestError
 from burnish.types import Encoded, Method, Task
 
@@ -85,7 +85,7 @@ def check_invariants(
         _require_gradients(whole, {name for name, weight in trainable.items() if id(weight) in ran}, method)
         ways, worst = [], (0.0, 0.0)
         for other in _arrangements(probe, layout, decomposable=task.decomposable):
-            there = LayoutChoice(other.padded, layout.position_offset, "")
+            there = replace(layout, padded=other.padded)
             found = _measure(task, model, trainable, other.pieces, there, device)
             difference = _require_same(whole, found, other, task, len(probe))
             worst = max(worst[0], difference[0]), max(worst[1], difference[1])
@@ -129,8 +129,7 @@ def _measure(
     total, weight = 0.0, 0.0
     with own_attention(model) if layout.padded else contextlib.nullcontext():
         for piece in pieces:
-            ids, offset = range(len(piece)), layout.position_offset
-            term = task.loss(model, LaidOut(piece, ids, padded=layout.padded, device=device, position_offset=offset))
+            term = task.loss(model, layout.lay_out(piece, range(len(piece)), device=device))
             if not term.total.requires_grad:
                 raise _broken("the loss has no gradient", task.name, "compute it from the model's output with torch")
             term.total.backward()  # type: ignore[no-untyped-call]

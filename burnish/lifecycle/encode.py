@@ -1,7 +1,8 @@
-"""Rows into tokens, once: in parallel the first time, from the user's cache every other time."""
+"""Rows into tokens or pixels, once: in parallel the first time, from the user's cache every other time."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_s
 from burnish.types import Encoded, Example, Problem, Progress, Refusal, Split, Task
 
 if TYPE_CHECKING:
+    from burnish.task.image_classification import ImageClassification
     from burnish.task.text_classification import TextClassification
 
 CHUNK = 256  # rows that a thread encodes before it takes the next ones
@@ -64,6 +66,42 @@ def encode_splits(
             " (listed in problems.jsonl)"
         )
     return encoded, problems
+
+
+def encode_images(task: ImageClassification, data: PreparedData, progress: Progress) -> dict[Split, EncodedRows]:
+    """The pixels of every image in the size of the base, decoded once for the same files and the same base.
+
+    Raises:
+        UsageError: the code of the task's refusal, at the row's place.
+    """
+    encoded: dict[Split, EncodedRows] = {}
+    for split, examples in data.splits.items():
+        key = _key_of_images(task, examples)
+        kept = cache().find(key)
+        if kept is None:
+            progress.stage(f"decoding the {split.value} images")
+            rows = []
+            for done, example in enumerate(examples):
+                rows.append(_required(task.encode(example.row), example))
+                progress.advance(done + 1, len(examples), {})
+            kept = EncodedRows.of(rows).arrays
+            cache().keep(key, kept)
+        encoded[split] = EncodedRows(kept)
+    return encoded
+
+
+def _key_of_images(task: ImageClassification, examples: Sequence[Example]) -> str:
+    """Everything the pixels depend on: the files, the base's size and filter, Pillow, and the code."""
+    import PIL
+
+    settled: dict[str, Any] = {
+        "rows": [[example.row["sha256"], example.row["label"]] for example in examples],
+        "preprocessing": dataclasses.asdict(task.preprocessing),
+        "labels": task.labels,
+        "pillow": PIL.__version__,
+        "code": [file_sha256(Path(inspect.getfile(part))) for part in (type(task), type(task.preprocessing))],
+    }
+    return canonical_sha256(settled)
 
 
 def encode_or_refuse(task: Task, examples: Sequence[Example]) -> list[Encoded | Refusal]:

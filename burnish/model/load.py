@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.errors import ModelError, nearest
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
+from burnish.model.images import FAMILIES, is_image_model, vector_width
 from burnish.model.intake import excerpt_of, inspect_model_folder
 from burnish.model.options import ModelOptions
 from burnish.settings import expanded
@@ -248,6 +249,8 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         pooling, normalize = _pooling(folder, config)
         limit = _length_limit(folder, config)
         width = int(next((config[name] for name in WIDTH_NAMES if config.get(name)), 0))
+        if is_image_model(config):
+            pooling, width = FAMILIES[config["model_type"]], vector_width(folder)
         context = int(next((config[name] for name in CONTEXT_NAMES if config.get(name)), 2_048))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError("model/bad-file", f"settings of an unknown form: {error}", where=str(folder)) from error

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from burnish.types import Batch
+from burnish.types import Batch, Reads
 
 SCALE = 20.0  # cosine similarities reach ±1; softmax over them needs logits of this size (NormFace, arXiv:1704.06369)
+
+
+_READS: dict[str, Reads] = {"first": "first", "last": "last", "own": "own"}
 
 
 class PooledEncoder(nn.Module):
@@ -16,7 +21,7 @@ class PooledEncoder(nn.Module):
 
     Args:
         encoder: transformers module that returns hidden states.
-        pooling: "mean", "first" or "last" token of each segment.
+        pooling: "mean", "first" or "last" token of each segment, or the encoder's "own".
         normalize: scale each vector to length 1.
     """
 
@@ -31,8 +36,16 @@ class PooledEncoder(nn.Module):
         if self.pooling == "mean":
             pooled_GD = batch.mean(batch.hidden(self.encoder)).float()
         else:
-            pooled_GD = batch.hidden(self.encoder, at="first" if self.pooling == "first" else "last").float()
+            pooled_GD = batch.hidden(self.encoder, at=_READS[self.pooling]).float()
         return F.normalize(pooled_GD, dim=-1) if self.normalize else pooled_GD
+
+    def train(self, mode: bool = True) -> Self:
+        """Batch norms keep the statistics of the base: those of a batch would make its rows depend on each other."""
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()
+        return self
 
 
 class PooledClassifier(nn.Module):
