@@ -120,7 +120,8 @@ class ClassifierBench(Workbench):
 
     def _key_of_vectors(self, rows: EncodedRows) -> str:
         """Everything that decides their bits."""
-        arrays = (rows.arrays[name] for name in ("tokens", "row_ends", "segments", "segment_ends"))
+        names = ("tokens", "row_ends", "segments", "segment_ends", "pixels")
+        arrays = (rows.arrays[name] for name in names if name in rows.arrays)
         settled = {
             "base": self.base.describe() | {"adapter": str(self.base.adapter)},
             "rows": [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays],
@@ -138,10 +139,14 @@ class ClassifierBench(Workbench):
             base: PooledEncoder = self.model.base.eval()
             return base
         if self._fresh is None:
-            encoder = load_encoder(self.base).to(self.device)
-            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
-            self._fresh = PooledEncoder(encoder, pooling=self.base.pooling, normalize=self.base.normalize).eval()
+            self._fresh = self._base_anew().eval()
         return self._fresh
+
+    def _base_anew(self) -> PooledEncoder:
+        """The base from its files, laid out as before."""
+        encoder = load_encoder(self.base).to(self.device)
+        choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
+        return PooledEncoder(encoder, pooling=self.base.pooling, normalize=self.base.normalize)
 
     def labels(self, split: Split) -> list[str]:
         return [str(example.row["label"]) for example in self.data.splits[split]]

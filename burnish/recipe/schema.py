@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from burnish.data.options import DataOptions
-from burnish.engine.options import CheckpointOptions, TrainingOptions
+from burnish.engine.options import AugmentationOptions, CheckpointOptions, TrainingOptions
 from burnish.evaluation.options import EvaluationOptions
 from burnish.method.options import HeadOptions, MethodOptions
 from burnish.model.options import ModelOptions
@@ -25,6 +25,7 @@ class Recipe(Options):
     method: MethodOptions | None = Field(default=None, description="which weights learn; null: from size of the data")
     preference: PreferenceOptions = PreferenceOptions()
     training: TrainingOptions = TrainingOptions()
+    augmentation: AugmentationOptions = AugmentationOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
 
