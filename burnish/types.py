@@ -116,6 +116,7 @@ class Encoded:
             model; the same K for all rows.
         pixels: (H, W, 3) uint8, the image of a row that has one instead of tokens; all rows of a size. Its only
             segment is as long as patches of 16 x 16 pixels cover it: what it costs.
+        token_types: (S,) int64 number of the text each token is of, 0 or 1, for bases that tell two texts apart by it.
     """
 
     token_ids: np.ndarray[Any, Any]
@@ -127,6 +128,7 @@ class Encoded:
     shared_prefix: int = 0
     given: np.ndarray[Any, Any] | None = None
     pixels: np.ndarray[Any, Any] | None = None
+    token_types: np.ndarray[Any, Any] | None = None
 
     @property
     def length(self) -> int:

@@ -265,6 +265,12 @@ def toy_rows() -> list[tuple[str, str]]:
     return list(rows.items())
 
 
+def _tagged(text: str, label: str) -> dict[str, list[str]]:
+    """The toy row as a sentence whose keyword is an entity."""
+    tokens = text.split()
+    return {"tokens": tokens, "tags": [f"B-{label}" if token in KEYWORDS[label] else "O" for token in tokens]}
+
+
 @pytest.fixture(scope="session")
 def make_subject(
     sentence_base: Path,
@@ -294,6 +300,9 @@ def make_subject(
             ]
             endless = {**pairs[0], "prompt": [{"role": "user", "content": "a" * 3_000}]}
             return preference_subject_over(str(language_base), pairs, PreferenceOptions(), refused=[endless])
+        if name == "token-classification":
+            tagged = [_tagged(text, label) for text, label in toy_rows[:28]]
+            return subject_over(str(sentence_base), TASKS[name], tagged, refused=[{"tokens": ["a"], "tags": ["none"]}])
         task = TASKS[name]
         texts = [column for column in task.columns if column != "label"]
         rows = [{**dict.fromkeys(texts, text), "label": label} for text, label in toy_rows[:28]]

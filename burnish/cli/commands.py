@@ -13,9 +13,8 @@ from burnish.cli.audit import audit
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
 from burnish.cli.progress import TerminalProgress
-from burnish.cli.show import show_check, show_run, show_runs, show_verdict, shown_lines
-from burnish.errors import DataReadError, GoalNotReachedError, UsageError, excerpt
-from burnish.evaluation.wording import visible
+from burnish.cli.show import show_check, show_prediction, show_run, show_runs, show_verdict, shown_lines
+from burnish.errors import DataReadError, GoalNotReachedError, UsageError
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
@@ -181,11 +180,7 @@ def predict(options: argparse.Namespace) -> int:
         _print_json({"predictions": [{**a, **p} for a, p in zip(asked, predictions, strict=True)]})
         return 0
     for text, prediction in zip(texts, predictions, strict=True):
-        if "answer" in prediction:
-            print(visible(prediction["answer"]))
-            continue
-        label = excerpt(prediction["label"], limit=200)  # as it came from a file: no control characters here
-        print(f"{label}\t{prediction['probability']:.3f}\t{' '.join(text.split())}")
+        print(show_prediction(text, prediction))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
@@ -10,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.errors import excerpt
 from burnish.evaluation import wording
+from burnish.evaluation.wording import visible
 from burnish.registry.runs import RunSummary
 from burnish.storage.run_folder import RunFolder
 
@@ -62,6 +65,20 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
         lines.append(f"  sealed test rows opened: {_times(int(evaluation['opened']))}")
     lines += textwrap.wrap(str(verdict["advice"]), 96, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
+
+
+def show_prediction(asked: str | Mapping[str, Any], prediction: Mapping[str, Any]) -> str:
+    """A prediction on one line: an answer, a label with its probability, spans with what they are, else JSON."""
+    if "answer" in prediction:
+        return visible(prediction["answer"])
+    text = asked if isinstance(asked, str) else " | ".join(str(value) for value in asked.values())
+    if "label" in prediction:
+        label = excerpt(prediction["label"], limit=200)  # as it came from a file: no control characters here
+        return f"{label}\t{prediction['probability']:.3f}\t{' '.join(text.split())}"
+    if "spans" in prediction:
+        spans = prediction["spans"] or [{"kind": "none", "text": ""}]
+        return "; ".join(visible(f"{span['kind']}: {span['text']}".removesuffix(": ")) for span in spans)
+    return json.dumps(prediction, ensure_ascii=False)
 
 
 def show_check(found: Mapping[str, Any]) -> str:

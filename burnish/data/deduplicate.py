@@ -10,15 +10,18 @@ from collections.abc import Iterable, Sequence
 from burnish.data.clean import LABEL
 from burnish.types import Example, Problem, Row
 
+LEARNED = frozenset((LABEL, "labels", "tags", "score"))  # columns that hold what is learned of a row
+
 
 def normal_form(row: Row) -> str:
-    """What a row says without its label: NFC, each run of whitespace one space; of an image the hash of its file.
+    """What a row says without its label, labels, tags or score: NFC, each run of whitespace one space;
+    of an image the hash of its file.
 
     Two rows are exact duplicates when their normal forms are equal. Case counts.
     """
     if "sha256" in row:
         return str(row["sha256"])
-    return "\0".join(_collapsed(_as_text(row[column])) for column in sorted(row) if column != LABEL)
+    return "\0".join(_collapsed(_as_text(row[column])) for column in sorted(row) if column not in LEARNED)
 
 
 def _as_text(value: object) -> str:
@@ -62,11 +65,12 @@ def deduplicate(examples: Sequence[Example]) -> tuple[list[Example], list[Proble
     """The rows with each text once, in order, and a Problem for each row left out.
 
     Of rows with the same text and label the first is kept. Of a text with several labels the first row of the label
-    that more than half of its rows have is kept; without such a majority none is.
+    that more than half of its rows have is kept; without such a majority none is. Different scores of one text do not
+    contradict each other.
     """
-    groups: defaultdict[str, list[Example]] = defaultdict(list)
+    groups: defaultdict[tuple[str, object], list[Example]] = defaultdict(list)
     for example in examples:
-        groups[normal_form(example.row)].append(example)
+        groups[normal_form(example.row), example.row.get("score")].append(example)
     dropped: dict[int, Problem] = {}  # by identity of the example
     for group in groups.values():
         if len(group) > 1:
@@ -93,26 +97,31 @@ def leakage(examples: Iterable[Example], judged_on: Iterable[Example]) -> tuple[
 
 def _judge(group: Sequence[Example], dropped: dict[int, Problem]) -> None:
     """Marks all rows of one text but the one to keep."""
-    labels = Counter(example.row.get(LABEL) for example in group)
+    labels = Counter(map(_learned, group))
     majority, count = labels.most_common(1)[0]
-    first_of_majority = next(example for example in group if example.row.get(LABEL) == majority)
+    first_of_majority = next(example for example in group if _learned(example) == majority)
     keeper = first_of_majority if 2 * count > len(group) else None
     for example in group:
         if example is keeper:
             continue
-        if keeper is not None and example.row.get(LABEL) == majority:
-            same = "text and label" if LABEL in example.row else "values"
+        if keeper is not None and _learned(example) == majority:
+            same = "text and label" if majority else "values"
             problem = Problem("data/duplicate", f"the same {same} as {keeper.origin}", example.origin)
         else:
             problem = _conflict(group, labels, example, keeper)
         dropped[id(example)] = problem
 
 
-def _conflict(
-    group: Sequence[Example], labels: Counter[str | None], example: Example, keeper: Example | None
-) -> Problem:
+def _learned(example: Example) -> str:
+    """What is learned of a row, for people too: its label, several labels, tags; nothing where it has none."""
+    found = [example.row[column] for column in sorted(LEARNED) if column in example.row]
+    return " ".join(" ".join(map(str, value)) if isinstance(value, list) else str(value) for value in found)
+
+
+def _conflict(group: Sequence[Example], labels: Counter[str], example: Example, keeper: Example | None) -> Problem:
     shares = ", ".join(f'"{label}" {count}' for label, count in labels.most_common())
-    other = next(twin for twin in group if twin.row.get(LABEL) != example.row.get(LABEL))
+    other = next(twin for twin in group if _learned(twin) != _learned(example))
     decision = f"{keeper.origin} is kept" if keeper else "no label has a majority, so none is kept"
     reason = f"the same text as {other.origin} with another label ({shares}); {decision}"
-    return Problem("data/conflicting-label", reason, example.origin, column=LABEL)
+    column = next(column for column in sorted(LEARNED) if column in example.row)
+    return Problem("data/conflicting-label", reason, example.origin, column=column)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from burnish.data import conversations, preferences, row_values
@@ -80,15 +80,40 @@ class RowFormat:
                 yield Problem(refused.code, refused.reason, record.origin, excerpt=excerpt(shown))
 
 
-def detect_format(columns: Sequence[str], sample: Sequence[Record]) -> RowFormat | None:
+def detect_format(
+    columns: Sequence[str],
+    sample: Sequence[Record],
+    *,
+    tasks: Sequence[str] | None = None,
+    called: Mapping[str, str] | None = None,
+) -> RowFormat | None:
     """The format of rows with these columns, or None when none of them is recognised.
 
     Args:
         columns: of the file.
         sample: its first records.
+        tasks: that the rows must be for; None: any.
+        called: canonical column -> column of the file, where somebody said so.
     """
-    look = Look(columns, sample)
-    return next((found for detect in _DETECTORS if (found := detect(look)) is not None), None)
+    found = _first(Look(columns, sample), tasks)
+    called = called or {}
+    if found is not None and all(found.columns.get(key, column) == column for key, column in called.items()):
+        return found
+    names = {column: canonical for canonical, column in called.items()}
+    renamed = [_renamed(record, names) for record in sample]
+    again = _first(Look([names.get(column, column) for column in columns], renamed), tasks)
+    if again is None:
+        return found
+    return replace(again, columns={key: called.get(column, column) for key, column in again.columns.items()})
+
+
+def _first(look: Look, tasks: Sequence[str] | None) -> RowFormat | None:
+    formats = (found for detect in _DETECTORS if (found := detect(look)) is not None)
+    return next((found for found in formats if tasks is None or found.task in tasks), None)
+
+
+def _renamed(record: Record, names: Mapping[str, str]) -> Record:
+    return replace(record, values={names.get(column, column): value for column, value in record.values.items()})
 
 
 def _conversation(look: Look) -> RowFormat | None:

@@ -10,14 +10,15 @@ import hashlib
 import io
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from burnish.data.compressed import needs_package
+from burnish.data.formats import IMAGES, RowFormat
 from burnish.data.image_hash import difference_hash
-from burnish.data.records import RefusedRowError
+from burnish.data.records import Record, RefusedRowError
 from burnish.errors import excerpt
 from burnish.types import Example, Problem
 
@@ -37,6 +38,27 @@ MAX_FILE_BYTES = 256 * 2**20
 _OPAQUE = {"1", "L", "RGB", "P", "YCbCr"}  # what becomes RGB without loss
 _WITH_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 _WHITE = (255, 255, 255)
+
+
+def examples_of(
+    rows: RowFormat,
+    records: Iterable[Record | Problem],
+    source: Path,
+    *,
+    kept: Sequence[str] = (),
+    changes: Counter[str] | None = None,
+) -> Iterator[Example | Problem]:
+    """The examples of a source's records; images are looked at.
+
+    Args:
+        source: the file or folder; images are named relative to its folder.
+        kept: further columns of the file that the recipe names.
+        changes: told how many images had to be changed, by kind.
+    """
+    examples = rows.examples(records, kept)
+    if rows.name != IMAGES:
+        return examples
+    return looked_at(examples, source if source.is_dir() else source.parent, Counter() if changes is None else changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,15 @@ from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label
 from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
-from burnish.data.formats import IMAGES, RowFormat, detect_format
+from burnish.data.formats import RowFormat, detect_format
 from burnish.data.image_folder import folder_parts, folder_sha256
-from burnish.data.images import looked_at
+from burnish.data.images import examples_of
 from burnish.data.options import DataOptions
 from burnish.data.parts import make_parts
 from burnish.data.records import Record, SourceShape
 from burnish.data.repair import drop_near_duplicates, read_corrections, redact_rows, relabel, repair_training_rows
 from burnish.data.source import inspect_source, read_source
+from burnish.data.split import LABELS, TAGS, labels_in
 from burnish.errors import DataProblemError, DataReadError, excerpt, nearest
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
 from burnish.types import Example, Problem, Provenance, Row, Split
@@ -60,8 +61,8 @@ class PreparedData:
         found: the same without what was made for training: no noisy copies, no class evened out.
         problems: rows that were refused or dropped, or kept although suspicious (`action`).
         columns: canonical column -> column of the files.
-        labels: all labels, sorted; empty for a task without labels.
-        label_counts: rows per label in each part of `found`.
+        labels: all labels, or tags of tokens, sorted; empty for a task without labels.
+        label_counts: rows per label, or tokens per tag, in each part of `found`.
         class_weights: how much a row of each label counts in the loss; empty when all count the same.
         notes: what was recognised and decided, one sentence each.
         warnings: what somebody should look at, one sentence each.
@@ -126,7 +127,7 @@ def prepare(
     _check_sizes(splits, options)
     if LABEL in wanted:
         _check_known_labels(splits)
-    counts = {part: Counter(str(e.row[LABEL]) for e in rows if LABEL in wanted) for part, rows in splits.items()}
+    counts = {part: Counter(label for e in rows for label in labels_in(e.row)) for part, rows in splits.items()}
     sizes = ", ".join(f"{len(rows):,} {part}" for part, rows in splits.items())
     intake.notes.append(f"parts (seed {seed}): {sizes}")
     learned, weights = intake.learned_from(splits[Split.TRAIN], counts[Split.TRAIN], seed)
@@ -211,15 +212,27 @@ class _Intake:
     ) -> Iterator[Example | Problem]:
         if self.row_format is None:
             return to_examples(records, self.columns, self.wanted, self.options)
-        examples = self.row_format.examples(records, self.options.kept_columns)
-        if self.row_format.name != IMAGES:
-            return examples
-        return looked_at(examples, path if path.is_dir() else path.parent, changes)
+        found = examples_of(self.row_format, records, path, kept=self.options.kept_columns, changes=changes)
+        return map(self._relabelled, found) if self.options.label_map else found
+
+    def _relabelled(self, item: Example | Problem) -> Example | Problem:
+        """The row with `data.label_map` applied to its label, labels or tags."""
+        if isinstance(item, Problem):
+            return item
+        to = self.options.label_map
+        row = dict(item.row)
+        if isinstance(row.get(LABEL), str):
+            row[LABEL] = to.get(row[LABEL], row[LABEL])
+        for column in (LABELS, TAGS):
+            if column in row:
+                row[column] = [to.get(label, label) for label in row[column]]
+        return replace(item, row=row)
 
     def _check_format(self, shape: SourceShape) -> None:
         if self.row_format is None:
             return
-        found = detect_format(shape.columns, shape.sample)
+        wanted = (self.row_format.task,)
+        found = detect_format(shape.columns, shape.sample, tasks=wanted, called=self.options.columns)
         if found is None or found.name != self.row_format.name:
             what = f'rows of the format "{found.name}"' if found else "rows of no known format"
             raise DataReadError(
@@ -302,6 +315,9 @@ class _Intake:
         if len(learned) > len(train):
             self.notes.append(f"train: {len(learned) - len(train):,} noisy copies added")
         balance = self.options.balance
+        if LABEL not in self.wanted:
+            self._require_no_balance()
+            return learned, {}
         if balance == "none" and is_imbalanced(counts):
             least, most = min(counts.values()), max(counts.values())
             self.notes.append(
@@ -317,6 +333,16 @@ class _Intake:
         extremes = " to ".join(f'{weights[x]:.2f} ("{excerpt(x)}")' for x in _extremes(weights))
         self.notes.append(f"data.balance: weights, a row counts from {extremes}")
         return learned, weights
+
+    def _require_no_balance(self) -> None:
+        """Raises DataProblemError [data/nothing-to-balance] when rows without one label each are to be evened out."""
+        if self.options.balance != "none":
+            raise DataProblemError(
+                "data/nothing-to-balance",
+                "classes are evened out where each row has one label; these rows do not",
+                where="data.balance",
+                hint="leave `data.balance` out",
+            )
 
     def report(self, problems: Sequence[Problem], part: Split) -> None:
         self.problems += problems

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from burnish.data.bundles import bundles
 from burnish.data.clean import LABEL
 from burnish.data.deduplicate import loose_form
-from burnish.types import Example, Split
+from burnish.data.tags import kind_of
+from burnish.types import Example, Row, Split
 
-LABELS = "labels"  # the canonical column of rows with any number of labels
+LABELS, TAGS = "labels", "tags"  # the canonical columns of rows with any number of labels, with a tag per token
 
 _FILLED_FIRST = (Split.TEST, Split.VALIDATION)
 _ROUNDS = 4  # how often each bundle with several labels is placed; later rounds move next to nothing
@@ -63,9 +64,16 @@ def split(
     return parts
 
 
+def labels_in(row: Row) -> list[str]:
+    """The label of a row, its labels, or the tag of each of its tokens; nothing for a row without any."""
+    if isinstance(row.get(LABEL), str):
+        return [row[LABEL]]
+    return list(row.get(LABELS) or row.get(TAGS) or ())
+
+
 def labels_of(example: Example) -> Sequence[str]:
-    """The labels a row counts for; one empty label for a row without any."""
-    several = example.row.get(LABELS)
+    """The labels a row counts for: its own, or the kinds of things its tags mark; one empty label without any."""
+    several = example.row.get(LABELS) or sorted({kind_of(tag) for tag in example.row.get(TAGS, ())} - {""})
     if several:
         return [str(label) for label in several]
     return [str(example.row.get(LABEL, ""))]

@@ -14,6 +14,8 @@ from burnish.engine.options import AugmentationOptions
 
 Array = np.ndarray[Any, Any]
 
+NO_AUGMENTATION = AugmentationOptions(flip="none", shift=0.0, light=0.0)
+
 
 def augmented(pixels_BHW3: Array, draws_B: Array, options: AugmentationOptions) -> Array:
     """The images, each mirrored, shifted and lit as its draw says; uint8 in and out.
@@ -22,7 +24,7 @@ def augmented(pixels_BHW3: Array, draws_B: Array, options: AugmentationOptions) 
         pixels_BHW3: (B, H, W, 3) uint8.
         draws_B: (B,) uint64, what chance gives each row.
     """
-    if options == AugmentationOptions(flip="none", shift=0.0, light=0.0):
+    if options == NO_AUGMENTATION:
         return pixels_BHW3
     return np.stack([_changed(image, int(draw), options) for image, draw in zip(pixels_BHW3, draws_B, strict=True)])
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from burnish.engine.augmentation import augmented
+from burnish.engine.augmentation import NO_AUGMENTATION, augmented
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.options import AugmentationOptions
 from burnish.model.images import Preprocessing
@@ -109,7 +109,7 @@ class ImageLayout(LayoutChoice):
         )
 
 
-def image_layout(preprocessing: Preprocessing, augmentation: AugmentationOptions) -> ImageLayout:
+def image_layout(preprocessing: Preprocessing, augmentation: AugmentationOptions = NO_AUGMENTATION) -> ImageLayout:
     """The layout of images, which are all of one size."""
     height, width = preprocessing.size
     # "padded" is the layout that asks nothing of a model's attention.

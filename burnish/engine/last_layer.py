@@ -13,21 +13,32 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 Undo = Callable[[], None]
 
-_wanted: ContextVar[Tensor | None] = ContextVar("wanted", default=None)
+
+@dataclass(slots=True)
+class Wanted:
+    """Which positions are read, (R,), None: all; and whether a layer was narrowed to them."""
+
+    positions: Tensor | None = None
+    met: bool = False
+
+
+_wanted: ContextVar[Wanted | None] = ContextVar("wanted", default=None)
 
 
 @contextlib.contextmanager
-def only_at(positions_R: Tensor | None) -> Iterator[None]:
+def only_at(positions_R: Tensor | None) -> Iterator[Wanted]:
     """Inside the block a narrowed layer gives (1, R, D): its output at these positions of (1, T, D). None: at all."""
-    token = _wanted.set(positions_R)
+    wanted = Wanted(positions_R)
+    token = _wanted.set(wanted)
     try:
-        yield
+        yield wanted
     finally:
         _wanted.reset(token)
 
@@ -47,8 +58,11 @@ def narrow_last_layer(encoder: nn.Module) -> Undo | None:
 
 def wanted_only(values_1T: Tensor) -> Tensor:
     """(1, T, ...) -> (1, R, ...): the values at the positions `only_at` names, or all of them."""
-    positions_R = _wanted.get()
-    return values_1T if positions_R is None else values_1T.index_select(1, positions_R)
+    wanted = _wanted.get()
+    if wanted is None or wanted.positions is None:
+        return values_1T
+    wanted.met = True
+    return values_1T.index_select(1, wanted.positions)
 
 
 def _after_attention_output(layer: Any) -> Undo | None:
@@ -80,7 +94,8 @@ def _between_attention_and_feed_forward(layer: Any) -> Undo | None:
     whole = layer.forward
 
     def narrowed(hidden_states: Tensor, *arguments: Any, **named: Any) -> Any:
-        if _wanted.get() is None:
+        wanted = _wanted.get()
+        if wanted is None or wanted.positions is None:
             return whole(hidden_states, *arguments, **named)
         attended = attention(before(hidden_states), *arguments, **named)
         states = wanted_only(hidden_states + (attended[0] if isinstance(attended, tuple) else attended))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -172,6 +172,10 @@ class LaidOut:
         self._extents = torch.from_numpy(extents).to(device)
         self._starts = torch.from_numpy(starts).to(device)
         self._uniform = bool((extents == longest).all())
+        self._types = None
+        if any(row.token_types is not None for row in rows):
+            types = [np.zeros(row.length, np.int64) if row.token_types is None else row.token_types for row in rows]
+            self._types = torch.from_numpy(np.concatenate(types)).to(device)
         self._given = [row.given for row in rows if row.given is not None]
         self._targets = rows[0].targets.ndim, [row.targets for row in rows]
         self._reads = _read_positions(rows)
@@ -227,12 +231,13 @@ class LaidOut:
             mask = (torch.arange(self.longest, device=self.device) < self._extents[:, None])[:, None, None, :]
         token = _segments.set(Segments(self._places, self.segment_count, self.longest, mask, self._source))
         try:
-            with drawn(None if self._draw is None else self._draw[None]), only_at(reads_R):
-                output = encoder(input_ids=self._ids[None], position_ids=self._position[None])
+            with drawn(None if self._draw is None else self._draw[None]), only_at(reads_R) as wanted:
+                types = self._types_for(encoder, lambda types_T: types_T[None])
+                output = encoder(input_ids=self._ids[None], position_ids=self._position[None], **types)
         finally:
             _segments.reset(token)
         hidden: Tensor = output.last_hidden_state[0]
-        if reads_R is None or len(hidden) == len(reads_R):  # all are wanted, or the last layer was narrowed
+        if reads_R is None or wanted.met:
             return hidden
         return hidden.index_select(0, reads_R)
 
@@ -246,14 +251,27 @@ class LaidOut:
             return grid.view_as(mask)
 
         with drawn(None if self._draw is None else spread(self._draw)):
-            output = encoder(input_ids=spread(self._ids), attention_mask=mask)
+            output = encoder(input_ids=spread(self._ids), attention_mask=mask, **self._types_for(encoder, spread))
         flat = output.last_hidden_state.flatten(0, 1)
         hidden: Tensor = flat.index_select(0, self._places if reads_R is None else self._places[reads_R])
         return hidden
 
+    def _types_for(self, encoder: Module, laid_out: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """The argument that tells the texts of a pair apart, for an encoder that takes it."""
+        if self._types is None or "token_type_ids" not in _arguments(encoder):
+            return {}
+        return {"token_type_ids": laid_out(self._types)}
+
     def mean(self, hidden_TD: Tensor) -> Tensor:
         sums_GD = hidden_TD.new_zeros(self.segment_count, hidden_TD.shape[1]).index_add(0, self._segment, hidden_TD)
         return sums_GD / self._lengths[:, None]
+
+
+def _arguments(encoder: Module) -> Collection[str]:
+    """Names that the forward of an encoder takes, below an adapter around it."""
+    unwrapped: Any = getattr(encoder, "get_base_model", None)
+    plain = encoder if unwrapped is None else unwrapped()
+    return inspect.signature(getattr(plain, "base_model", plain).forward).parameters
 
 
 def _source(
@@ -334,8 +352,7 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
     offset = position_offset(getattr(encoder, "config", None))
     padded = LayoutChoice(True, offset, "")
     setter = getattr(encoder, "set_attn_implementation", None)
-    accepted = inspect.signature(getattr(encoder, "base_model", encoder).forward).parameters
-    if setter is None or "position_ids" not in accepted:
+    if setter is None or "position_ids" not in _arguments(encoder):
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4)
     before = getattr(encoder.config, "_attn_implementation", "sdpa")

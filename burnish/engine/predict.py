@@ -51,16 +51,20 @@ def pooled_features(
     device: torch.device,
     progress: Progress | None = None,
 ) -> np.ndarray[Any, Any]:
-    """(rows, D) float32: what `model` (a PooledEncoder) gives for each row of one segment."""
+    """(rows, D) float32: what `model` (a PooledEncoder) gives for each row of one segment.
+
+    (R, D) where the model does not pool: a vector for each token that the rows name as read.
+    """
     features: list[np.ndarray[Any, Any] | None] = [None] * len(rows)
 
     def keep(batch: RowBatch) -> None:
         pooled: Tensor = model(batch)
-        for index, vector in zip(batch.row_ids, pooled.float().cpu().numpy(), strict=True):
-            features[index] = vector
+        each = np.cumsum(batch.read_counts)[:-1] if any(batch.read_counts) else batch.row_count
+        for index, vectors in zip(batch.row_ids, np.split(pooled.float().cpu().numpy(), each), strict=True):
+            features[index] = vectors
 
     _over(rows, keep, layout, precision, device, progress or Silent())
-    return np.stack([vector for vector in features if vector is not None])
+    return np.concatenate([vectors for vectors in features if vectors is not None])
 
 
 def loss_and_predictions(

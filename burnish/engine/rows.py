@@ -21,8 +21,8 @@ class EncodedRows(Sequence[Encoded]):
     Args:
         arrays: "tokens" (T,), "row_ends" (N,), "segments" (G,) lengths, "segment_ends" (N,), "weights" (N,),
             "truncated" (N,), "targets" (N, ...) or (R, ...), for rows that name read positions "reads" (R,) and
-            "read_ends" (N,), and where rows have them "prefixes" (N,) shared by segments, "given" (N, K) and "pixels"
-            (N, H, W, 3). Ends count from the first row on; rows of pixels have no tokens.
+            "read_ends" (N,), and where rows have them "prefixes" (N,) shared by segments, "types" (T,) of tokens,
+            "given" (N, K) and "pixels" (N, H, W, 3). Ends count from the first row on; rows of pixels have no tokens.
         place: (V,) new token id of each old one; None keeps them.
     """
 
@@ -59,6 +59,8 @@ class EncodedRows(Sequence[Encoded]):
             arrays["targets"] = np.stack([row.targets for row in found]) if found else np.zeros(0)
         if any(row.shared_prefix for row in found):
             arrays["prefixes"] = np.array([row.shared_prefix for row in found], dtype=np.int32)
+        if any(row.token_types is not None for row in found):
+            arrays["types"] = _joined([_types_of(row) for row in found]).astype(np.int8)
         if found and found[0].given is not None:
             arrays["given"] = np.stack([row.given for row in found if row.given is not None])
         if found and found[0].pixels is not None:
@@ -78,7 +80,8 @@ class EncodedRows(Sequence[Encoded]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         row, arrays = index % len(self), self.arrays
-        tokens = arrays["tokens"][_span(arrays["row_ends"], row)]
+        own = _span(arrays["row_ends"], row)
+        tokens = arrays["tokens"][own]
         reads = _span(arrays["read_ends"], row) if "reads" in arrays else None
         return Encoded(
             token_ids=tokens if self.place is None else self.place[tokens],
@@ -90,6 +93,7 @@ class EncodedRows(Sequence[Encoded]):
             shared_prefix=int(arrays["prefixes"][row]) if "prefixes" in arrays else 0,
             given=arrays["given"][row] if "given" in arrays else None,
             pixels=arrays["pixels"][row] if "pixels" in arrays else None,
+            token_types=arrays["types"][own].astype(np.int64) if "types" in arrays else None,
         )
 
     @property
@@ -116,6 +120,10 @@ def lengths_of(rows: Sequence[Encoded]) -> list[int]:
     """Tokens of each row."""
     lengths: list[int] = rows.lengths.tolist() if isinstance(rows, EncodedRows) else [row.length for row in rows]
     return lengths
+
+
+def _types_of(row: Encoded) -> Array:
+    return np.zeros(row.length, np.int64) if row.token_types is None else row.token_types
 
 
 def _joined(pieces: Sequence[Any]) -> Array:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
 COST = (  # cheapest to run first
-    *("majority", "length", "tf-idf", "nearest-answer", "base-centroid", "base-probe"),
+    *("majority", "length", "dictionary", "pixels", "tf-idf", "nearest-answer", "base-centroid", "base-probe"),
     *("base", "base-mean", "base-few-shot"),
 )
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from burnish.errors import RecipeError, excerpt, nearest
-from burnish.evaluation.metrics import create_metric
-from burnish.evaluation.metrics.classification import class_figures
+from burnish.evaluation.metrics import METRICS, create_metric
+from burnish.evaluation.metrics.classification import ClassFigures
 from burnish.evaluation.metrics.resampling import measured
-from burnish.types import MetricValue
+from burnish.evaluation.wording import SHARES
+from burnish.types import Metric, MetricValue
 
-WHOLE = ("accuracy", "macro-f1", "exact-match", "final-number", "json-match", "chrf")
+WHOLE = tuple(name for name in METRICS if name in SHARES)
 PER_CLASS = ("precision", "recall", "f1")
 KNOWN = (*WHOLE, *(f"{metric}[LABEL]" for metric in PER_CLASS))
 EXAMPLE = 'write `evaluation: {goals: ["macro-f1 >= 0.90", "recall[refund] >= 0.95"]}`'
@@ -71,20 +72,29 @@ def parse_goal(text: str, labels: Sequence[str] | None = None, where: str = "eva
 
 
 def judge_goals(
-    goals: Sequence[Goal], references: Sequence[str], predictions: Sequence[str], labels: Sequence[str]
+    goals: Sequence[Goal],
+    metrics: Sequence[Metric],
+    references: Sequence[Any],
+    predictions: Sequence[Any],
+    classes: Mapping[str, ClassFigures],
 ) -> list[dict[str, Any]]:
     """Each goal with its value, interval and n on these rows.
 
     `reached` compares the value with the threshold; `certain` says that the whole interval is on the same side.
+
+    Args:
+        metrics: empty ones, of the task.
+        classes: the figures of each class on these rows.
     """
-    return [_judged(goal, _value(goal, references, predictions, labels)) for goal in goals]
 
+    def value(goal: Goal) -> MetricValue:
+        if goal.label is not None:
+            figures = classes[goal.label]
+            return {"precision": figures.precision, "recall": figures.recall, "f1": figures.f1}[goal.metric]
+        metric = next((metric for metric in metrics if metric.name == goal.metric), None)
+        return measured(metric or create_metric(goal.metric, list(classes)), references, predictions)
 
-def _value(goal: Goal, references: Sequence[str], predictions: Sequence[str], labels: Sequence[str]) -> MetricValue:
-    if goal.label is not None:
-        figures = class_figures(references, predictions, [goal.label])[goal.label]
-        return {"precision": figures.precision, "recall": figures.recall, "f1": figures.f1}[goal.metric]
-    return measured(create_metric(goal.metric, labels), references, predictions)
+    return [_judged(goal, value(goal)) for goal in goals]
 
 
 def _judged(goal: Goal, value: MetricValue) -> dict[str, Any]:

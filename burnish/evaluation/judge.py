@@ -13,6 +13,7 @@ from typing import Any
 from burnish.evaluation.arms import ArmResult, strongest
 from burnish.evaluation.compare import paired_gain, row_wins, sign_test
 from burnish.evaluation.goals import judge_goals, parse_goal
+from burnish.evaluation.metrics.classification import ClassFigures
 from burnish.evaluation.metrics.resampling import measured, value_of
 from burnish.evaluation.options import EvaluationOptions
 from burnish.evaluation.verdict import Evidence, decide
@@ -31,8 +32,7 @@ def judge(
     options: EvaluationOptions,
     method_name: str,
     seed: int,
-    labels: Sequence[str] = (),
-    weakest_class: tuple[str, float] | None = None,
+    classes: Mapping[str, ClassFigures] | None = None,
     opened: int = 1,
     further: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -48,8 +48,7 @@ def judge(
         validation_tuned: the tuned model's answers to them.
         method_name: "lora", "full", "head"...
         seed: of the bootstrap.
-        labels: that goals may name; empty where there are no classes.
-        weakest_class: label and F1 of the tuned model's weakest class, where there are classes.
+        classes: the tuned model's figures on the test rows for each class, where there are classes.
         opened: how often the test rows have been judged on, this time included.
         further: what else evaluation.json says of this kind of task: classes, confusion, diagnostics.
     """
@@ -68,9 +67,9 @@ def judge(
         discordant=wins + losses,
         minimum_effect=options.minimum_effect,
         method=method_name,
-        weakest_class=weakest_class,
+        weakest_class=_weakest(classes) if classes else None,
     )
-    goals = [parse_goal(text, labels) for text in options.goals]
+    goals = [parse_goal(text, list(classes or ())) for text in options.goals]
     return {
         "task": task,
         "split": "test",
@@ -78,7 +77,7 @@ def judge(
         "opened": opened,
         "metric": decider.name,
         "verdict": decide(evidence).as_dict(),
-        "goals": judge_goals(goals, references, tuned, labels),
+        "goals": judge_goals(goals, metrics, references, tuned, classes or {}),
         "models": {
             model: {metric.name: measured(metric, references, answers).as_dict() for metric in metrics}
             for model, answers in test_answers.items()
@@ -96,5 +95,13 @@ def judge(
             for arm in arms
         },
         "discordant": {"tuned": wins, "against": losses},
+        **({"classes": {name: figures.as_dict() for name, figures in classes.items()}} if classes else {}),
         **(further or {}),
     }
+
+
+def _weakest(classes: Mapping[str, ClassFigures]) -> tuple[str, float]:
+    """The class with test rows that has the lowest F1; of equal ones the one with most rows."""
+    tested = {label: figures for label, figures in classes.items() if figures.support}
+    label = min(tested, key=lambda name: (tested[name].f1.value, -tested[name].support))
+    return label, tested[label].f1.value

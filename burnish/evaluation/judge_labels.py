@@ -8,7 +8,7 @@ from typing import Any
 from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.judge import judge
 from burnish.evaluation.metrics import LABEL_METRICS, create_metric, default_metric
-from burnish.evaluation.metrics.classification import ClassFigures, class_figures, confusion_matrix
+from burnish.evaluation.metrics.classification import class_figures, confusion_matrix
 from burnish.evaluation.options import EvaluationOptions
 from burnish.types import Metric
 
@@ -37,7 +37,6 @@ def judge_classification(
     labels = sorted({*train_label_counts, *references})
     decider = metric or create_metric(options.metric or default_metric(train_label_counts), labels)
     others = [create_metric(name, labels) for name in LABEL_METRICS if name != decider.name]
-    classes = class_figures(references, tuned, labels)
     return judge(
         task=task,
         metrics=[decider, *others],
@@ -49,19 +48,10 @@ def judge_classification(
         options=options,
         method_name=method_name,
         seed=seed,
-        labels=labels,
-        weakest_class=_weakest(classes),
+        classes=class_figures(references, tuned, labels),
         opened=opened,
         further={
             "labels": labels,
-            "classes": {label: figures.as_dict() for label, figures in classes.items()},
             "confusion": {"labels": labels, "matrix": confusion_matrix(references, tuned, labels).tolist()},
         },
     )
-
-
-def _weakest(classes: Mapping[str, ClassFigures]) -> tuple[str, float]:
-    """The class with test rows that has the lowest F1; of equal ones the one with most rows."""
-    tested = {label: figures for label, figures in classes.items() if figures.support}
-    label = min(tested, key=lambda name: (tested[name].f1.value, -tested[name].support))
-    return label, tested[label].f1.value

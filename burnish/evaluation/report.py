@@ -63,7 +63,7 @@ def render_report(run: Path) -> str:
     """
     record = RunRecord.read(run)
     title = f"{wording.headline(record.verdict)} burnish report on {record.id}"
-    sections = sections_of(str(record.manifest.get("task")))
+    sections = sections_of(record)
     links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for anchor, (name, _) in sections.items())
     body = "".join(build(record) for _, build in sections.values())
     return (
@@ -77,9 +77,11 @@ def render_report(run: Path) -> str:
     )
 
 
-def sections_of(task: str) -> dict[str, tuple[str, Section]]:
-    """Anchor -> (name, what builds it), in the order of the page."""
-    others = _OF_LABELS if task in WRITING else _OF_CHAT
+def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
+    """Anchor -> (name, what builds it), in the order of the page; a judged run shows what its judgement holds."""
+    others = set(_OF_LABELS if str(record.manifest.get("task")) in WRITING else _OF_CHAT)
+    if record.evaluation:
+        others |= {part for part in ("classes", "confusion") if part not in record.evaluation}
     return {anchor: part for anchor, part in SECTIONS.items() if anchor not in others}
 
 

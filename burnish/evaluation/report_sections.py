@@ -24,12 +24,14 @@ MANY_CLASSES = 15  # more are told by the weakest of them, and their matrix by i
 MOST_CONFUSIONS = 15
 MOST_ERRORS = 25
 LABEL_LIMIT, TEXT_LIMIT = 80, 400  # characters
+NONE = "none"  # of the entities of a sentence, of the labels of a text
 
 SIGNS = {"better": "▲ better", "same": "= the same", "worse": "▼ worse", "too little data": "? too little data"}
 WHAT_ARMS_ARE = {
     "tuned": "The model of this run, trained on your rows.",
     "majority": "Always the most frequent label of the training rows. Whoever is not above it has learned nothing.",
     "tf-idf": "A linear classifier on counts of words and letters. No pretrained model at all.",
+    "dictionary": "Each token gets the tag it most often has in the training rows. No model at all.",
     "base-centroid": "The base model as it comes; a text gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
     "nearest-answer": "The answer of the training row whose prompt has the most similar words. No model at all.",
@@ -349,6 +351,7 @@ def _error(record: RunRecord, row: Mapping[str, Any]) -> str:
     others = f" · right: {', '.join(right)}" if right else ""
     return (
         f'<li><q dir="auto">{escaped(row.get("text", ""), TEXT_LIMIT)}</q>'
-        f"<span>label <b>{isolated(label, LABEL_LIMIT)}</b> · predicted <b>{isolated(prediction, LABEL_LIMIT)}</b> "
+        f"<span>label <b>{isolated(label or NONE, TEXT_LIMIT)}</b> · predicted "
+        f"<b>{isolated(prediction or NONE, TEXT_LIMIT)}</b> "
         f"({figure('accuracy', row.get('probability'))} sure){others} · {escaped(record.place(row))}</span></li>"
     )

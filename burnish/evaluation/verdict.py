@@ -17,6 +17,7 @@ INSTEAD = {
     "majority": "Do not fine-tune on this data: always answering the most frequent label is {good}. "
     "Check that the text holds the answer and that the labels are right.",
     "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
+    "dictionary": "Do not fine-tune: a dictionary of the training tokens with their tags is {good}.",
     "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
     "and a head trains in seconds.",
     "base-probe": "Write `method: head`: a linear classifier on the frozen base model is {good} and trains in seconds.",

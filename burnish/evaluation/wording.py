@@ -14,6 +14,7 @@ ANSWERS = ("exact-match", "final-number", "json-match", "chrf")  # metrics of wr
 SHARES = (  # 0..1, shown in percent
     *("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", "reward-accuracy", "win-rate"),
     *ANSWERS,
+    *("entity-f1", "entity-precision", "entity-recall"),
 )
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -24,10 +25,15 @@ METRIC_TITLES = {
     "json-match": "same JSON",
     "chrf": "chrF",
     "reward-accuracy": "reward accuracy",
+    "entity-f1": "entity F1",
+    "entity-precision": "entity precision",
+    "entity-recall": "entity recall",
+    "token-accuracy": "token accuracy",
 }
 ARM_TITLES = {
     "tuned": "the tuned model",
     "majority": "always answering the most frequent label",
+    "dictionary": "a dictionary of the training tokens",
     "tf-idf": "TF-IDF with a linear classifier",
     "base-centroid": "the nearest class centre on the frozen base",
     "base-probe": "a linear classifier on the frozen base",

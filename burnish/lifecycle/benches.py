@@ -1,21 +1,51 @@
-"""Which workbench a task is worked on."""
+"""Which workbench a task is worked on, and how its verdict is found; `KINDS` is the registration."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from burnish.data.prepare import PreparedData
 from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
+from burnish.lifecycle.encoder_bench import EncoderBench
+from burnish.lifecycle.image_bench import ImageBench
+from burnish.lifecycle.judge_chat import judge_conversations
+from burnish.lifecycle.judge_preferences import judge_preferences
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.preference_bench import PreferenceBench
+from burnish.lifecycle.tagger_bench import TaggerBench
+from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import Base
 from burnish.recipe.schema import Recipe
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Progress
 
-Bench = ChatBench | ClassifierBench
-BENCHES: dict[str, type[ChatBench] | type[ClassifierBench]] = {"chat": ChatBench, "preference": PreferenceBench}
+Judgement = tuple[dict[str, Any], list[dict[str, Any]]]  # evaluation.json's content, rows of predictions.jsonl
+
+
+def _judge_encoder(folder: RunFolder, bench: EncoderBench, runs: Path, opened: int) -> Judgement:
+    return bench.judge(runs, opened)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind of task is worked on and judged."""
+
+    bench: Any  # class with set_up
+    judge: Callable[[RunFolder, Any, Path, int], Judgement] = _judge_encoder
+
+
+CLASSIFIER = Kind(ClassifierBench)  # a task of the caller's is one too
+KINDS: Mapping[str, Kind] = {
+    "text-classification": CLASSIFIER,
+    "token-classification": Kind(TaggerBench),
+    "image-classification": Kind(ImageBench),
+    "chat": Kind(ChatBench, judge_conversations),
+    "preference": Kind(PreferenceBench, judge_preferences),
+}
 
 
 def open_bench(
@@ -26,6 +56,13 @@ def open_bench(
     own: Own,
     folder: RunFolder,
     progress: Progress,
-) -> Bench:
-    """The bench of a task, set up; a task of the caller's is a classifier."""
-    return BENCHES.get(task_class.name, ClassifierBench).set_up(recipe, base, data, task_class, own, folder, progress)
+) -> Workbench:
+    """The bench of a task, set up."""
+    kind = KINDS.get(task_class.name, CLASSIFIER)
+    bench: Workbench = kind.bench.set_up(recipe, base, data, task_class, own, folder, progress)
+    return bench
+
+
+def judged(folder: RunFolder, bench: Workbench, runs: Path, opened: int) -> Judgement:
+    """The verdict of a run, by the judge of its kind of task."""
+    return KINDS.get(bench.task.name, CLASSIFIER).judge(folder, bench, runs, opened)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from burnish.data.clean import LABEL
 from burnish.data.columns import infer_columns
 from burnish.data.doctor.examine import examine, left_out
 from burnish.data.doctor.finding import Finding, Subject, by_importance
@@ -22,7 +21,7 @@ from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError, UsageError, excerpt, nearest
 from burnish.lifecycle.moderate import moderator as moderator_of
 from burnish.lifecycle.rows import TRAINED, explain, other_rows
-from burnish.lifecycle.train import RECIPE_SUFFIXES, recipe_of, task_class
+from burnish.lifecycle.train import RECIPE_SUFFIXES, recipe_of, task_class, wanted_columns
 from burnish.model.load import Base, find_base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.recipe.schema import Recipe
@@ -116,7 +115,8 @@ def check_data(
 
 def _prepared(recipe: Recipe, folder: Path, other: RowFormat | None) -> PreparedData:
     """The data as a training would prepare it; where that would stop, with the rows it would stop at."""
-    wanted, options, stops = _wanted(recipe, other), recipe.data, list[str]()
+    options, stops = recipe.data, list[str]()
+    wanted = wanted_columns(task_class(recipe) if other is None else None, other)
     first: DataProblemError | None = None
     while True:
         try:
@@ -130,14 +130,6 @@ def _prepared(recipe: Recipe, folder: Path, other: RowFormat | None) -> Prepared
             stops.append(f"a training would stop here: {error.message}; {error.hint}")
         else:
             return replace(data, warnings=[*data.warnings, *stops])
-
-
-def _wanted(recipe: Recipe, other: RowFormat | None) -> Mapping[str, type]:
-    """The columns a training would ask for; of rows that are not trained on yet, the label."""
-    if other is None:
-        columns: Mapping[str, type] = task_class(recipe).columns
-        return columns
-    return {LABEL: str} if other.has_label else {}
 
 
 def _in_file_order(data: PreparedData) -> list[Example]:

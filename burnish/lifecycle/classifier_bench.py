@@ -1,68 +1,41 @@
-"""A classifier at work: vectors of the frozen base, a head that is solved or started from them, labels."""
+"""A classifier at work: a head that is solved on the frozen base or started from its class means, labels, arms."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from burnish.data.prepare import PreparedData
-from burnish.engine.distributed import join_ranks
-from burnish.engine.layout import choose_layout
-from burnish.engine.predict import loss_and_predictions, pooled_features
 from burnish.engine.rows import EncodedRows
-from burnish.engine.vocabulary import compact_vocabulary
 from burnish.errors import RecipeError
+from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority, tf_idf
+from burnish.evaluation.judge_labels import judge_classification
 from burnish.evaluation.metrics import create_metric, find_metric
-from burnish.lifecycle.encode import cache, encode_splits
-from burnish.lifecycle.environment import describe_environment
+from burnish.lifecycle.encoder_bench import EncoderBench
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.workbench import Workbench, settled_machine
 from burnish.method.probe import choose_probe
-from burnish.model.load import Base, load_encoder, load_tokenizer, require_known_tokens
-from burnish.model.pooled import LinearHead, PooledClassifier, PooledEncoder
+from burnish.model.load import Base, load_tokenizer
+from burnish.model.pooled import LinearHead, PooledClassifier
 from burnish.recipe.schema import Recipe
-from burnish.serving.package import save_classifier
 from burnish.storage.durable import append_lines, truncate
-from burnish.storage.fingerprint import canonical_sha256
-from burnish.storage.run_folder import RunFolder
-from burnish.types import Encoded, Progress, Split
-
-if TYPE_CHECKING:
-    from burnish.task.text_classification import TextClassification
+from burnish.types import Example, Row, Split
 
 HEAD_START_ROWS = 256  # in all, spread over the classes
 HEAD_START_ROWS_OF_A_CLASS = 8  # at least
 
 
 @dataclass(slots=True)
-class ClassifierBench(Workbench):
+class ClassifierBench(EncoderBench):
     """A base with a head for the labels of the data."""
 
-    _features: dict[Split, np.ndarray[Any, Any]] = field(default_factory=dict)
-    _fresh: PooledEncoder | None = None
-
     @classmethod
-    def set_up(
-        cls,
-        recipe: Recipe,
-        base: Base,
-        data: PreparedData,
-        task_class: type[TextClassification],
-        own: Own,
-        folder: RunFolder,
-        progress: Progress,
-    ) -> ClassifierBench:
-        """Loads the base, encodes all rows and chooses layout and precision; what was chosen is recorded."""
-        ranks = join_ranks()
-        device, precision = settled_machine(recipe)
-        task = task_class(
+    def make_task(cls, recipe: Recipe, base: Base, data: PreparedData, task_class: Any, own: Own) -> Any:
+        return task_class(
             load_tokenizer(base.folder),
             data.labels,
             max_length=base.max_length,
@@ -70,83 +43,6 @@ class ClassifierBench(Workbench):
             loss=own.loss,
             **({"class_weights": data.class_weights} if data.class_weights else {}),
         )
-        encoded, problems = encode_splits(task, data, progress, ours=own.task is None)
-        encoder = load_encoder(base).to(device)
-        require_known_tokens(task.tokenizer, encoder, base.folder)
-        layout = choose_layout(encoder, encoded[Split.TRAIN], device=device)
-        head = own.head(base.width, len(data.labels)) if own.head else None
-        model: Any = task.build(
-            encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, head=head
-        ).to(device)
-        return cls(
-            recipe=recipe,
-            base=base,
-            data=data,
-            task=task,
-            own=own,
-            folder=folder,
-            progress=progress,
-            encoded=encoded,
-            problems=problems,
-            layout=layout,
-            precision=precision,
-            device=device,
-            model=model,
-            ranks=ranks,
-        )
-
-    def features(self, split: Split) -> np.ndarray[Any, Any]:
-        """(rows, D) vectors of the frozen base for the rows of a split; made once for each base and data."""
-        if split not in self._features:
-            self.progress.stage(f"vectors of the frozen base for the {split.value} rows")
-            self._features[split] = self._vectors(self.encoded[split])
-        return self._features[split]
-
-    def _vectors(self, rows: EncodedRows) -> np.ndarray[Any, Any]:
-        key = self._key_of_vectors(rows)
-        kept = cache().find(key)
-        if kept is not None:
-            return kept["vectors"]
-        vectors = pooled_features(
-            self._frozen_base(),
-            rows,
-            layout=self.layout,
-            precision=self.precision,
-            device=self.device,
-            progress=self.progress,
-        )
-        cache().keep(key, {"vectors": vectors})
-        return vectors
-
-    def _key_of_vectors(self, rows: EncodedRows) -> str:
-        """Everything that decides their bits."""
-        names = ("tokens", "row_ends", "segments", "segment_ends", "pixels")
-        arrays = (rows.arrays[name] for name in names if name in rows.arrays)
-        settled = {
-            "base": self.base.describe() | {"adapter": str(self.base.adapter)},
-            "rows": [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays],
-            "layout": self.layout.reason,
-            "precision": self.precision.name,
-            "threads": torch.get_num_threads(),
-            "environment": describe_environment(),
-            "device": str(self.device),
-        }
-        return canonical_sha256(settled)
-
-    def _frozen_base(self) -> PooledEncoder:
-        """The base as it was before the training; loaded anew when the training has changed it."""
-        if not self.trained:
-            base: PooledEncoder = self.model.base.eval()
-            return base
-        if self._fresh is None:
-            self._fresh = self._base_anew().eval()
-        return self._fresh
-
-    def _base_anew(self) -> PooledEncoder:
-        """The base from its files, laid out as before."""
-        encoder = load_encoder(self.base).to(self.device)
-        choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
-        return PooledEncoder(encoder, pooling=self.base.pooling, normalize=self.base.normalize)
 
     def labels(self, split: Split) -> list[str]:
         return [str(example.row["label"]) for example in self.data.splits[split]]
@@ -160,7 +56,7 @@ class ClassifierBench(Workbench):
         return np.array([weights.get(label, 1.0) for label in self.data.labels]) if weights else None
 
     def metric_of(self, predictions: Sequence[Mapping[str, Any]], split: Split) -> dict[str, float]:
-        """The task's metrics (and the caller's own) of predictions for a split."""
+        """The task's metrics (and the caller's own, which may look at probabilities) of predictions for a split."""
         references = [{"label": label} for label in self.labels(split)]
         values = {}
         for name in dict.fromkeys([*self.task.metrics, str(self.recipe.evaluation.metric)]):
@@ -178,10 +74,6 @@ class ClassifierBench(Workbench):
     def _before_steps(self) -> None:
         if isinstance(self.model.head, LinearHead):
             self._start_head(self.model.head)
-
-    def decides(self) -> tuple[str, bool]:
-        name = str(self.recipe.evaluation.metric)
-        return name, find_metric(name).higher_is_better
 
     def _solve_head(self) -> dict[str, Any]:
         """The exact solution of the linear head on the frozen base."""
@@ -240,29 +132,52 @@ class ClassifierBench(Workbench):
         self.progress.stage(f"vectors of the frozen base for {len(chosen):,} rows, where the head starts")
         rows = EncodedRows.of([self.encoded[Split.TRAIN][i] for i in chosen.tolist()])
         head.cpu().start_from_centroids(
-            torch.from_numpy(np.array(self._vectors(rows))), torch.from_numpy(class_of[chosen])
+            torch.from_numpy(np.array(self.vectors(rows))), torch.from_numpy(class_of[chosen])
         )
 
-    def _compacted(self) -> AbstractContextManager[tuple[list[Sequence[Encoded]], str]]:
-        """The training and validation rows for a table of the words they have."""
-        rows = (self.encoded[Split.TRAIN], self.encoded[Split.VALIDATION])
-        return compact_vocabulary(self.model.encoder, *rows, layout=self.layout, device=self.device)
+    def arms(self) -> list[ArmResult]:
+        train, validation, test = (self.labels(split) for split in Split)
+        texts = [[_text(e) for e in self.data.splits[split]] for split in Split]
+        features = [self.features(split) for split in Split]
+        self.progress.stage("arms that need no fine-tuning: TF-IDF, centroid, probe")
+        metric = create_metric(str(self.recipe.evaluation.metric), self.data.labels)
+        return [
+            majority(train, len(validation), len(test)),
+            tf_idf(texts[0], train, texts[1], validation, texts[2], metric),
+            base_centroid(features[0], train, features[1], features[2]),
+            base_probe(features[0], train, features[1], validation, features[2], metric, self.recipe.training.seed),
+        ]
 
-    def validate(self, model: Any, rows: Sequence[Encoded]) -> dict[str, float]:
-        """Loss and metrics on the validation rows."""
-        options: Any = {"layout": self.layout, "precision": self.precision, "device": self.device}
-        loss, predictions = loss_and_predictions(self.task, model, rows, **options)
-        return {"loss": loss, **self.metric_of(predictions, Split.VALIDATION)}
-
-    def save_final(self, model: PooledClassifier) -> None:
-        self.progress.stage("saving the model")
-        assert self.recipe.method is not None
-        save_classifier(
-            self.folder.final,
-            model.cpu(),
-            base=self.base,
-            labels=self.data.labels,
-            method=self.recipe.method.name,
+    def verdict(self, arms: Sequence[ArmResult], answers: Mapping[Split, list[Any]], opened: int) -> dict[str, Any]:
+        return judge_classification(
+            references=self.labels(Split.TEST),
+            tuned=answers[Split.TEST],
+            arms=arms,
+            validation_references=self.labels(Split.VALIDATION),
+            validation_tuned=answers[Split.VALIDATION],
+            options=self.recipe.evaluation,
+            train_label_counts=self.data.label_counts[Split.TRAIN],
+            method_name=self.recipe.method.name if self.recipe.method else "",
+            seed=self.recipe.training.seed,
+            opened=opened,
             task=self.task.name,
         )
-        self.folder.event("saved", path="final")
+
+    def prediction_row(self, example: Example, prediction: Row) -> dict[str, Any]:
+        return {
+            "file": example.origin.file,
+            "line": example.origin.line,
+            "text": _text(example),
+            "label": example.row["label"],
+            "prediction": prediction["label"],
+            "probability": prediction["probability"],
+            "margin": prediction["margin"],
+        }
+
+    def said(self, example: Example, answer: Any) -> Any:
+        return answer
+
+
+def _text(example: Example) -> str:
+    """What a bag of words can see of a row: all its texts."""
+    return "\n".join(str(value) for name, value in example.row.items() if name != "label" and isinstance(value, str))

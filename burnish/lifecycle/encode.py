@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,6 @@ from burnish.storage.cache import Cache
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
 from burnish.types import Encoded, Example, Problem, Progress, Refusal, Split, Task
 
-if TYPE_CHECKING:
-    from burnish.task.image_classification import ImageClassification
-    from burnish.task.text_classification import TextClassification
-
 CHUNK = 256  # rows that a thread encodes before it takes the next ones
 
 
@@ -34,7 +30,7 @@ def cache() -> Cache:
 
 
 def encode_splits(
-    task: TextClassification, data: PreparedData, progress: Progress, *, ours: bool
+    task: Any, data: PreparedData, progress: Progress, *, ours: bool
 ) -> tuple[dict[Split, EncodedRows], list[Problem]]:
     """Token ids of every row; rows cut at the base's limit are listed, rows without tokens stop the run.
 
@@ -62,13 +58,13 @@ def encode_splits(
             problems.append(Problem("data/truncated", reason, examples[index].origin, action="kept"))
     if problems:
         progress.warn(
-            f"{len(problems)} texts are longer than the {task.max_length} tokens the base reads; their end is not read"
+            f"{len(problems)} rows are longer than the {task.max_length} tokens the base reads; their end is not read"
             " (listed in problems.jsonl)"
         )
     return encoded, problems
 
 
-def encode_images(task: ImageClassification, data: PreparedData, progress: Progress) -> dict[Split, EncodedRows]:
+def encode_images(task: Any, data: PreparedData, progress: Progress) -> dict[Split, EncodedRows]:
     """The pixels of every image in the size of the base, decoded once for the same files and the same base.
 
     Raises:
@@ -90,7 +86,7 @@ def encode_images(task: ImageClassification, data: PreparedData, progress: Progr
     return encoded
 
 
-def _key_of_images(task: ImageClassification, examples: Sequence[Example]) -> str:
+def _key_of_images(task: Any, examples: Sequence[Example]) -> str:
     """Everything the pixels depend on: the files, the base's size and filter, Pillow, and the code."""
     import PIL
 
@@ -114,7 +110,7 @@ def encode_or_refuse(task: Task, examples: Sequence[Example]) -> list[Encoded | 
         return [row for rows in pool.map(encode, range(0, len(examples), CHUNK)) for row in rows]
 
 
-def _encoded(task: TextClassification, examples: Sequence[Example], *, threads: int) -> Iterable[Encoded]:
+def _encoded(task: Task, examples: Sequence[Example], *, threads: int) -> Iterable[Encoded]:
     """The rows in order; tokenizers let other threads run while they work."""
 
     def encode(start: int) -> list[Encoded]:
@@ -133,7 +129,7 @@ def _required(row: Encoded | Refusal, example: Example) -> Encoded:
     return row
 
 
-def _key(task: TextClassification, examples: Sequence[Example]) -> str:
+def _key(task: Any, examples: Sequence[Example]) -> str:
     """Everything the tokens depend on: the tokenizer with its settings, the task and its code, the rows in order."""
     import tokenizers
 
@@ -145,8 +141,7 @@ def _key(task: TextClassification, examples: Sequence[Example]) -> str:
         "tokenizers": tokenizers.__version__,
         "task": task.name,
         "code": file_sha256(Path(inspect.getfile(type(task)))),
-        "labels": task.labels,
-        "max_length": task.max_length,
+        "settings": task.describe(),
         "rows": rows.hexdigest(),
     }
     return canonical_sha256(settled)

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from burnish.data.prepare import PreparedData
 from burnish.engine.distributed import join_ranks
 from burnish.engine.images import image_layout
 from burnish.errors import ModelError
+from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority
+from burnish.evaluation.image_arms import pixels
+from burnish.evaluation.metrics import create_metric
 from burnish.lifecycle.classifier_bench import ClassifierBench
 from burnish.lifecycle.encode import encode_images
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import Workbench, settled_machine
 from burnish.model.images import FAMILIES, read_preprocessing
 from burnish.model.load import Base, load_encoder
-from burnish.model.pooled import PooledClassifier, PooledEncoder
+from burnish.model.pooled import PooledClassifier
 from burnish.recipe.schema import Recipe
-from burnish.serving.image_package import save_image_classifier
+from burnish.serving.image_package import save_image_package
 from burnish.storage.run_folder import RunFolder
-from burnish.types import Encoded, Progress, Split
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
-    from burnish.task.image_classification import ImageClassification
+from burnish.types import Encoded, Example, Progress, Row, Split
 
 
 @dataclass(slots=True)
@@ -38,35 +37,17 @@ class ImageBench(ClassifierBench):
         recipe: Recipe,
         base: Base,
         data: PreparedData,
-        task_class: type[Any],
+        task_class: Any,
         own: Own,
         folder: RunFolder,
         progress: Progress,
-    ) -> ImageBench:
-        """Loads the base and decodes all images, unless the cache has them; what was chosen is recorded.
-
-        Raises:
-            ModelError: [model/no-images] for a base that reads something else, [model/no-preprocessing].
-        """
-        if base.model_type not in FAMILIES:
-            raise ModelError(
-                "model/no-images",
-                f'"{base.name}" ({base.model_type}) reads no images',
-                where="model.base",
-                known=sorted(FAMILIES),
-                hint="name the folder or hub id of an image model: --set model.base=microsoft/resnet-18",
-            )
+    ) -> Self:
+        """Loads the base and decodes all images, unless the cache has them; what was chosen is recorded."""
         ranks = join_ranks()
         device, precision = settled_machine(recipe)
-        preprocessing = read_preprocessing(base.folder)
-        task: ImageClassification = task_class(
-            preprocessing,
-            data.labels,
-            label_smoothing=recipe.training.label_smoothing,
-            class_weights=data.class_weights or None,
-        )
+        task = cls.make_task(recipe, base, data, task_class, own)
         encoded = encode_images(task, data, progress)
-        model: Any = task.build(load_encoder(base), width=base.width, pooling=base.pooling).to(device)
+        model: Any = task.build(load_encoder(base), width=base.width, pooling=base.pooling, normalize=base.normalize)
         return cls(
             recipe=recipe,
             base=base,
@@ -77,29 +58,65 @@ class ImageBench(ClassifierBench):
             progress=progress,
             encoded=encoded,
             problems=[],
-            layout=image_layout(preprocessing, recipe.augmentation),
+            layout=image_layout(task.preprocessing, recipe.augmentation),
             precision=precision,
             device=device,
-            model=model,
+            model=model.to(device),
             ranks=ranks,
         )
 
-    def _base_anew(self) -> PooledEncoder:
-        encoder = load_encoder(self.base).to(self.device)
-        return PooledEncoder(encoder, pooling=self.base.pooling, normalize=False)
+    @classmethod
+    def make_task(cls, recipe: Recipe, base: Base, data: PreparedData, task_class: Any, own: Own) -> Any:
+        """The task over the base's size and scale of images.
+
+        Raises:
+            ModelError: [model/no-images] for a base that reads something else; those of `read_preprocessing`.
+        """
+        if base.model_type not in FAMILIES:
+            raise ModelError(
+                "model/no-images",
+                f'"{base.name}" ({base.model_type}) reads no images',
+                where="model.base",
+                known=sorted(FAMILIES),
+                hint="name an image model, a folder or a hub id: --set model.base=microsoft/resnet-18",
+            )
+        return task_class(
+            read_preprocessing(base.folder),
+            data.labels,
+            label_smoothing=recipe.training.label_smoothing,
+            class_weights=data.class_weights or None,
+        )
+
+    def arms(self) -> list[ArmResult]:
+        train, validation, test = (self.labels(split) for split in Split)
+        features = [self.features(split) for split in Split]
+        self.progress.stage("arms that need no fine-tuning: pixels, centroid, probe")
+        metric = create_metric(str(self.recipe.evaluation.metric), self.data.labels)
+        shown = [self.encoded[split].arrays["pixels"] for split in Split]
+        return [
+            majority(train, len(validation), len(test)),
+            pixels(shown[0], train, shown[1], validation, shown[2], metric),
+            base_centroid(features[0], train, features[1], features[2]),
+            base_probe(features[0], train, features[1], validation, features[2], metric, self.recipe.training.seed),
+        ]
+
+    def prediction_row(self, example: Example, prediction: Row) -> dict[str, Any]:
+        return {
+            "file": example.origin.file,
+            "line": example.origin.line,
+            "image": example.row["image"],
+            "label": example.row["label"],
+            "prediction": prediction["label"],
+            "probability": prediction["probability"],
+            "margin": prediction["margin"],
+        }
 
     def _compacted(self) -> AbstractContextManager[tuple[list[Sequence[Encoded]], str]]:
-        return Workbench._compacted(self)
+        return Workbench._compacted(self)  # there are no words to leave out
 
     def save_final(self, model: PooledClassifier) -> None:
         self.progress.stage("saving the model")
         assert self.recipe.method is not None
-        save_image_classifier(
-            self.folder.final,
-            model.cpu(),
-            base=self.base,
-            labels=self.data.labels,
-            method=self.recipe.method.name,
-            task=self.task.name,
-        )
+        described = {"task": self.task.name, "method": self.recipe.method.name, **self.task.describe()}
+        save_image_package(self.folder.final, model.cpu(), base=self.base, described=described)
         self.folder.event("saved", path="final")

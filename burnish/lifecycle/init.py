@@ -9,11 +9,13 @@ from typing import Any
 from burnish.data.prepare import PreparedData
 from burnish.errors import UsageError
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.resolve import LANGUAGE_EPOCHS, decide_answer_metric, decide_metric, default_epochs
+from burnish.lifecycle.resolve import FEW_ROWS, LANGUAGE_EPOCHS, decide_answer_metric, decide_metric, default_epochs
+from burnish.lifecycle.rows import LEARNS
 from burnish.lifecycle.train import read_rows, recipe_of
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
 from burnish.task.options import PREFERENCE_LOSSES
+from burnish.task.text_classification import TextClassification
 from burnish.types import Split
 
 SCHEMA = Path(__file__).parents[1] / "recipe" / "recipe.schema.json"
@@ -101,6 +103,33 @@ evaluation:
 """
 
 
+TASK_TEMPLATE = """\
+# yaml-language-server: $schema={schema}
+# Recipe for burnish: only `data` is needed, everything else shows what would be chosen anyway.
+# Check the data:  burnish check {name}
+# Train and judge: burnish train {name}
+task: {task:<31}# {learns}
+
+model:
+  base: minilm                       # alias, hub id (owner/name), local folder, or an earlier run
+
+data:
+  train: {train}
+  # test: FILE                       # without it: 70 % learn, 15 % choose and stop, 15 % judge once
+  columns: {columns}
+  # {rows} rows
+
+method: {method:<29}# {methods}
+
+training:
+  seed: 13
+
+evaluation:
+  metric: {metric:<27}# decides early stopping and the verdict
+  minimum_effect: 0.01               # smallest gain over the best arm without fine-tuning that is worth having
+"""
+
+
 def write_recipe(data: Path, output: Path) -> dict[str, Any]:
     """Writes a commented recipe for a data file; never over an existing file.
 
@@ -118,8 +147,8 @@ def write_recipe(data: Path, output: Path) -> dict[str, Any]:
     recipe, _ = recipe_of(data, test=None, overrides=(), seed=None)
     recipe, task, prepared = read_rows(recipe, Own())
     rows = len(prepared.splits[Split.TRAIN])
-    write = {"chat": _of_chat, "preference": _of_preferences}.get(task.name, _of_labels)
-    text = write(data, output, recipe, prepared)
+    write = {"chat": _of_chat, "preference": _of_preferences, "text-classification": _of_labels}.get(task.name)
+    text = write(data, output, recipe, prepared) if write else _of_task(data, output, recipe, prepared, task)
     make_folder(output.parent)
     write_text(output, text)
     return {
@@ -141,7 +170,7 @@ def _relative(path: Path, folder: Path) -> str:
 def _of_labels(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -> str:
     counts = prepared.label_counts[Split.TRAIN]
     rows = len(prepared.splits[Split.TRAIN])
-    decided, _ = decide_metric(recipe, counts)
+    decided, _ = decide_metric(recipe, TextClassification, counts)
     return TEMPLATE.format(
         schema=SCHEMA,
         name=output.name,
@@ -178,5 +207,22 @@ def _of_chat(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -
         train=json.dumps(_relative(data, output.parent)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
         epochs=LANGUAGE_EPOCHS,
+        metric=decided.evaluation.metric,
+    )
+
+
+def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, task: Any) -> str:
+    decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
+    rows = len(prepared.splits[Split.TRAIN])
+    return TASK_TEMPLATE.format(
+        schema=SCHEMA,
+        name=output.name,
+        task=task.name,
+        learns=LEARNS.get(task.row_kinds[0], ""),
+        train=json.dumps(_relative(data, output.parent)),
+        columns=json.dumps(dict(prepared.columns)),
+        rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
+        method="lora" if rows < FEW_ROWS and "lora" in task.methods else "full",
+        methods=", ".join(task.methods),
         metric=decided.evaluation.metric,
     )

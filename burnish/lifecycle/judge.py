@@ -7,42 +7,35 @@ opened is counted there and in evaluation.json, because a test set that is looke
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from burnish.data.clean import check_bad_rows, to_examples
 from burnish.data.columns import check_columns
 from burnish.data.deduplicate import leakage
+from burnish.data.images import examples_of
 from burnish.data.prepare import PreparedData
 from burnish.data.source import inspect_source, read_source
+from burnish.data.split import labels_in
 from burnish.errors import DataProblemError, RunError, excerpt, nearest
-from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority, tf_idf
 from burnish.evaluation.card import render_card
-from burnish.evaluation.judge_labels import judge_classification
-from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.report import render_report
-from burnish.lifecycle.benches import Bench, open_bench
-from burnish.lifecycle.chat_bench import ChatBench
-from burnish.lifecycle.classifier_bench import ClassifierBench
-from burnish.lifecycle.judge_chat import judge_conversations
-from burnish.lifecycle.judge_preferences import judge_preferences
+from burnish.lifecycle.benches import judged, open_bench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.pairs import settle_pairs
-from burnish.lifecycle.preference_bench import PreferenceBench
 from burnish.lifecycle.rows import settled_task
 from burnish.lifecycle.train import read_rows, refuse_changed_data, task_class
+from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import find_base
 from burnish.recipe.read import read_recipe
 from burnish.recipe.schema import Recipe
-from burnish.serving.predict import Predictor
 from burnish.storage.durable import write_json, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
-from burnish.types import Example, Problem, Progress, Row, Split
+from burnish.types import Problem, Progress, Split
 
 
-def judge_run(folder: RunFolder, bench: Bench, *, runs: Path) -> None:
+def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
     """Opens the sealed test rows and writes evaluation.json and predictions.jsonl."""
     evaluation, rows = _judge(folder, bench, runs)
     folder.write_rows(folder.predictions, rows)
@@ -99,72 +92,9 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     return evaluation | {"split": data}
 
 
-def _judge(folder: RunFolder, bench: Bench, runs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _judge(folder: RunFolder, bench: Workbench, runs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """evaluation.json's content, and the rows of predictions.jsonl."""
-    opened = 1 + _opened_before(folder)
-    if isinstance(bench, PreferenceBench):
-        return judge_preferences(folder, bench, runs, opened)
-    if isinstance(bench, ChatBench):
-        return judge_conversations(folder, bench, runs, opened)
-    recipe, progress = bench.recipe, bench.progress
-    arms = _arms(bench)
-    progress.stage("the verdict on the sealed test rows")
-    predictor = Predictor(
-        folder.final, runs=runs, head=bench.own.head, task=type(bench.task), precision=recipe.training.precision
-    )
-    tuned = predictor.predict_rows([e.row for e in bench.data.splits[Split.TEST]], progress=progress)
-    validation = predictor.predict_rows([e.row for e in bench.data.splits[Split.VALIDATION]])
-    evaluation = judge_classification(
-        references=bench.labels(Split.TEST),
-        tuned=[str(p["label"]) for p in tuned],
-        arms=arms,
-        validation_references=bench.labels(Split.VALIDATION),
-        validation_tuned=[str(p["label"]) for p in validation],
-        options=recipe.evaluation,
-        train_label_counts=bench.data.label_counts[Split.TRAIN],
-        method_name=recipe.method.name if recipe.method else "",
-        seed=recipe.training.seed,
-        opened=opened,
-    )
-    return evaluation, _prediction_rows(bench.data.splits[Split.TEST], tuned, arms)
-
-
-def _arms(bench: ClassifierBench) -> list[ArmResult]:
-    """Every arm that needs no fine-tuning, on the rows the tuned model had."""
-    train, validation, test = (bench.labels(split) for split in Split)
-    texts = [[_text(e) for e in bench.data.splits[split]] for split in Split]
-    features = [bench.features(split) for split in Split]
-    bench.progress.stage("arms that need no fine-tuning: TF-IDF, centroid, probe")
-    metric = create_metric(str(bench.recipe.evaluation.metric), bench.data.labels)
-    return [
-        majority(train, len(validation), len(test)),
-        tf_idf(texts[0], train, texts[1], validation, texts[2], metric),
-        base_centroid(features[0], train, features[1], features[2]),
-        base_probe(features[0], train, features[1], validation, features[2], metric, bench.recipe.training.seed),
-    ]
-
-
-def _text(example: Example) -> str:
-    """What a bag of words can see of a row: all its texts."""
-    return "\n".join(str(value) for name, value in example.row.items() if name != "label" and isinstance(value, str))
-
-
-def _prediction_rows(
-    examples: Sequence[Example], tuned: Sequence[Row], arms: Sequence[ArmResult]
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "file": example.origin.file,
-            "line": example.origin.line,
-            "text": _text(example),
-            "label": example.row["label"],
-            "prediction": prediction["label"],
-            "probability": prediction["probability"],
-            "margin": prediction["margin"],
-            "arms": {arm.name: arm.test_predictions[index] for arm in arms},
-        }
-        for index, (example, prediction) in enumerate(zip(examples, tuned, strict=True))
-    ]
+    return judged(folder, bench, runs, 1 + _opened_before(folder))
 
 
 def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progress: Progress) -> PreparedData:
@@ -180,7 +110,7 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
     records = read_source(path, shape, recipe.data)
     row_format = settled_task(recipe, Path())[1]
     if row_format is not None:
-        items = list(row_format.examples(records))
+        items = list(examples_of(row_format, records, path))
     else:
         items = list(to_examples(records, prepared.columns, task_class(recipe).columns, recipe.data))
     rows = [item for item in items if not isinstance(item, Problem)]
@@ -190,8 +120,8 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
         first = f"{refused[0].origin}: {refused[0].reason}"
         progress.warn(f"{len(refused)} rows of {path} cannot be judged and are left out, first {first}")
     for example in rows:
-        label = str(example.row.get("label", ""))
-        if prepared.labels and label not in prepared.labels:
+        label = next((label for label in labels_in(example.row) if label not in prepared.labels), None)
+        if label is not None:
             close = nearest(label, prepared.labels)
             raise DataProblemError(
                 "data/unknown-label",

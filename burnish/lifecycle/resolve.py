@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from burnish.data.tags import is_scheme, kind_of
 from burnish.errors import RecipeError
 from burnish.evaluation.goals import parse_goal
-from burnish.evaluation.metrics import default_metric, find_metric
+from burnish.evaluation.metrics import LABEL_METRICS, METRICS, default_metric, find_metric
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
+from burnish.evaluation.metrics.tagging import TokenAccuracy
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
 from burnish.types import Row
@@ -152,22 +154,50 @@ def default_learning_rate(*, lora: bool, width: int) -> float:
     return float(f"{5 * full if lora else full:.2g}")
 
 
-def decide_metric(recipe: Recipe, label_counts: Mapping[str, int]) -> tuple[Recipe, str | None]:
-    """Accuracy, or macro-F1 when the largest class is over three times the smallest."""
-    if recipe.evaluation.metric is not None or not label_counts:
+def decide_metric(recipe: Recipe, task: Any, label_counts: Mapping[str, int]) -> tuple[Recipe, str | None]:
+    """The metric that decides, by the task: of one label per row accuracy, or macro-F1 when the classes are uneven.
+
+    Raises:
+        RecipeError: [recipe/invalid] for a metric of burnish's that says nothing about this task.
+    """
+    named = recipe.evaluation.metric
+    if named is not None:
+        if named in METRICS and named not in (*task.metrics, *LABEL_METRICS):
+            raise RecipeError(
+                "recipe/invalid",
+                f"{named} says nothing about {task.name}",
+                where="evaluation.metric",
+                known=task.metrics,
+                hint=f"write `evaluation: {{metric: {task.metrics[0]}}}`, or leave it out",
+            )
         return recipe, None
-    metric = default_metric(label_counts)
-    smallest, largest = min(label_counts.values()), max(label_counts.values())
-    reason = f"evaluation.metric: {metric}, classes have {smallest:,} to {largest:,} training rows"
-    return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), reason
+    metric, reason = _first_metric(task, label_counts)
+    return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), (
+        f"evaluation.metric: {metric}{reason}"
+    )
 
 
-def check_evaluation(recipe: Recipe, labels: Sequence[str]) -> None:
+def _first_metric(task: Any, label_counts: Mapping[str, int]) -> tuple[str, str]:
+    """A metric, and the reason as the end of a sentence."""
+    if "label" in task.columns and label_counts:
+        smallest, largest = min(label_counts.values()), max(label_counts.values())
+        return default_metric(label_counts), f", classes have {smallest:,} to {largest:,} training rows"
+    if "tags" in task.columns and not is_scheme(label_counts):
+        return TokenAccuracy.name, ", the tags mark single tokens"
+    return task.metrics[0], ""
+
+
+def check_evaluation(recipe: Recipe, labels: Sequence[str], *, tagged: bool = False) -> None:
     """Refuses a metric or a goal that could not be judged, before anything is trained.
+
+    Args:
+        labels: of the rows; of `tagged` ones the tags, of which goals name what they mark.
 
     Raises:
         RecipeError: [recipe/unknown-metric], [recipe/bad-goal], [recipe/unknown-goal-label].
     """
+    if tagged:
+        labels = sorted({kind_of(tag) for tag in labels} - {""}) if is_scheme(labels) else ()
     if recipe.evaluation.metric is not None:
         find_metric(recipe.evaluation.metric)
     for goal in recipe.evaluation.goals:

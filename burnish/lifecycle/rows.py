@@ -1,4 +1,4 @@
-"""What a recipe's rows are for, when they are not rows of a task that is trained."""
+"""What a recipe's rows are for: what it says, or what their columns and values show."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from pathlib import Path
 
 from burnish.data.files import find_files
 from burnish.data.formats import RowFormat, detect_format
+from burnish.data.records import SourceShape
 from burnish.data.source import inspect_source
 from burnish.errors import DataProblemError, RecipeError
 from burnish.recipe.schema import Recipe
+from burnish.task.build import TASKS, TRAINED_ON
+from burnish.task.text_classification import TextClassification
 
-TRAINED = "text-classification"
-WRITTEN = {  # tasks that are trained on rows of these formats, by the task each format names
-    "chat": ("chat", "language-modelling"),
-    "preference": ("preference",),
-}
+TRAINED = TextClassification.name  # the task of rows with a text and a label, which are read by their columns
 LEARNS = {
     "chat": "to answer as the assistant does",
     "preference": "to prefer the better of two answers",
@@ -41,14 +40,18 @@ def other_rows(recipe: Recipe, folder: Path) -> RowFormat | None:
     Raises:
         DataReadError: the file cannot be read.
     """
-    if recipe.task in WRITTEN:
-        return _written(recipe, folder)
-    if recipe.task is not None or recipe.data.columns:
+    if recipe.task in TRAINED_ON:
+        return _for_task(recipe, folder)
+    if recipe.task not in (None, TRAINED) or set(recipe.data.columns) & {"text", "label"}:
         return None
-    first = find_files(recipe.data.train_files[:1], folder)[0]
-    shape = inspect_source(first.path, recipe.data, name=first.name)
-    found = detect_format(shape.columns, shape.sample)
-    return None if found is None or found.task == TRAINED else found
+    found = _found(recipe, folder)
+    if found is None or found.task == TRAINED or (recipe.task == TRAINED and found.task not in _OTHER_LABELS):
+        return None
+    return found
+
+
+# Texts that a file of `task: text-classification` may also hold: a text with any number of labels, or with a number.
+_OTHER_LABELS = ("multi-label-classification", "text-regression")
 
 
 def explain(rows: RowFormat) -> str:
@@ -63,48 +66,58 @@ def settled_task(recipe: Recipe, folder: Path) -> tuple[Recipe, RowFormat | None
 
     Raises:
         DataProblemError: [data/not-trained-yet] for rows that this version reads and checks, but learns nothing from;
-            [data/no-conversations], [data/no-preferences] when the recipe says chat or preference and the rows are
-            something else.
+            [data/no-conversations], [data/no-preferences], [data/rows-of-another-task] when the recipe names a task
+            and the rows are something else.
     """
-    if recipe.task in WRITTEN:
-        rows = _written(recipe, folder)
-        return _with_loss(recipe, rows), rows
     found = other_rows(recipe, folder)
     if found is None:
         return recipe, None
-    rows = found
-    trained = next((task for task, formats in WRITTEN.items() if rows.task in formats), None)
+    trained = next((task for task, kinds in TRAINED_ON.items() if found.task in kinds), None)
+    if recipe.task in TRAINED_ON:
+        trained = recipe.task
     if trained is not None:
-        return _with_loss(recipe.model_copy(update={"task": trained}), rows), rows
+        return _with_loss(recipe.model_copy(update={"task": trained}), found), found
     name = recipe.data.train_files[0]
     raise DataProblemError(
         "data/not-trained-yet",
-        f"holds rows for the task {rows.task}; this version of burnish checks such rows and does not train on them yet",
+        f"holds rows for the task {found.task}; this version of burnish checks such rows and does not train on them "
+        "yet",
         where=name,
-        details=[explain(rows)],
+        details=[explain(found)],
         hint=f"look at them: `burnish check {name}`; rows of text and label after all: "
         "`data: {columns: {text: COLUMN, label: COLUMN}}`",
     )
 
 
-def _written(recipe: Recipe, folder: Path) -> RowFormat:
-    """The format of rows for a task of language models, which must be one the task learns from."""
+def _found(recipe: Recipe, folder: Path, tasks: tuple[str, ...] | None = None) -> RowFormat | None:
+    shape = _first_file(recipe, folder)
+    return detect_format(shape.columns, shape.sample, tasks=tasks, called=recipe.data.columns)
+
+
+def _first_file(recipe: Recipe, folder: Path) -> SourceShape:
+    first = find_files(recipe.data.train_files[:1], folder)[0]
+    return inspect_source(first.path, recipe.data, name=first.name)
+
+
+def _for_task(recipe: Recipe, folder: Path) -> RowFormat:
+    """The format of rows for the task that the recipe names, which must be one it learns from."""
     assert recipe.task is not None
-    name = recipe.data.train_files[0]
-    first = find_files([name], folder)[0]
-    shape = inspect_source(first.path, recipe.data, name=first.name)
-    found = detect_format(shape.columns, shape.sample)
-    if found is None or found.task not in WRITTEN[recipe.task]:
-        what = f"rows of the format {found.name}" if found else "rows of no known format"
-        code, learns, hint = _WANTED[recipe.task]
-        raise DataProblemError(
-            code,
-            f"holds {what}; {recipe.task} learns from {learns}",
-            where=name,
-            details=[explain(found)] if found else [],
-            hint=hint,
-        )
-    return found
+    fitting = _found(recipe, folder, TRAINED_ON[recipe.task])
+    if fitting is not None:
+        return fitting
+    found = _found(recipe, folder)
+    task = TASKS[recipe.task]
+    what = f"rows of the format {found.name}" if found else "rows of no known format"
+    raise DataProblemError(
+        _CODES.get(recipe.task, "data/rows-of-another-task"),
+        f"holds {what}; {recipe.task} learns from {task.learns_from}",
+        where=recipe.data.train_files[0],
+        details=[explain(found)] if found else [],
+        hint=f"write one row per {task.row_example}",
+    )
+
+
+_CODES = {"chat": "data/no-conversations", "preference": "data/no-preferences"}
 
 
 def _with_loss(recipe: Recipe, rows: RowFormat) -> Recipe:
@@ -120,17 +133,3 @@ def _with_loss(recipe: Recipe, rows: RowFormat) -> Recipe:
             hint="write `preference: {loss: kto}`",
         )
     return recipe.model_copy(update={"preference": recipe.preference.model_copy(update={"loss": "kto"})})
-
-
-_WANTED = {  # task -> code of the error, what it learns from, what to write
-    "chat": (
-        "data/no-conversations",
-        "messages, prompt and completion, or texts",
-        'write one row per conversation: {"messages": [{"role": "user", "content": ...}, ...]}',
-    ),
-    "preference": (
-        "data/no-preferences",
-        "pairs of answers, or answers called good or bad",
-        'write one row per pair: {"prompt": ..., "chosen": ..., "rejected": ...}',
-    ),
-}

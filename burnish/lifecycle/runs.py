@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burnish.data.columns import infer_columns
+from burnish.data.deduplicate import LEARNED
 from burnish.data.formats import detect_format
+from burnish.data.options import DataOptions
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError
 from burnish.lifecycle.own import Own
@@ -44,7 +46,9 @@ def predict_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Prog
 
 
 def texts_of(run: str | Path, data: Path) -> list[str | Row]:
-    """The text column of a file that is read as in training; its name may be another one. Of conversations: prompts.
+    """The texts, or rows, of a file that is read as in training; a text column may have another name than there.
+
+    Of conversations: prompts.
 
     Raises:
         DataProblemError: [predict/bad-row] naming the first row without a text.
@@ -58,6 +62,9 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
         found = detect_format(shape.columns, shape.sample)
         if found is not None and found.task in WRITING:
             return [_asked(item) for item in found.examples(read_source(data, shape, options))]
+    rows = _rows_of(loaded, data, options)
+    if rows is not None:
+        return rows
     learned = options.columns.get("text")
     options = options.model_copy(update={"columns": {"text": learned} if learned else {}})
     shape = inspect_source(data, options)
@@ -73,6 +80,23 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
             raise DataProblemError("predict/bad-row", f'no text in column "{column}"', where=str(record.origin))
         texts.append(text)
     return texts
+
+
+def _rows_of(loaded: Run, data: Path, options: DataOptions) -> list[str | Row] | None:
+    """The rows of a file with what the task asks of them, by the columns it was trained on; None without these."""
+    asked = {key: column for key, column in options.columns.items() if key not in LEARNED}
+    if set(asked) <= {"text"}:
+        return None
+    options = options.model_copy(update={"columns": {}})
+    shape = inspect_source(data, options)
+    if not set(asked.values()) <= set(shape.columns):
+        return None
+    rows: list[str | Row] = []
+    for record in read_source(data, shape, options):
+        if isinstance(record, Problem):
+            raise DataProblemError("predict/bad-row", record.reason, where=str(record.origin))
+        rows.append({key: record.values[column] for key, column in asked.items()})
+    return rows
 
 
 def _asked(item: Example | Problem) -> Row:

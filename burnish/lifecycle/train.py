@@ -16,11 +16,13 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from burnish.data.clean import LABEL
 from burnish.data.files import find_files
+from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.data.remote import is_remote
@@ -197,7 +199,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     if own.metric is not None and recipe.evaluation.metric is None:
         evaluation = recipe.evaluation.model_copy(update={"metric": own.metric.name})
         recipe = recipe.model_copy(update={"evaluation": evaluation})
-    check_evaluation(recipe, data.labels)
+    check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
     progress.stage("opening the base")
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     recipe = _decided(recipe, data, base, chosen, progress)
@@ -240,9 +242,22 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         recipe, row_format = settled_task(recipe, Path())
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
-    wanted = chosen.columns if row_format is None else {}
-    data = prepare(recipe.data, wanted, base_folder=Path(), seed=recipe.training.seed, row_format=row_format)
+    data = prepare(
+        recipe.data,
+        wanted_columns(chosen, row_format),
+        base_folder=Path(),
+        seed=recipe.training.seed,
+        row_format=row_format,
+    )
     return recipe, chosen, data
+
+
+def wanted_columns(task: Any, row_format: RowFormat | None) -> Mapping[str, type]:
+    """The canonical columns that reading asks for: the task's, or of rows read as a format the label."""
+    if row_format is None:
+        columns: Mapping[str, type] = task.columns
+        return columns
+    return {LABEL: str} if row_format.has_label else {}
 
 
 def _refuse_other_files(folder: RunFolder) -> None:
@@ -344,7 +359,7 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
     else:
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
-        recipe, why_metric = decide_metric(recipe, counts)
+        recipe, why_metric = decide_metric(recipe, task, counts)
     _require_offered(recipe, task)
     for reason in (why_method, *why_training, why_metric):
         if reason:

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from burnish.types import Batch, Reads
 
+READ = "read"  # no pooling: each token that a row names as read, for tasks that look at tokens
+OWN = "own"  # the vector that the base itself makes of a row, as image models do
 SCALE = 20.0  # cosine similarities reach ±1; softmax over them needs logits of this size (NormFace, arXiv:1704.06369)
-
-
-_READS: dict[str, Reads] = {"first": "first", "last": "last", "own": "own"}
+_AT: dict[str, Reads] = {"first": "first", "last": "last", READ: "read", OWN: "own"}
 
 
 class PooledEncoder(nn.Module):
@@ -21,7 +21,8 @@ class PooledEncoder(nn.Module):
 
     Args:
         encoder: transformers module that returns hidden states.
-        pooling: "mean", "first" or "last" token of each segment, or the encoder's "own".
+        pooling: "mean", "first" or "last" token of each segment, "read": the tokens that the rows name, or the
+            encoder's "own".
         normalize: scale each vector to length 1.
     """
 
@@ -32,18 +33,18 @@ class PooledEncoder(nn.Module):
         self.normalize = normalize
 
     def forward(self, batch: Batch) -> Tensor:
-        """(G, D) float32, one vector for each segment of the batch."""
+        """(G, D) float32, one vector for each segment of the batch; without pooling (R, D), one for each token read."""
         if self.pooling == "mean":
             pooled_GD = batch.mean(batch.hidden(self.encoder)).float()
         else:
-            pooled_GD = batch.hidden(self.encoder, at=_READS[self.pooling]).float()
+            pooled_GD = batch.hidden(self.encoder, at=_AT[self.pooling]).float()
         return F.normalize(pooled_GD, dim=-1) if self.normalize else pooled_GD
 
     def train(self, mode: bool = True) -> Self:
         """Batch norms keep the statistics of the base: those of a batch would make its rows depend on each other."""
         super().train(mode)
         for part in self.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            if isinstance(part, nn.BatchNorm2d):
                 part.eval()
         return self
 

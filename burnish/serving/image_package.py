@@ -9,7 +9,7 @@ model.json, USE.md                 what the weights alone do not say; how to ope
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +42,25 @@ print([model.config.id2label[i] for i in logits.argmax(dim=1).tolist()])
 """
 
 
-def save_image_classifier(
-    target: Path, model: PooledClassifier, *, base: Base, labels: Sequence[str], method: str, task: str
-) -> None:
+def save_image_package(target: Path, model: PooledClassifier, *, base: Base, described: Mapping[str, Any]) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files.
 
     An adapter is merged: a whole image model is small, and opens everywhere.
+
+    Args:
+        described: "task", "method", "labels" and what else the task needs to be built again.
     """
-    if method == Lora.name:
+    if described["method"] == Lora.name:
         Lora().merge(model)
     assert isinstance(model.head, LinearHead)
     head = model.head.plain()
-    whole = _with_head(model.encoder, head["weight"], head["bias"], labels)
+    whole = _with_head(model.encoder, head["weight"], head["bias"], described["labels"])
     description = {
         "format": 1,
-        "task": task,
-        "labels": list(labels),
-        "method": method,
+        **described,
         "adapter": False,
-        "max_length": base.max_length,
+        "pooling": model.base.pooling,
+        "normalize": model.base.normalize,
         "base": base.describe() | {"folder": str(base.folder.resolve())},
         "head": "linear",
     }

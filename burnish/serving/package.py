@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,66 +24,41 @@ from burnish.method.lora import Lora
 from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier
+from burnish.serving.use import use_without_burnish
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 from burnish.storage.tensors import load_tensors, save_tensors
 
 DESCRIPTION = "model.json"
 HeadBuilder = Callable[[int, int], nn.Module]  # (width, classes) -> module from (B, D) to (B, C)
 
-_FULL = """from transformers import AutoModel
-encoder = AutoModel.from_pretrained("final").eval()"""
-_LORA = """from transformers import AutoModel
-from peft import PeftModel
-encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "final").eval()"""
-_REST = """
-import json, pathlib, torch
-from safetensors.torch import load_file
-from transformers import AutoTokenizer
-about = json.loads(pathlib.Path("final/model.json").read_text("utf-8"))
-head = load_file("final/head.safetensors")
-tokenizer = AutoTokenizer.from_pretrained("final")
-texts = ["your text here"]
-batch = tokenizer(texts, padding=True, truncation=True, max_length=about["max_length"], return_tensors="pt")
-with torch.no_grad():
-    hidden = encoder(**batch).last_hidden_state
-{pool}
-logits = pooled @ head["weight"].T + head["bias"]
-print([about["labels"][i] for i in logits.argmax(dim=1)])
-"""
-_POOL = {
-    "mean": "mask = batch['attention_mask'].unsqueeze(-1)\npooled = (hidden * mask).sum(1) / mask.sum(1)",
-    "first": "pooled = hidden[:, 0]",
-    "last": "pooled = hidden[torch.arange(len(texts)), batch['attention_mask'].sum(1) - 1]",
-}
-
 
 @dataclass(slots=True)
-class PackagedClassifier:
-    """A tuned classifier as loaded from its folder."""
+class Package:
+    """A tuned model with a head, as loaded from its folder."""
 
     model: PooledClassifier
     description: Mapping[str, Any]
     base: Base
 
 
-def save_classifier(
-    target: Path, model: PooledClassifier, *, base: Base, labels: Sequence[str], method: str, task: str
-) -> None:
+def save_package(target: Path, model: PooledClassifier, *, base: Base, described: Mapping[str, Any]) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files.
 
     An adapter that was trained on top of another adapter is merged: alone it would have no plain base to lie on.
+
+    Args:
+        described: "task", "method", "max_length" and what else the task needs to be built again.
     """
     head_type = type(model.head)
-    adapter = method == "lora" and base.adapter is None
-    if method == "lora" and not adapter:
+    adapter = described["method"] == "lora" and base.adapter is None
+    if described["method"] == "lora" and not adapter:
         Lora().merge(model)
     description = {
         "format": 1,
-        "task": task,
-        "labels": list(labels),
-        "method": method,
+        **described,
         "adapter": adapter,
-        "max_length": base.max_length,
+        "pooling": model.base.pooling,
+        "normalize": model.base.normalize,
         "base": base.describe() | {"folder": str(base.folder.resolve())},
         "head": "linear" if head_type is LinearHead else f"{head_type.__module__}:{head_type.__qualname__}",
     }
@@ -100,7 +75,7 @@ def save_classifier(
         write_text(folder / "USE.md", use_without_burnish(description))
 
 
-def load_classifier(folder: Path, *, runs: Path, head: HeadBuilder | None = None) -> PackagedClassifier:
+def load_package(folder: Path, *, runs: Path, head: HeadBuilder | None = None) -> Package:
     """Opens a tuned model; every byte is checked against its manifest first.
 
     Args:
@@ -138,21 +113,9 @@ def load_classifier(folder: Path, *, runs: Path, head: HeadBuilder | None = None
                 where=str(folder),
                 hint="give the head that the model was trained with: burnish.load(run, head=YourHead)",
             ) from error
-    model = PooledClassifier(encoder, module, pooling=base.pooling, normalize=base.normalize)
-    return PackagedClassifier(model.eval(), description, base)
-
-
-def use_without_burnish(description: Mapping[str, Any]) -> str:
-    """USE.md: a script that opens the folder with transformers (and peft) alone."""
-    base = description["base"]
-    if description["head"] != "linear":
-        return "# Without burnish\n\nThis model has its own head; its weights are in head.safetensors.\n"
-    opening = _LORA.format(base=base["folder"]) if description["adapter"] else _FULL
-    pool = _POOL[base["pooling"]]
-    if base["normalize"]:
-        pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"
-    script = opening + _REST.format(pool=pool)
-    return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}```\n"
+    pooling, normalize = (description.get(name, getattr(base, name)) for name in ("pooling", "normalize"))
+    model = PooledClassifier(encoder, module, pooling=pooling, normalize=normalize)
+    return Package(model.eval(), description, base)
 
 
 def base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:

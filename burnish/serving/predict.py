@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import predict_rows
 from burnish.errors import DataProblemError
+from burnish.model.images import FAMILIES, read_preprocessing
 from burnish.model.load import load_tokenizer
-from burnish.serving.package import HeadBuilder, load_classifier
-from burnish.task.text_classification import TextClassification
+from burnish.serving.package import HeadBuilder, load_package
+from burnish.task.build import TASKS
 from burnish.types import Encoded, Progress, Refusal, Row
 
 
 class Predictor:
-    """Predicts labels for texts with a tuned model.
+    """Predicts for texts or rows with a tuned model.
 
     Args:
         final: the run's `final` folder.
         runs: where earlier runs are, for a base that is one.
         head: builds the head of a model that was trained with one's own.
-        task: the class it was trained with, when that was one's own.
+        task: the class it was trained with, when that was one's own; None: the one the folder names.
     """
 
     def __init__(
@@ -31,36 +34,44 @@ class Predictor:
         *,
         runs: Path,
         head: HeadBuilder | None = None,
-        task: type[TextClassification] = TextClassification,
+        task: Any = None,
         precision: str = "auto",
     ) -> None:
-        package = load_classifier(final, runs=runs, head=head)
-        self.labels: tuple[str, ...] = tuple(package.description["labels"])
+        package = load_package(final, runs=runs, head=head)
         self.device = choose_device()
         self.precision: Precision = choose_precision(precision, self.device)
         self.model = package.model.to(self.device)
-        self.task = task(load_tokenizer(final), self.labels, max_length=int(package.description["max_length"]))
+        chosen = task or TASKS[package.description["task"]]
         self._layout: LayoutChoice | None = None
+        if package.base.model_type in FAMILIES:
+            preprocessing = read_preprocessing(final)
+            self.task = chosen.rebuilt(preprocessing, package.description)
+            self._layout = image_layout(preprocessing)
+        else:
+            self.task = chosen.rebuilt(load_tokenizer(final), package.description)
 
-    def predict(self, texts: Sequence[str | Row], *, progress: Progress | None = None) -> list[Row]:
-        """{"label", "probability", "margin"} for each text, in order.
+    def predict(self, given: Sequence[str | Row], *, progress: Progress | None = None) -> list[Row]:
+        """What the task says of each text or row, in order: {"label", "probability", "margin"} of a classifier.
 
         Args:
-            texts: texts, or rows with the task's columns.
+            given: texts, or rows with the task's columns.
 
         Raises:
-            DataProblemError: [predict/bad-text] when something is not a text or is empty.
+            DataProblemError: [predict/bad-text] when something is not a text or is empty; [predict/bad-image].
         """
-        rows = [dict(text) if isinstance(text, Mapping) else {"text": text} for text in texts]
+        rows = [self.task.asked(one) if isinstance(one, str | Mapping) else {} for one in given]
         for index, row in enumerate(rows):
-            for column, kind in self.task.columns.items():
-                if column != "label" and not _readable(row.get(column), kind):
+            for column, value in row.items():
+                if not _readable(value, self.task.columns.get(column, str)):
                     what = "not a text, or empty" if column == "text" else f'"{column}" is missing, or not readable'
                     raise DataProblemError("predict/bad-text", what, where=f"item {index + 1}")
-        return self.predict_rows(rows, progress=progress)
+            if not row:
+                raise DataProblemError("predict/bad-text", "not a text, or empty", where=f"item {index + 1}")
+        found = self.predict_rows(rows, progress=progress)
+        return [self.task.shown(row, prediction) for row, prediction in zip(rows, found, strict=True)]
 
     def predict_rows(self, rows: Sequence[Row], *, progress: Progress | None = None) -> list[Row]:
-        """The same for rows with the task's columns; a label in them is not looked at."""
+        """The task's predictions for rows with its columns; what is to be learned of them is not looked at."""
         if not rows:
             return []
         encoded = [self._encoded(index, row) for index, row in enumerate(rows)]
@@ -77,9 +88,10 @@ class Predictor:
         )
 
     def _encoded(self, index: int, row: Row) -> Encoded:
-        encoded = self.task.encode({name: value for name, value in row.items() if name != "label"})
+        encoded: Encoded | Refusal = self.task.encode(self.task.asked(row))
         if isinstance(encoded, Refusal):
-            raise DataProblemError("predict/bad-text", encoded.reason, where=f"item {index + 1}")
+            code = "predict/bad-image" if "image" in self.task.columns else "predict/bad-text"
+            raise DataProblemError(code, encoded.reason, where=f"item {index + 1}")
         return encoded
 
 
@@ -87,4 +99,6 @@ def _readable(value: object, kind: type) -> bool:
     """Whether a value is of its column's kind; a text must say something and be Unicode (no half surrogate pairs)."""
     if kind is str and isinstance(value, str):
         return bool(value.strip()) and not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, list):
+        return bool(value) and all(_readable(part, str) for part in value)
     return isinstance(value, kind)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from burnish.task.chat import Chat
+from burnish.task.image_classification import ImageClassification
 from burnish.task.preference import Preference
 from burnish.task.text_classification import TextClassification
+from burnish.task.token_classification import TokenClassification
 
-TASKS = {"text-classification": TextClassification, "chat": Chat, "preference": Preference}
+TASKS: Mapping[str, Any] = {
+    task.name: task for task in (TextClassification, TokenClassification, ImageClassification, Chat, Preference)
+}
+TRAINED_ON: Mapping[str, tuple[str, ...]] = {  # the kinds of rows each learns from, where they are read as a format
+    name: task.row_kinds for name, task in TASKS.items() if task.row_kinds
+}
 WRITING = (Chat.name, Preference.name)  # tasks whose model writes texts

@@ -33,6 +33,9 @@ class Chat:
     columns: ClassVar[Mapping[str, type]] = {"messages": list}
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
     methods: ClassVar[tuple[str, ...]] = ("lora", "qlora", "freeze", "full")
+    row_kinds: ClassVar[tuple[str, ...]] = ("chat", "language-modelling")
+    learns_from: ClassVar[str] = "messages, prompt and completion, or texts"
+    row_example: ClassVar[str] = 'conversation: {"messages": [{"role": "user", "content": ...}, ...]}'
     decomposable: ClassVar[bool] = True
 
     def __init__(self, masker: Masker, *, max_length: int, long_rows: LongRows = "drop") -> None:

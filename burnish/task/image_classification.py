@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from burnish.data.images import read_image
 from burnish.data.records import RefusedRowError
@@ -39,6 +39,9 @@ class ImageClassification:
     columns: ClassVar[Mapping[str, type]] = {"image": str, "label": str}
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro-f1")
     methods: ClassVar[tuple[str, ...]] = ("head", "lora", "freeze", "full")
+    row_kinds: ClassVar[tuple[str, ...]] = ("image-classification",)
+    learns_from: ClassVar[str] = "images with a label: a folder per class, or a list of paths and labels"
+    row_example: ClassVar[str] = 'image: {"image": "cats/1.jpg", "label": "cat"}'
     decomposable: ClassVar[bool] = True
 
     def __init__(
@@ -55,12 +58,21 @@ class ImageClassification:
         self._weights_C = weights_of(self.labels, class_weights)
         self._class_of = {label: index for index, label in enumerate(self.labels)}
 
-    def build(self, encoder: nn.Module, *, width: int, pooling: str) -> PooledClassifier:
+    def describe(self) -> dict[str, Any]:
+        """What a package keeps of the task."""
+        return {"labels": list(self.labels), "max_length": None}
+
+    @classmethod
+    def rebuilt(cls, preprocessing: Preprocessing, description: Mapping[str, Any]) -> Self:
+        """The task of a package."""
+        return cls(preprocessing, description["labels"])
+
+    def build(self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool) -> PooledClassifier:
         """The base under a new head."""
         from burnish.model.pooled import LinearHead, PooledClassifier
 
         head = LinearHead(width, len(self.labels), scale=1.0)
-        return PooledClassifier(encoder, head, pooling=pooling, normalize=False)
+        return PooledClassifier(encoder, head, pooling=pooling, normalize=normalize)
 
     def encode(self, row: Row) -> Encoded | Refusal:
         """The pixels of the image in the size of the base; the label may be absent when only predicting."""
@@ -95,3 +107,19 @@ class ImageClassification:
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
         return named(model(batch), self.labels)
+
+    def reference(self, row: Row) -> str:
+        """What metrics compare an answer with."""
+        return str(row["label"])
+
+    def answer(self, prediction: Row) -> str:
+        """What metrics compare of a prediction."""
+        return str(prediction["label"])
+
+    def asked(self, given: Row | str) -> Row:
+        """A row to predict for, of a path or of a row with the task's columns; its label is not looked at."""
+        return {"image": given} if isinstance(given, str) else {"image": given.get("image")}
+
+    def shown(self, row: Row, prediction: Row) -> Row:
+        """The prediction with the path of its image."""
+        return {"image": row["image"], **prediction}

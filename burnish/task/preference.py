@@ -40,6 +40,9 @@ class Preference:
     columns: ClassVar[Mapping[str, type]] = {"prompt": list, "chosen": list, "rejected": list}
     metrics: ClassVar[tuple[str, ...]] = ("loss", "reward-accuracy")
     methods: ClassVar[tuple[str, ...]] = ("lora", "qlora", "freeze", "full")
+    row_kinds: ClassVar[tuple[str, ...]] = ("preference",)
+    learns_from: ClassVar[str] = "pairs of answers, or answers called good or bad"
+    row_example: ClassVar[str] = 'pair: {"prompt": ..., "chosen": ..., "rejected": ...}'
     decomposable: ClassVar[bool] = True
 
     def __init__(

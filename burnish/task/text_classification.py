@@ -6,7 +6,7 @@ Torch is imported where it is used: what a task's columns are is asked without t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from burnish.task.one_label import class_loss, class_of, named, weights_of
 from burnish.types import Batch, Encoded, LossTerm, Refusal, Row
@@ -37,6 +37,7 @@ class TextClassification:
     columns: ClassVar[Mapping[str, type]] = {"text": str, "label": str}
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro-f1")
     methods: ClassVar[tuple[str, ...]] = ("head", "lora", "freeze", "full")
+    row_kinds: ClassVar[tuple[str, ...]] = ()  # plain columns
     decomposable: ClassVar[bool] = True
 
     def __init__(
@@ -59,7 +60,7 @@ class TextClassification:
         tokenizer.enable_truncation(max_length)
 
     def build(
-        self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool, head: nn.Module | None
+        self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool, head: nn.Module | None = None
     ) -> PooledClassifier:
         """The base under a new head; `head` replaces the linear one and maps (B, D) to (B, C)."""
         from burnish.model.pooled import SCALE, LinearHead, PooledClassifier
@@ -72,19 +73,12 @@ class TextClassification:
         """Token ids of the text with the base's special tokens; the label may be absent when only predicting."""
         import numpy as np
 
-        encoding = self.tokenizer.encode(row["text"])
-        if not encoding.ids:
-            return Refusal("task/no-tokens", "the tokenizer gives no tokens for this text")
+        from burnish.task.texts import encoded_text
+
         target = class_of(row, self._class_of)
         if isinstance(target, Refusal):
             return target
-        lost = sum(len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
-        return Encoded(
-            token_ids=np.array(encoding.ids, dtype=np.int64),
-            segment_lengths=(len(encoding.ids),),
-            targets=np.array(target, dtype=np.int64),
-            truncated_tokens=lost,
-        )
+        return encoded_text(self.tokenizer, row["text"], targets=np.array(target, dtype=np.int64))
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
         """Cross-entropy summed over the rows, in nats; weight = B rows.
@@ -104,3 +98,30 @@ class TextClassification:
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
         return named(model(batch), self.labels)
+
+    def describe(self) -> dict[str, Any]:
+        """What a package keeps of the task."""
+        return {"labels": list(self.labels), "max_length": self.max_length}
+
+    @classmethod
+    def rebuilt(cls, tokenizer: Tokenizer, description: Mapping[str, Any]) -> Self:
+        """The task of a package."""
+        return cls(tokenizer, description["labels"], max_length=int(description["max_length"]))
+
+    def reference(self, row: Row) -> str:
+        """What metrics compare an answer with."""
+        return str(row["label"])
+
+    def answer(self, prediction: Row) -> str:
+        """What metrics compare of a prediction."""
+        return str(prediction["label"])
+
+    def asked(self, given: Row | str) -> Row:
+        """A row to predict for, of a text or of a row with the task's columns; its label is not looked at."""
+        if isinstance(given, str):
+            return {"text": given}
+        return {column: given.get(column) for column in self.columns if column != "label"}
+
+    def shown(self, row: Row, prediction: Row) -> Row:
+        """The prediction as it is."""
+        return prediction

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from burnish.data.split import labels_in
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
@@ -29,7 +30,6 @@ from burnish.task.chat import Chat
 from burnish.task.mask import Masker
 from burnish.task.options import PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
-from burnish.task.text_classification import TextClassification
 from burnish.types import Encoded, Method, Progress, Row, Silent, Task
 
 CPU = torch.device("cpu")
@@ -105,18 +105,16 @@ class Subject:
         return predict_rows(self.task, model.eval(), rows, layout=layout, precision=FP32, device=CPU)
 
 
-def subject_over(
-    base: str, task: type[TextClassification], rows: Sequence[Row], *, refused: Sequence[Row] = ()
-) -> Subject:
-    """A task over a base, named as in a recipe; the labels are those of the rows."""
+def subject_over(base: str, task: Any, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """A task with a head over a base, named as in a recipe; the labels, or tags, are those of the rows."""
     found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
-    labels = sorted({row["label"] for row in rows})
+    labels = sorted({label for row in rows for label in labels_in(row)})
     made = task(load_tokenizer(found.folder), labels, max_length=found.max_length)
 
     def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:
         encoder = load_encoder(found)
         torch.manual_seed(0)
-        model = made.build(encoder, width=found.width, pooling=found.pooling, normalize=found.normalize, head=None)
+        model = made.build(encoder, width=found.width, pooling=found.pooling, normalize=found.normalize)
         return model, choose_layout(encoder, subject.encoded(), device=CPU)
 
     subject = Subject(made, build, rows, refused)

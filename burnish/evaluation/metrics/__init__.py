@@ -9,11 +9,15 @@ from importlib.metadata import entry_points
 from burnish.errors import RecipeError, nearest
 from burnish.evaluation.metrics.answers import ANSWER_METRICS
 from burnish.evaluation.metrics.classification import Accuracy, MacroF1
+from burnish.evaluation.metrics.tagging import TAGGING_METRICS
 from burnish.types import Metric
 
 ENTRY_POINTS = "burnish.metrics"
 LABEL_METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
-METRICS: dict[str, type[Metric]] = LABEL_METRICS | {metric.name: metric for metric in ANSWER_METRICS}
+METRICS: dict[str, type[Metric]] = {
+    **LABEL_METRICS,
+    **{metric.name: metric for metric in (*ANSWER_METRICS, *TAGGING_METRICS)},
+}
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes
 
 

@@ -144,16 +144,17 @@ def class_figures(
     """
     kinds = Counter(zip(references, predictions, strict=True))
     support, predicted = Counter(references), Counter(predictions)
-    figures = {}
-    for label in labels:
-        right = kinds[label, label]
-        figures[label] = ClassFigures(
-            precision=_share("precision", right, predicted[label]),
-            recall=_share("recall", right, support[label]),
-            f1=_f1(right, support[label] + predicted[label] - right),
-            support=support[label],
-        )
-    return figures
+    return {label: figures_of(kinds[label, label], predicted[label], support[label]) for label in labels}
+
+
+def figures_of(right: int, found: int, wanted: int) -> ClassFigures:
+    """Of `found` things said to be of a class, and `wanted` that are, `right` in both."""
+    return ClassFigures(
+        precision=_share("precision", right, found),
+        recall=_share("recall", right, wanted),
+        f1=_f1(right, wanted + found - right),
+        support=wanted,
+    )
 
 
 def _share(name: str, successes: int, n: int) -> MetricValue:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from burnish.errors import RecipeError
 from burnish.evaluation.goals import EXAMPLE, KNOWN, Goal, judge_goals, parse_goal
+from burnish.evaluation.metrics import create_metric
+from burnish.evaluation.metrics.classification import class_figures
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,11 @@ REFERENCES = ["a"] * 20 + ["b"] * 20
 PREDICTIONS = ["a"] * 19 + ["b"] * 21
 
 
+def judged(goals: Sequence[Goal], labels: Sequence[str]) -> list[dict[str, Any]]:
+    metrics = [create_metric(name, labels) for name in ("accuracy", "macro-f1")]
+    return judge_goals(goals, metrics, REFERENCES, PREDICTIONS, class_figures(REFERENCES, PREDICTIONS, labels))
+
+
 @pytest.mark.parametrize(
     ("goal", "value", "n", "reached", "certain"),
     [
@@ -72,7 +82,7 @@ PREDICTIONS = ["a"] * 19 + ["b"] * 21
 def test_reached_compares_the_value_and_certain_the_interval(
     goal: str, value: float, n: int, reached: bool, certain: bool
 ) -> None:
-    [found] = judge_goals([parse_goal(goal, ["a", "b"])], REFERENCES, PREDICTIONS, ["a", "b"])
+    [found] = judged([parse_goal(goal, ["a", "b"])], ["a", "b"])
     assert (found["goal"], found["n"], found["reached"], found["certain"]) == (goal, n, reached, certain)
     assert found["value"] == pytest.approx(value)
     assert found["low"] <= found["value"] <= found["high"]
@@ -80,6 +90,6 @@ def test_reached_compares_the_value_and_certain_the_interval(
 
 def test_a_class_without_rows_is_never_certain() -> None:
     goals = [parse_goal("recall[c] >= 0.5"), parse_goal("recall[c] >= 0")]
-    missed, reached = judge_goals(goals, REFERENCES, PREDICTIONS, ["a", "b", "c"])
+    missed, reached = judged(goals, ["a", "b", "c"])
     assert (missed["reached"], missed["certain"], missed["low"], missed["n"]) == (False, False, None, 0)
     assert (reached["reached"], reached["certain"]) == (True, False)

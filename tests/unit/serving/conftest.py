@@ -13,7 +13,7 @@ from burnish.method.build import METHODS
 from burnish.model.load import find_base, load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import SCALE, LinearHead, PooledClassifier
-from burnish.serving.package import save_classifier
+from burnish.serving.package import save_package
 
 LABELS = ("cancel", "refund", "upgrade")
 
@@ -42,7 +42,8 @@ def tuned(sentence_base: Path) -> Callable[..., PooledClassifier]:
         with torch.no_grad():
             for weight in chosen.trainable(model).values():
                 weight.add_(0.1 * torch.randn(weight.shape))
-        save_classifier(final, model, base=base, labels=LABELS, method=method, task="text-classification")
+        described = {"task": "text-classification", "method": method, "labels": LABELS, "max_length": base.max_length}
+        save_package(final, model, base=base, described=described)
         return model.eval()
 
     return make

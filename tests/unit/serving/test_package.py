@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from burnish.engine.layout import LaidOut
 from burnish.errors import DamagedStoreError, ModelError
 from burnish.model.pooled import LinearHead, PooledClassifier
-from burnish.serving.package import load_classifier
+from burnish.serving.package import load_package
 from burnish.serving.predict import Predictor
 from burnish.storage.durable import damage_of, published_folder
 from burnish.storage.tensors import load_tensors
@@ -38,14 +38,14 @@ def logits(model: nn.Module, make_rows: MakeRows) -> Tensor:
 
 def refusal(final: Path, runs: Path = ABSENT, **given: Any) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        load_classifier(final, runs=runs, **given)
+        load_package(final, runs=runs, **given)
     return caught.value
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "head"])
 def test_a_model_comes_back_with_the_same_logits(tuned: Tune, tmp_path: Path, make_rows: MakeRows, method: str) -> None:
     model = tuned(tmp_path / "final", method=method)
-    package = load_classifier(tmp_path / "final", runs=ABSENT)
+    package = load_package(tmp_path / "final", runs=ABSENT)
     # float32: the scale of 20 and the update of an adapter are multiplied in before or after the sums
     assert torch.allclose(logits(package.model, make_rows), logits(model, make_rows), atol=1e-3)
     assert not package.model.training
@@ -101,7 +101,7 @@ def test_one_flipped_bit_is_refused(tuned: Tune, tmp_path: Path, name: str) -> N
     data = bytearray((final / name).read_bytes())
     data[len(data) // 2] ^= 1
     (final / name).write_bytes(data)
-    for opening in (lambda: load_classifier(final, runs=ABSENT), lambda: Predictor(final, runs=ABSENT)):
+    for opening in (lambda: load_package(final, runs=ABSENT), lambda: Predictor(final, runs=ABSENT)):
         with pytest.raises(DamagedStoreError) as caught:
             opening()
         assert (caught.value.code, caught.value.exit_code) == ("storage/damaged", 6)
@@ -132,7 +132,7 @@ def test_a_full_model_needs_its_base_no_more(tuned: Tune, tmp_path: Path, make_b
     base = make_base(pooling="first")
     tuned(tmp_path / "final", folder=base)
     shutil.rmtree(base)
-    package = load_classifier(tmp_path / "final", runs=ABSENT)
+    package = load_package(tmp_path / "final", runs=ABSENT)
     assert (package.base.pooling, package.base.normalize) == ("first", False)
 
 
@@ -142,12 +142,12 @@ def test_a_tuned_model_is_tuned_again(tuned: Tune, tmp_path: Path, make_rows: Ma
     runs = tmp_path / "runs"
     tuned(runs / "first" / "final", method="lora")
     model = tuned(runs / "second" / "final", method=second, folder="first", runs=runs)
-    package = load_classifier(runs / "second" / "final", runs=runs)
+    package = load_package(runs / "second" / "final", runs=runs)
     # float32: see above
     assert torch.allclose(logits(package.model, make_rows), logits(model, make_rows), atol=1e-3)
     assert package.description["base"]["name"] == "first"
     shutil.rmtree(runs / "first")  # and it is whole without the run it came from
-    again = load_classifier(runs / "second" / "final", runs=runs)
+    again = load_package(runs / "second" / "final", runs=runs)
     assert torch.equal(logits(again.model, make_rows), logits(package.model, make_rows))
 
 
@@ -174,7 +174,7 @@ def test_ones_own_head_comes_back_when_it_is_given_again(
     tuned: Tune, tmp_path: Path, make_rows: MakeRows, own: Callable[[int, int], nn.Module]
 ) -> None:
     model = tuned(tmp_path / "final", head=own(16, 3))
-    package = load_classifier(tmp_path / "final", runs=ABSENT, head=own)
+    package = load_package(tmp_path / "final", runs=ABSENT, head=own)
     assert torch.equal(logits(package.model, make_rows), logits(model, make_rows))
     error = refusal(tmp_path / "final")
     assert error.code == "model/own-head"

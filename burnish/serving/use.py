@@ -1,0 +1,56 @@
+"""USE.md: a script that opens a tuned model with transformers (and peft) alone, for each kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from burnish.model.pooled import READ
+
+_FULL = """from transformers import AutoModel
+encoder = AutoModel.from_pretrained("final").eval()"""
+_LORA = """from transformers import AutoModel
+from peft import PeftModel
+encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "final").eval()"""
+_FILES = """
+import json, pathlib, torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+about = json.loads(pathlib.Path("final/model.json").read_text("utf-8"))
+head = load_file("final/head.safetensors")
+tokenizer = AutoTokenizer.from_pretrained("final")
+cut = {"truncation": True, "max_length": about["max_length"], "return_tensors": "pt"}
+"""
+_HIDDEN = """
+with torch.no_grad():
+    hidden = encoder(**batch).last_hidden_state
+"""
+_POOL = {
+    "mean": "mask = batch['attention_mask'].unsqueeze(-1)\npooled = (hidden * mask).sum(1) / mask.sum(1)",
+    "first": "pooled = hidden[:, 0]",
+    "last": "pooled = hidden[torch.arange(len(hidden)), batch['attention_mask'].sum(1) - 1]",
+    READ: "words = batch.word_ids()\npooled = hidden[0, [words.index(i) for i in range(len(tokens)) if i in words]]",
+}
+_LOGITS = """
+logits = pooled @ head["weight"].T + head["bias"]
+"""
+_ONE_TEXT = 'texts = ["your text here"]\nbatch = tokenizer(texts, padding=True, **cut)'
+_BEST_LABEL = 'print([about["labels"][i] for i in logits.argmax(dim=1)])'
+_ASKS = {  # how a row becomes `batch`
+    "token-classification": 'tokens = ["your", "tokens", "here"]\n'
+    "batch = tokenizer(tokens, is_split_into_words=True, **cut)",
+}
+_ANSWERS: dict[str, str] = {}  # how `logits` become an answer
+
+
+def use_without_burnish(description: Mapping[str, Any]) -> str:
+    """USE.md of a model with a head."""
+    base, task = description["base"], description["task"]
+    if description["head"] != "linear":
+        return "# Without burnish\n\nThis model has its own head; its weights are in head.safetensors.\n"
+    opening = _LORA.format(base=base["folder"]) if description["adapter"] else _FULL
+    pool = _POOL[description["pooling"]]
+    if description["normalize"]:
+        pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"
+    script = opening + _FILES + _ASKS.get(task, _ONE_TEXT) + _HIDDEN + pool + _LOGITS + _ANSWERS.get(task, _BEST_LABEL)
+    return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}\n```\n"
