@@ -28,7 +28,11 @@ _draw: ContextVar[Tensor | None] = ContextVar("draw", default=None)
 
 @contextlib.contextmanager
 def drawn(rows: Tensor | None) -> Iterator[None]:
-    """Sets the pool row of every token, shape (1, T) or (G, S), for the forward pass inside the block."""
+    """Sets the pool row of every token for the forward pass inside the block.
+
+    Args:
+        rows: (1, T) or (G, S); or (B,), of the first token of each row, where the base makes the tokens itself.
+    """
     token = _draw.set(rows)
     try:
         yield
@@ -86,6 +90,8 @@ class RowDropout(nn.Module):
         if not self.training or self.probability == 0.0:
             return states
         rows = _draw.get()
+        if rows is not None and rows.ndim == 1 and states.ndim == 3:
+            rows = rows[:, None] + torch.arange(states.shape[1], device=rows.device)
         if rows is not None and rows.shape != states.shape[:-1]:
             rows = wanted_only(rows)  # a last layer that computes only what is read
         if rows is None or rows.shape != states.shape[:-1]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from burnish.engine.augmentation import NO_AUGMENTATION, augmented
+from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.options import AugmentationOptions
 from burnish.model.images import Preprocessing
@@ -50,10 +51,12 @@ class LaidOutImages:
         self.given: Tensor | None = None
         self.device = device
         self._preprocessing = preprocessing
-        pixels_BHWC = np.stack([row.pixels for row in rows if row.pixels is not None])
+        pixels_BHW3 = np.stack([row.pixels for row in rows if row.pixels is not None])
+        self._dropout: Tensor | None = None
         if draws is not None:
-            pixels_BHWC = augmented(pixels_BHWC, draws, augmentation)
-        self._pixels = torch.from_numpy(pixels_BHWC)
+            pixels_BHW3 = augmented(pixels_BHW3, draws, augmentation)
+            self._dropout = torch.from_numpy(pool_starts(draws)).to(device)
+        self._pixels = torch.from_numpy(pixels_BHW3)
         self._targets = np.stack([row.targets for row in rows])
         self._remembered: tuple[Module, Reads, Tensor] | None = None
 
@@ -73,7 +76,8 @@ class LaidOutImages:
         """
         if self._remembered is not None and self._remembered[:2] == (encoder, at):
             return self._remembered[2]
-        output = encoder(pixel_values=self.pixels)
+        with drawn(self._dropout):
+            output = encoder(pixel_values=self.pixels)
         if at == "own":
             hidden: Tensor = output.pooler_output.flatten(1)
         elif at == "first":

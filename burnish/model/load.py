@@ -119,6 +119,8 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
 def load_encoder(base: Base) -> Module:
     """The base as a transformers module that gives hidden states, in float32, on the CPU."""
     encoder = load_pretrained(base, head=False)
+    if FAMILIES.get(base.model_type) == "first":
+        encoder.register_module("pooler", None)  # image classifiers do not have it: its weights would be noise
     pooler = getattr(encoder, "pooler", None)
     if pooler is not None:
         pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read

@@ -81,8 +81,6 @@ def _with_head(encoder: Any, weight_CD: torch.Tensor, bias_C: torch.Tensor, labe
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
     whole: Any = AutoModelForImageClassification.from_config(config)
-    if getattr(getattr(whole, whole.base_model_prefix), "pooler", encoder) is None:
-        encoder.pooler = None  # the family's classifier does not read it
     setattr(whole, whole.base_model_prefix, encoder)
     linear = [part for part in whole.classifier.modules() if isinstance(part, nn.Linear)][-1]
     linear.weight.copy_(weight_CD)

@@ -6,7 +6,13 @@
 from __future__ import annotations
 
 from burnish.testing.method import METHOD_CHECKS, check_method
-from burnish.testing.subject import Subject, chat_subject_over, preference_subject_over, subject_over
+from burnish.testing.subject import (
+    Subject,
+    chat_subject_over,
+    image_subject_over,
+    preference_subject_over,
+    subject_over,
+)
 from burnish.testing.task import TASK_CHECKS, check_task
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "chat_subject_over",
     "check_method",
     "check_task",
+    "image_subject_over",
     "preference_subject_over",
     "subject_over",
 ]

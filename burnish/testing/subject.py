@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from burnish.data.split import labels_in
+from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
 from burnish.engine.predict import loss_and_predictions, predict_rows
 from burnish.method.lora import QLora
+from burnish.model.images import read_preprocessing
 from burnish.model.language import load_language_model
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
 from burnish.model.options import ModelOptions
@@ -27,6 +29,7 @@ from burnish.settings import settings
 from burnish.storage.durable import make_folder
 from burnish.storage.run_folder import RunFolder
 from burnish.task.chat import Chat
+from burnish.task.image_classification import ImageClassification
 from burnish.task.mask import Masker
 from burnish.task.options import PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
@@ -119,6 +122,21 @@ def subject_over(base: str, task: Any, rows: Sequence[Row], *, refused: Sequence
 
     subject = Subject(made, build, rows, refused)
     return subject
+
+
+def image_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """The task image-classification over an image base; the labels are those of the rows."""
+    found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
+    preprocessing = read_preprocessing(found.folder)
+    made = ImageClassification(preprocessing, sorted({row["label"] for row in rows}))
+
+    def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:
+        encoder = load_encoder(found)
+        torch.manual_seed(0)
+        model = made.build(encoder, width=found.width, pooling=found.pooling, normalize=found.normalize)
+        return model, image_layout(preprocessing)
+
+    return Subject(made, build, rows, refused)
 
 
 def chat_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
