@@ -102,6 +102,11 @@ def looked_at(items: Iterable[Example | Problem], folder: Path, changes: Counter
         yield replace(item, row={**item.row, **seen})
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file is called like an image."""
+    return name.lower().endswith(tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
+
+
 def image_path(folder: Path, name: str) -> Path:
     """Where an image of a list or folder is.
 

@@ -47,6 +47,13 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found += [(f"data.{name}", f"conversations have no {lacks}") for name, lacks in said]
     elif recipe.task is not None and _changed(data, "long_conversations"):
         found.append(("data.long_conversations", "these rows are no conversations"))
+    if recipe.task == "image-classification":
+        said = ((name, lacks) for name, lacks in _NOT_OF_IMAGES if _set(data, name))
+        found += [(f"data.{name}", f"images have no {lacks}") for name, lacks in said]
+        if recipe.model.max_length is not None:
+            found.append(("model.max_length", "images have no tokens to count"))
+    elif recipe.task is not None and recipe.augmentation != AugmentationOptions():
+        found.append(("augmentation", f"a {recipe.task} learns from no images"))
     if recipe.task == "preference":
         found += _of_preferences(recipe)
     elif recipe.task is not None and recipe.preference != PreferenceOptions():
@@ -74,6 +81,12 @@ def _of_preferences(recipe: Recipe) -> list[tuple[str, str]]:
     return found
 
 
+_NOT_OF_IMAGES = (
+    ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
+    ("clean.redact", "text to redact"),
+    ("clean.max_characters", "characters to count"),
+    ("clean.length_outliers", "characters to count"),
+)
 PREFERENCE_LONG_ROWS = ("drop", "drop-first-turns")
 _NOT_OF_CHAT = (
     ("balance", "classes to even out"),
