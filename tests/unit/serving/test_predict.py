@@ -35,7 +35,7 @@ def test_each_text_gets_its_own_answer_in_order(predictor: Predictor) -> None:
     # float32 over another number of rows, logits scaled by 20
     assert [row["margin"] for row in together] == pytest.approx([row["margin"] for row in alone], abs=1e-3)
     assert set(together[0]) == {"label", "probability", "margin"}
-    assert all(row["label"] in predictor.labels and 1 / 3 <= row["probability"] <= 1 for row in together)
+    assert all(row["label"] in predictor.task.labels and 1 / 3 <= row["probability"] <= 1 for row in together)
 
 
 def test_the_first_texts_do_not_decide_about_later_ones(final: Path, predictor: Predictor) -> None:
