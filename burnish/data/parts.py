@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from burnish.data.bundles import bundles, group_of
 from burnish.data.clean import check_bad_rows
-from burnish.data.deduplicate import leakage
+from burnish.data.deduplicate import content_name, leakage
 from burnish.data.near_rows import near_row_clusters
 from burnish.data.options import DataOptions
 from burnish.data.split import split
@@ -74,7 +74,7 @@ def without_twins(
         clusters = near_row_clusters([example.row for example in (*kept, *judged_on)]).tolist()
         judged = dict(zip(clusters[len(kept) :], judged_on, strict=True))
         twins = [judged.get(cluster) for cluster in clusters[: len(kept)]]
-        kept = _without(kept, twins, "almost the same text is in {}, which the model is judged on", problems)
+        kept = _without(kept, twins, "almost the same {what} is in {}, which the model is judged on", problems)
     if options.group_by is not None:
         groups = {group_of(example, options.group_by): example for example in judged_on}
         groups.pop(None, None)
@@ -94,7 +94,9 @@ def _without(
         if twin is None:
             kept.append(example)
         else:
-            problems.append(Problem("data/leakage", reason.format(twin.origin), example.origin))
+            problems.append(
+                Problem("data/leakage", reason.format(twin.origin, what=content_name(example.row)), example.origin)
+            )
     return kept
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.clean import LABEL
-from burnish.data.deduplicate import normal_form
+from burnish.data.deduplicate import content_name, normal_form
 from burnish.data.near_rows import near_row_clusters
 from burnish.data.options import CleanOptions
 from burnish.data.personal import find_personal_rows, redact
@@ -153,7 +153,7 @@ def drop_near_duplicates(examples: Sequence[Example]) -> Repaired:
         if twin is example:
             kept.append(example)
         else:
-            reason = f"almost the same text as {twin.origin}, with the same label"
+            reason = f"almost the same {content_name(example.row)} as {twin.origin}, with the same label"
             problems.append(Problem("data/near-duplicate", reason, example.origin))
     return kept, problems
 

@@ -127,8 +127,7 @@ class ClassifierBench(EncoderBench):
         class_of = self._class_ids(Split.TRAIN)
         places = [np.flatnonzero(class_of == k) for k in range(len(self.data.labels))]
         count = max(HEAD_START_ROWS_OF_A_CLASS, HEAD_START_ROWS // len(places))
-        few = [p[np.linspace(0, len(p) - 1, min(len(p), count)).round().astype(int)] for p in places]
-        chosen = np.sort(np.concatenate(few))
+        chosen = np.sort(np.concatenate([spread(of_class, count) for of_class in places]))
         self.progress.stage(f"vectors of the frozen base for {len(chosen):,} rows, where the head starts")
         rows = EncodedRows.of([self.encoded[Split.TRAIN][i] for i in chosen.tolist()])
         head.cpu().start_from_centroids(
@@ -176,6 +175,12 @@ class ClassifierBench(EncoderBench):
 
     def said(self, example: Example, answer: Any) -> Any:
         return answer
+
+
+def spread(places: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """At most `count` of the places, evenly spread from the first to the last."""
+    chosen: np.ndarray[Any, Any] = places[np.linspace(0, len(places) - 1, min(len(places), count)).round().astype(int)]
+    return chosen
 
 
 def _text(example: Example) -> str:

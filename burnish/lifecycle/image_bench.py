@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
+
+import numpy as np
 
 from burnish.data.prepare import PreparedData
 from burnish.engine.distributed import join_ranks
@@ -14,7 +16,9 @@ from burnish.errors import ModelError
 from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority
 from burnish.evaluation.image_arms import pixels
 from burnish.evaluation.metrics import create_metric
-from burnish.lifecycle.classifier_bench import ClassifierBench
+from burnish.evaluation.pictures import small_picture
+from burnish.evaluation.report_sections import MOST_ERRORS
+from burnish.lifecycle.classifier_bench import ClassifierBench, spread
 from burnish.lifecycle.encode import encode_images
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import Workbench, settled_machine
@@ -25,6 +29,8 @@ from burnish.recipe.schema import Recipe
 from burnish.serving.image_package import save_image_package
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Example, Progress, Row, Split
+
+OF_A_CLASS, MOST_CLASSES = 8, 20  # pictures in the report
 
 
 @dataclass(slots=True)
@@ -109,6 +115,27 @@ class ImageBench(ClassifierBench):
             "prediction": prediction["label"],
             "probability": prediction["probability"],
             "margin": prediction["margin"],
+        }
+
+    def pictures(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Small copies for the report: training images of each class, and the wrong predictions it shows.
+
+        Args:
+            rows: of predictions.jsonl, in the order of the test rows.
+
+        Returns:
+            {"classes": {label: [data: URL, ...]}, "errors": {path: data: URL}}.
+        """
+        train, test = (self.encoded[split].arrays["pixels"] for split in (Split.TRAIN, Split.TEST))
+        classes = self._class_ids(Split.TRAIN)
+        wrong = [index for index, row in enumerate(rows) if row["label"] != row["prediction"]]
+        surest = sorted(wrong, key=lambda index: -float(rows[index]["probability"]))[:MOST_ERRORS]
+        return {
+            "classes": {
+                label: [small_picture(train[place]) for place in spread(np.flatnonzero(classes == number), OF_A_CLASS)]
+                for number, label in enumerate(self.data.labels[:MOST_CLASSES])
+            },
+            "errors": {rows[index]["image"]: small_picture(test[index]) for index in surest},
         }
 
     def _compacted(self) -> AbstractContextManager[tuple[list[Sequence[Encoded]], str]]:

@@ -21,6 +21,7 @@ from burnish.errors import DataProblemError, RunError, excerpt, nearest
 from burnish.evaluation.card import render_card
 from burnish.evaluation.report import render_report
 from burnish.lifecycle.benches import judged, open_bench
+from burnish.lifecycle.image_bench import ImageBench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.pairs import settle_pairs
 from burnish.lifecycle.rows import settled_task
@@ -40,6 +41,8 @@ def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
     evaluation, rows = _judge(folder, bench, runs)
     folder.write_rows(folder.predictions, rows)
     write_json(folder.evaluation, evaluation)
+    if isinstance(bench, ImageBench):
+        write_json(folder.pictures, bench.pictures(rows))
     verdict = evaluation["verdict"]
     value = evaluation["models"]["tuned"][verdict["metric"]]["value"]
     folder.update_manifest(

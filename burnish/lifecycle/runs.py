@@ -97,9 +97,9 @@ def images_of(data: Path, options: DataOptions) -> list[str | Row]:
         found = sorted(str(path) for path in data.rglob("[!.]*") if path.is_file())
         if not found:
             raise DataProblemError("predict/bad-row", "holds no files", where=str(data))
-        return list(found)
+        return [{"image": path} for path in found]
     if is_image_name(data.name):
-        return [str(data)]
+        return [{"image": str(data)}]
     shape = inspect_source(data, options.model_copy(update={"columns": {}}))
     column = options.columns["image"]
     paths: list[str | Row] = []
@@ -107,7 +107,7 @@ def images_of(data: Path, options: DataOptions) -> list[str | Row]:
         if isinstance(record, Problem):
             raise DataProblemError("predict/bad-row", record.reason, where=str(record.origin))
         try:
-            paths.append(str(image_path(data.parent, str(record.values.get(column)))))
+            paths.append({"image": str(image_path(data.parent, str(record.values.get(column))))})
         except RefusedRowError as refused:
             raise DataProblemError("predict/bad-row", refused.reason, where=str(record.origin)) from None
     return paths
