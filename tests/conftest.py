@@ -89,7 +89,9 @@ def make_tokenizer() -> Callable[[], Tokenizer]:
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
         )
         return tokenizer
 
@@ -336,7 +338,28 @@ def toy_rows() -> list[tuple[str, str]]:
     return list(rows.items())
 
 
-def _tagged(text: str, label: str) -> dict[str, list[str]]:
+def _toy_rows_of(task: str, toy_rows: Sequence[tuple[str, str]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """28 toy rows as a task with a head wants them, and rows that it refuses; none for a task of texts and a label."""
+    texts, labels = zip(*toy_rows[:29], strict=True)
+    pairs = [{"first": one, "second": other} for one, other in itertools.pairwise(texts)]
+    numbers = [float("card" in text) + 0.25 * len(text.split()) for text in texts[:28]]
+    both = list(zip(texts[:28], labels, strict=False))
+    if task == "token-classification":
+        return [_tagged(text, label) for text, label in both], [{"tokens": ["a"], "tags": ["none"]}]
+    if task == "multi-label-classification":
+        rows = [{"text": text, "labels": [label] * (i % 3 > 0)} for i, (text, label) in enumerate(both)]
+        return rows, [{"text": "a", "labels": ["none"]}]
+    if task == "text-regression":
+        return [{"text": text, "score": number} for text, number in zip(texts, numbers, strict=False)], []
+    if task == "text-pair-classification":
+        rows = [{**pair, "label": label} for pair, label in zip(pairs, labels, strict=False)]
+        return rows, [{**pairs[0], "label": "none"}]
+    if task == "text-pair-regression":
+        return [{**pair, "score": number} for pair, number in zip(pairs, numbers, strict=True)], []
+    return [], []
+
+
+def _tagged(text: str, label: str) -> dict[str, Any]:
     """The toy row as a sentence whose keyword is an entity."""
     tokens = text.split()
     return {"tokens": tokens, "tags": [f"B-{label}" if token in KEYWORDS[label] else "O" for token in tokens]}
@@ -376,9 +399,9 @@ def make_subject(
         if name == "image-classification":
             images = [{"image": str(p), "label": p.parent.name} for p in sorted(image_folder.glob("*/*.png"))[::5]]
             return image_subject_over(str(image_base), images[:28], refused=[{"image": "absent.png", "label": "red"}])
-        if name == "token-classification":
-            tagged = [_tagged(text, label) for text, label in toy_rows[:28]]
-            return subject_over(str(sentence_base), TASKS[name], tagged, refused=[{"tokens": ["a"], "tags": ["none"]}])
+        rows, refused = _toy_rows_of(name, toy_rows)
+        if rows:
+            return subject_over(str(sentence_base), TASKS[name], rows, refused=refused)
         task = TASKS[name]
         texts = [column for column in task.columns if column != "label"]
         rows = [{**dict.fromkeys(texts, text), "label": label} for text, label in toy_rows[:28]]

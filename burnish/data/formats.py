@@ -92,7 +92,7 @@ def detect_format(
     Args:
         columns: of the file.
         sample: its first records.
-        tasks: that the rows must be for; None: any.
+        tasks: that the rows must be for, or names of formats that they must have; None: any.
         called: canonical column -> column of the file, where somebody said so.
     """
     found = _first(Look(columns, sample), tasks)
@@ -109,7 +109,7 @@ def detect_format(
 
 def _first(look: Look, tasks: Sequence[str] | None) -> RowFormat | None:
     formats = (found for detect in _DETECTORS if (found := detect(look)) is not None)
-    return next((found for found in formats if tasks is None or found.task in tasks), None)
+    return next((found for found in formats if tasks is None or {found.task, found.name} & set(tasks)), None)
 
 
 def _renamed(record: Record, names: Mapping[str, str]) -> Record:

@@ -258,7 +258,7 @@ class LaidOut:
 
     def _types_for(self, encoder: Module, laid_out: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """The argument that tells the texts of a pair apart, for an encoder that takes it."""
-        if self._types is None or "token_type_ids" not in _arguments(encoder):
+        if self._types is None or "token_type_ids" not in arguments_of(encoder):
             return {}
         return {"token_type_ids": laid_out(self._types)}
 
@@ -267,7 +267,7 @@ class LaidOut:
         return sums_GD / self._lengths[:, None]
 
 
-def _arguments(encoder: Module) -> Collection[str]:
+def arguments_of(encoder: Module) -> Collection[str]:
     """Names that the forward of an encoder takes, below an adapter around it."""
     unwrapped: Any = getattr(encoder, "get_base_model", None)
     plain = encoder if unwrapped is None else unwrapped()
@@ -352,7 +352,7 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
     offset = position_offset(getattr(encoder, "config", None))
     padded = LayoutChoice(True, offset, "")
     setter = getattr(encoder, "set_attn_implementation", None)
-    if setter is None or "position_ids" not in _arguments(encoder):
+    if setter is None or "position_ids" not in arguments_of(encoder):
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4)
     before = getattr(encoder.config, "_attn_implementation", "sdpa")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
 COST = (  # cheapest to run first
-    *("majority", "length", "dictionary", "pixels", "tf-idf", "nearest-answer", "base-centroid", "base-probe"),
+    *("majority", "mean", "length", "dictionary", "pixels", "tf-idf-cosine", "tf-idf", "nearest-answer"),
+    *("base-similarity", "base-centroid", "base-probe"),
     *("base", "base-mean", "base-few-shot"),
 )
 
@@ -79,7 +80,7 @@ def tf_idf(
     best_score, best = -np.inf, ArmResult("tf-idf", [], [])
     cost = sum(map(len, train_texts)) * len(set(train_labels))
     for features in ("words", "words+characters") if cost <= CHARACTER_BUDGET else ("words",):
-        train, val, test = _tf_idf_features(features, train_texts, val_texts, test_texts)
+        train, val, test = tf_idf_features(features, train_texts, val_texts, test_texts)
         for strength in SVM_STRENGTHS:
             classifier = _linear_svm(train, train_labels, strength, seed)
             predictions = classifier.predict(val).tolist()
@@ -93,7 +94,7 @@ def tf_idf(
     return ArmResult("tf-idf", best.validation_predictions, best.test_predictions, settings, seconds)
 
 
-def _tf_idf_features(features: str, *parts: Sequence[str]) -> list[spmatrix]:
+def tf_idf_features(features: str, *parts: Sequence[str]) -> list[spmatrix]:
     """One sparse (N, D) matrix per part; vocabulary and document frequencies are the first part's."""
     from scipy.sparse import hstack
     from sklearn.feature_extraction.text import TfidfVectorizer

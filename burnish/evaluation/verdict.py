@@ -17,6 +17,9 @@ INSTEAD = {
     "majority": "Do not fine-tune on this data: always answering the most frequent label is {good}. "
     "Check that the text holds the answer and that the labels are right.",
     "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
+    "mean": "Do not fine-tune on this data: always answering the mean is {good}. Check that the rows hold the answer.",
+    "tf-idf-cosine": "Do not fine-tune: how many rare words two texts share (TF-IDF) is {good} and needs no model.",
+    "base-similarity": "Use the base as it comes: the likeness of its vectors is {good}.",
     "dictionary": "Do not fine-tune: a dictionary of the training tokens with their tags is {good}.",
     "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
     "and a head trains in seconds.",

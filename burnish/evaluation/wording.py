@@ -14,7 +14,7 @@ ANSWERS = ("exact-match", "final-number", "json-match", "chrf")  # metrics of wr
 SHARES = (  # 0..1, shown in percent
     *("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", "reward-accuracy", "win-rate"),
     *ANSWERS,
-    *("entity-f1", "entity-precision", "entity-recall"),
+    *("entity-f1", "entity-precision", "entity-recall", "micro-f1", "subset-accuracy"),
 )
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -29,11 +29,20 @@ METRIC_TITLES = {
     "entity-precision": "entity precision",
     "entity-recall": "entity recall",
     "token-accuracy": "token accuracy",
+    "micro-f1": "micro-F1",
+    "subset-accuracy": "all labels right",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "spearman": "Spearman's rank correlation",
 }
 ARM_TITLES = {
     "tuned": "the tuned model",
     "majority": "always answering the most frequent label",
     "dictionary": "a dictionary of the training tokens",
+    "mean": "always answering the mean",
+    "tf-idf-cosine": "how many words the texts share",
+    "base-similarity": "how alike the texts are to the frozen base",
     "tf-idf": "TF-IDF with a linear classifier",
     "base-centroid": "the nearest class centre on the frozen base",
     "base-probe": "a linear classifier on the frozen base",

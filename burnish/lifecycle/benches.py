@@ -14,7 +14,10 @@ from burnish.lifecycle.encoder_bench import EncoderBench
 from burnish.lifecycle.image_bench import ImageBench
 from burnish.lifecycle.judge_chat import judge_conversations
 from burnish.lifecycle.judge_preferences import judge_preferences
+from burnish.lifecycle.label_set_bench import LabelSetBench
+from burnish.lifecycle.number_bench import NumberBench
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.pair_bench import PairClassifierBench, PairNumberBench
 from burnish.lifecycle.preference_bench import PreferenceBench
 from burnish.lifecycle.tagger_bench import TaggerBench
 from burnish.lifecycle.workbench import Workbench
@@ -41,6 +44,10 @@ class Kind:
 CLASSIFIER = Kind(ClassifierBench)  # a task of the caller's is one too
 KINDS: Mapping[str, Kind] = {
     "text-classification": CLASSIFIER,
+    "multi-label-classification": Kind(LabelSetBench),
+    "text-regression": Kind(NumberBench),
+    "text-pair-classification": Kind(PairClassifierBench),
+    "text-pair-regression": Kind(PairNumberBench),
     "token-classification": Kind(TaggerBench),
     "image-classification": Kind(ImageBench),
     "chat": Kind(ChatBench, judge_conversations),

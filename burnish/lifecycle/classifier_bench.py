@@ -158,8 +158,8 @@ class ClassifierBench(EncoderBench):
             train_label_counts=self.data.label_counts[Split.TRAIN],
             method_name=self.recipe.method.name if self.recipe.method else "",
             seed=self.recipe.training.seed,
-            opened=opened,
             task=self.task.name,
+            opened=opened,
         )
 
     def prediction_row(self, example: Example, prediction: Row) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def other_rows(recipe: Recipe, folder: Path) -> RowFormat | None:
     Raises:
         DataReadError: the file cannot be read.
     """
-    if recipe.task in TRAINED_ON:
+    if recipe.task in (*TRAINED_ON, *_ALIASES):
         return _for_task(recipe, folder)
     if recipe.task not in (None, TRAINED) or set(recipe.data.columns) & {"text", "label"}:
         return None
@@ -52,6 +52,7 @@ def other_rows(recipe: Recipe, folder: Path) -> RowFormat | None:
 
 # Texts that a file of `task: text-classification` may also hold: a text with any number of labels, or with a number.
 _OTHER_LABELS = ("multi-label-classification", "text-regression")
+_ALIASES = {"text-pair": ("text-pair-classification", "text-pair-regression")}  # which one the rows say
 
 
 def explain(rows: RowFormat) -> str:
@@ -72,9 +73,10 @@ def settled_task(recipe: Recipe, folder: Path) -> tuple[Recipe, RowFormat | None
     found = other_rows(recipe, folder)
     if found is None:
         return recipe, None
-    trained = next((task for task, kinds in TRAINED_ON.items() if found.task in kinds), None)
-    if recipe.task in TRAINED_ON:
-        trained = recipe.task
+    wanted = str(recipe.task)
+    named = _ALIASES.get(wanted, (wanted,)) if wanted != TRAINED else ()
+    trained = next((task for task in named if task in TRAINED_ON and _is_for(found, task)), None)
+    trained = trained or next((task for task in TRAINED_ON if _is_for(found, task)), None)
     if trained is not None:
         return _with_loss(recipe.model_copy(update={"task": trained}), found), found
     name = recipe.data.train_files[0]
@@ -87,6 +89,10 @@ def settled_task(recipe: Recipe, folder: Path) -> tuple[Recipe, RowFormat | None
         hint=f"look at them: `burnish check {name}`; rows of text and label after all: "
         "`data: {columns: {text: COLUMN, label: COLUMN}}`",
     )
+
+
+def _is_for(rows: RowFormat, task: str) -> bool:
+    return bool({rows.task, rows.name} & set(TRAINED_ON[task]))
 
 
 def _found(recipe: Recipe, folder: Path, tasks: tuple[str, ...] | None = None) -> RowFormat | None:
@@ -102,11 +108,12 @@ def _first_file(recipe: Recipe, folder: Path) -> SourceShape:
 def _for_task(recipe: Recipe, folder: Path) -> RowFormat:
     """The format of rows for the task that the recipe names, which must be one it learns from."""
     assert recipe.task is not None
-    fitting = _found(recipe, folder, TRAINED_ON[recipe.task])
+    tasks = _ALIASES.get(recipe.task, (recipe.task,))
+    fitting = _found(recipe, folder, tuple(kind for task in tasks for kind in TRAINED_ON[task]))
     if fitting is not None:
         return fitting
     found = _found(recipe, folder)
-    task = TASKS[recipe.task]
+    task = TASKS[tasks[0]]
     what = f"rows of the format {found.name}" if found else "rows of no known format"
     raise DataProblemError(
         _CODES.get(recipe.task, "data/rows-of-another-task"),

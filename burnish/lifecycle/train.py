@@ -40,6 +40,8 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
     decide_answer_metric,
+    decide_image_method,
+    decide_image_training,
     decide_language_training,
     decide_method,
     decide_metric,
@@ -56,6 +58,7 @@ from burnish.storage.durable import make_folder, remove_leftovers, require_space
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
 from burnish.task.build import TASKS, WRITING
+from burnish.task.image_classification import ImageClassification
 from burnish.types import Metric, Progress, Silent, Split
 
 if TYPE_CHECKING:
@@ -353,10 +356,16 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
     """The recipe with everything filled in that it left open."""
     rows = len(data.splits[Split.TRAIN])
     counts = data.label_counts[Split.TRAIN]
-    recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
+    if task.name == ImageClassification.name:
+        recipe, why_method = decide_image_method(recipe)
+    else:
+        recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
     if task.name in WRITING:
         recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
+    elif task.name == ImageClassification.name:
+        recipe, why_training = decide_image_training(recipe, train_rows=rows)
+        recipe, why_metric = decide_metric(recipe, task, counts)
     else:
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
         recipe, why_metric = decide_metric(recipe, task, counts)

@@ -69,6 +69,13 @@ class Lora:
         into_words = output() if output else None
         linear = [n for n, part in core.named_modules() if _is_linear(part) and part is not into_words]
         read = [name for name in linear if not name.split(".")[0].startswith("pooler")]
+        if not read:
+            raise RecipeError(
+                "method/no-target",
+                "this base has no linear layers for LoRA to stand beside, as convolutional ones have none",
+                where="method",
+                hint="write `method: full`, `method: freeze` or `method: head`",
+            )
         if self.target_modules is None:
             return read
         chosen = [name for name in read if any(name == t or name.endswith("." + t) for t in self.target_modules)]

@@ -19,6 +19,7 @@ from typing import Any
 
 from torch import nn
 
+from burnish.engine.layout import arguments_of
 from burnish.errors import ModelError
 from burnish.method.lora import Lora
 from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
@@ -57,6 +58,7 @@ def save_package(target: Path, model: PooledClassifier, *, base: Base, described
         "format": 1,
         **described,
         "adapter": adapter,
+        "token_types": "token_type_ids" in arguments_of(model.encoder),
         "pooling": model.base.pooling,
         "normalize": model.base.normalize,
         "base": base.describe() | {"folder": str(base.folder.resolve())},

@@ -35,12 +35,22 @@ _LOGITS = """
 logits = pooled @ head["weight"].T + head["bias"]
 """
 _ONE_TEXT = 'texts = ["your text here"]\nbatch = tokenizer(texts, padding=True, **cut)'
+_TWO_TEXTS = """firsts, seconds = ["one text here"], ["the other one"]
+batch = tokenizer(firsts, seconds, padding=True, return_token_type_ids=about["token_types"], **cut)"""
 _BEST_LABEL = 'print([about["labels"][i] for i in logits.argmax(dim=1)])'
+_NUMBER = "print((about['mean'] + about['deviation'] * logits[:, 0]).tolist())"
 _ASKS = {  # how a row becomes `batch`
+    "text-pair-classification": _TWO_TEXTS,
+    "text-pair-regression": _TWO_TEXTS,
     "token-classification": 'tokens = ["your", "tokens", "here"]\n'
     "batch = tokenizer(tokens, is_split_into_words=True, **cut)",
 }
-_ANSWERS: dict[str, str] = {}  # how `logits` become an answer
+_ANSWERS = {  # how `logits` become an answer
+    "text-regression": _NUMBER,
+    "text-pair-regression": _NUMBER,
+    "multi-label-classification": "print([[name for name, x in zip(about['labels'], own) if x >= 0] "
+    "for own in logits])",
+}
 
 
 def use_without_burnish(description: Mapping[str, Any]) -> str:

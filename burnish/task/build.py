@@ -7,12 +7,26 @@ from typing import Any
 
 from burnish.task.chat import Chat
 from burnish.task.image_classification import ImageClassification
+from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
 from burnish.task.text_classification import TextClassification
+from burnish.task.text_pair import TextPairClassification, TextPairRegression
+from burnish.task.text_regression import TextRegression
 from burnish.task.token_classification import TokenClassification
 
 TASKS: Mapping[str, Any] = {
-    task.name: task for task in (TextClassification, TokenClassification, ImageClassification, Chat, Preference)
+    task.name: task
+    for task in (
+        TextClassification,
+        MultiLabelClassification,
+        TextRegression,
+        TextPairClassification,
+        TextPairRegression,
+        TokenClassification,
+        ImageClassification,
+        Chat,
+        Preference,
+    )
 }
 TRAINED_ON: Mapping[str, tuple[str, ...]] = {  # the kinds of rows each learns from, where they are read as a format
     name: task.row_kinds for name, task in TASKS.items() if task.row_kinds

@@ -12,37 +12,29 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from burnish.data.images import read_image
 from burnish.data.records import RefusedRowError
-from burnish.task.one_label import class_loss, class_of, named, weights_of
-from burnish.types import Batch, Encoded, LossTerm, Refusal, Row
+from burnish.task.text_classification import TextClassification
+from burnish.types import Encoded, Refusal, Row
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from burnish.model.images import Preprocessing
-    from burnish.model.pooled import PooledClassifier
 
 PATCH = 16  # pixels of a side of what counts as one unit of work
 
 
-class ImageClassification:
-    """One label per image, from the base's vector of it through a linear head.
+class ImageClassification(TextClassification):
+    """One label per image, from the base's vector of it through a linear head; loss and answers are those of texts.
 
     Args:
         preprocessing: the base's.
         labels: in the order of the logits.
-        label_smoothing: probability spread over the other labels, 0..1.
-        class_weights: how much a row of each label counts while the model trains, 1 on average over the training rows;
-            a label that is not named counts 1. Validation losses count every row alike.
+        label_smoothing, class_weights: as of TextClassification.
     """
 
     name: ClassVar[str] = "image-classification"
     columns: ClassVar[Mapping[str, type]] = {"image": str, "label": str}
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro-f1")
-    methods: ClassVar[tuple[str, ...]] = ("head", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("image-classification",)
     learns_from: ClassVar[str] = "images with a label: a folder per class, or a list of paths and labels"
     row_example: ClassVar[str] = 'image: {"image": "cats/1.jpg", "label": "cat"}'
-    decomposable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -55,7 +47,8 @@ class ImageClassification:
         self.preprocessing = preprocessing
         self.labels = tuple(labels)
         self.label_smoothing = label_smoothing
-        self._weights_C = weights_of(self.labels, class_weights)
+        self._loss = None
+        self._weights_C = [class_weights.get(label, 1.0) for label in self.labels] if class_weights else None
         self._class_of = {label: index for index, label in enumerate(self.labels)}
 
     def describe(self) -> dict[str, Any]:
@@ -63,22 +56,15 @@ class ImageClassification:
         return {"labels": list(self.labels), "max_length": None}
 
     @classmethod
-    def rebuilt(cls, preprocessing: Preprocessing, description: Mapping[str, Any]) -> Self:
+    def rebuilt(cls, preprocessing: Any, description: Mapping[str, Any]) -> Self:
         """The task of a package."""
         return cls(preprocessing, description["labels"])
-
-    def build(self, encoder: nn.Module, *, width: int, pooling: str, normalize: bool) -> PooledClassifier:
-        """The base under a new head."""
-        from burnish.model.pooled import LinearHead, PooledClassifier
-
-        head = LinearHead(width, len(self.labels), scale=1.0)
-        return PooledClassifier(encoder, head, pooling=pooling, normalize=normalize)
 
     def encode(self, row: Row) -> Encoded | Refusal:
         """The pixels of the image in the size of the base; the label may be absent when only predicting."""
         import numpy as np
 
-        target = class_of(row, self._class_of)
+        target = self.target(row)
         if isinstance(target, Refusal):
             return target
         try:
@@ -94,27 +80,9 @@ class ImageClassification:
         return Encoded(
             token_ids=np.zeros(0, dtype=np.int64),
             segment_lengths=(math.ceil(height / PATCH) * math.ceil(width / PATCH),),
-            targets=np.array(target, dtype=np.int64),
+            targets=target,
             pixels=pixels,
         )
-
-    def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
-        """Cross-entropy summed over the rows, in nats; smoothed, and weighted by class, only while the model trains."""
-        if not model.training:
-            return class_loss(model(batch), batch.targets)
-        return class_loss(model(batch), batch.targets, smoothing=self.label_smoothing, weights_C=self._weights_C)
-
-    def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
-        """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
-        return named(model(batch), self.labels)
-
-    def reference(self, row: Row) -> str:
-        """What metrics compare an answer with."""
-        return str(row["label"])
-
-    def answer(self, prediction: Row) -> str:
-        """What metrics compare of a prediction."""
-        return str(prediction["label"])
 
     def asked(self, given: Row | str) -> Row:
         """A row to predict for, of a path or of a row with the task's columns; its label is not looked at."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from burnish.task.one_label import class_loss, class_of, named, weights_of
+from burnish.errors import nearest
 from burnish.types import Batch, Encoded, LossTerm, Refusal, Row
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class TextClassification:
         self.max_length = max_length
         self.label_smoothing = label_smoothing
         self._loss = loss
-        self._weights_C = weights_of(self.labels, class_weights)
+        self._weights_C = [class_weights.get(label, 1.0) for label in self.labels] if class_weights else None
         self._class_of = {label: index for index, label in enumerate(self.labels)}
         tokenizer.enable_truncation(max_length)
 
@@ -71,33 +71,55 @@ class TextClassification:
 
     def encode(self, row: Row) -> Encoded | Refusal:
         """Token ids of the text with the base's special tokens; the label may be absent when only predicting."""
-        import numpy as np
-
         from burnish.task.texts import encoded_text
 
-        target = class_of(row, self._class_of)
-        if isinstance(target, Refusal):
-            return target
-        return encoded_text(self.tokenizer, row["text"], targets=np.array(target, dtype=np.int64))
+        target = self.target(row)
+        return target if isinstance(target, Refusal) else encoded_text(self.tokenizer, row["text"], targets=target)
+
+    def target(self, row: Row) -> Any:
+        """The row's class as () int64, -1 without a label; a Refusal for a label that the model does not know."""
+        import numpy as np
+
+        label = row.get("label")
+        if label is not None and label not in self._class_of:
+            close = nearest(label, self.labels)
+            advice = f', did you mean "{close}"?' if close else ""
+            return Refusal("data/unknown-label", f'"{label}" is no label of this model{advice}')
+        return np.array(-1 if label is None else self._class_of[label], dtype=np.int64)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
         """Cross-entropy summed over the rows, in nats; weight = B rows.
 
-        Smoothed, and weighted by class, only while the model trains.
+        Smoothed, and weighted by class, only while the model trains. The sum is divided by rows and not by their
+        weights: these are 1 on average, so the size of a step does not depend on which classes a batch holds.
         """
+        from torch.nn import functional as F
+
         logits_BC = model(batch)
-        weights_C = self._weights_C if model.training else None
-        if self._loss is None:
+        if self._loss is not None:
+            losses_B = self._loss(logits_BC, batch.targets)
+        else:
             smoothing = self.label_smoothing if model.training else 0.0
-            return class_loss(logits_BC, batch.targets, smoothing=smoothing, weights_C=weights_C)
-        losses_B = self._loss(logits_BC, batch.targets)
-        if weights_C is not None:
-            losses_B = losses_B * losses_B.new_tensor(weights_C)[batch.targets]
+            losses_B = F.cross_entropy(logits_BC, batch.targets, label_smoothing=smoothing, reduction="none")
+        if model.training and self._weights_C is not None:
+            losses_B = losses_B * losses_B.new_tensor(self._weights_C)[batch.targets]
         return LossTerm(losses_B.sum(), float(batch.row_count))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
-        return named(model(batch), self.labels)
+        import torch
+
+        logits_BC: Tensor = model(batch)
+        probabilities_BC = torch.softmax(logits_BC, dim=-1)
+        top_B2, classes_B2 = torch.topk(logits_BC, 2, dim=-1)
+        return [
+            {
+                "label": self.labels[int(classes[0])],
+                "probability": float(probabilities[classes[0]]),
+                "margin": float(top[0] - top[1]),
+            }
+            for probabilities, top, classes in zip(probabilities_BC, top_B2, classes_B2, strict=True)
+        ]
 
     def describe(self) -> dict[str, Any]:
         """What a package keeps of the task."""

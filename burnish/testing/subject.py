@@ -109,10 +109,9 @@ class Subject:
 
 
 def subject_over(base: str, task: Any, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
-    """A task with a head over a base, named as in a recipe; the labels, or tags, are those of the rows."""
+    """A task with a head over a base, named as in a recipe; labels, tags or the spread of scores are the rows'."""
     found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
-    labels = sorted({label for row in rows for label in labels_in(row)})
-    made = task(load_tokenizer(found.folder), labels, max_length=found.max_length)
+    made = task.rebuilt(load_tokenizer(found.folder), {"max_length": found.max_length, **_learned(rows)})
 
     def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:
         encoder = load_encoder(found)
@@ -122,6 +121,14 @@ def subject_over(base: str, task: Any, rows: Sequence[Row], *, refused: Sequence
 
     subject = Subject(made, build, rows, refused)
     return subject
+
+
+def _learned(rows: Sequence[Row]) -> dict[str, Any]:
+    """What a task has to know of the training rows."""
+    scores = [row["score"] for row in rows if "score" in row]
+    if scores:
+        return {"mean": float(np.mean(scores)), "deviation": float(np.std(scores))}
+    return {"labels": sorted({label for row in rows for label in labels_in(row)})}
 
 
 def image_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:

@@ -1,0 +1,45 @@
+"""What metrics share that are no mean of right and wrong answers: their rows, and a bootstrap over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from burnish.evaluation.metrics.resampling import Array, bias_corrected_interval, cells, draws
+from burnish.types import MetricValue, Row
+
+RESAMPLES = 1_000  # of the interval a metric gives by itself
+SEED = 0
+
+
+class Bootstrapped:
+    """A metric that its `weighted` defines; interval: bias-corrected bootstrap over rows."""
+
+    name: ClassVar[str] = ""
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.references: list[Any] = []
+        self.predictions: list[Any] = []
+
+    def weighted(self, references: Sequence[Any], predictions: Sequence[Any], weights_RN: Array) -> Array:
+        """The metric when row i counts `weights_RN[r, i]` times, (R,) float64."""
+        raise NotImplementedError
+
+    def update(self, predictions: Sequence[Row], references: Sequence[Row]) -> None:
+        self.predictions += [row["label"] for row in predictions]
+        self.references += [row["label"] for row in references]
+
+    def merge(self, other: Self) -> None:
+        self.predictions += other.predictions
+        self.references += other.references
+
+    def compute(self) -> MetricValue:
+        rows, counts_N = cells(self.references, self.predictions)
+        references, predictions = [row[0] for row in rows], [row[1] for row in rows]
+        value = float(self.weighted(references, predictions, counts_N[None])[0])
+        blocks = [self.weighted(references, predictions, block_RN) for block_RN in draws(counts_N, RESAMPLES, SEED)]
+        low, high = bias_corrected_interval(np.concatenate(blocks), value)
+        return MetricValue(self.name, value, len(self.references), low, high, self.higher_is_better)

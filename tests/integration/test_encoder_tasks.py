@@ -1,0 +1,165 @@
+"""Every task with a head over a base, from a file to the verdict, the package and the next prediction."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from burnish.cli.main import main
+from burnish.lifecycle.judge import evaluate_run
+from burnish.lifecycle.run import Run
+from burnish.lifecycle.train import train
+from burnish.settings import settings
+from burnish.types import Silent
+
+Rows = list[dict[str, Any]]
+KINDS = {"thing": ("card", "cash"), "fault": ("late", "lost")}
+
+
+def sentences(texts: list[str]) -> Rows:
+    kind_of = {word: kind for kind, words in KINDS.items() for word in words}
+    return [
+        {"tokens": text.split(), "tags": [f"B-{kind_of[w]}" if w in kind_of else "O" for w in text.split()]}
+        for text in texts
+    ]
+
+
+def label_sets(texts: list[str]) -> Rows:
+    return [{"text": t, "labels": [word for word in ("card", "late", "money") if word in t.split()]} for t in texts]
+
+
+def numbers(texts: list[str]) -> Rows:
+    return [{"text": text, "score": 10.5 + 3 * ("card" in text) - 2 * ("late" in text)} for text in texts]
+
+
+def labelled_pairs(texts: list[str]) -> Rows:
+    pairs = itertools.pairwise(texts)
+    return [{"premise": a, "hypothesis": b, "label": "yes" if "card" in a.split() else "no"} for a, b in pairs]
+
+
+def scored_pairs(texts: list[str]) -> Rows:
+    pairs = itertools.pairwise(texts)
+    return [{"sentence1": a, "sentence2": b, "score": 2.5 * ("card" in a) + 1.25 * ("late" in b)} for a, b in pairs]
+
+
+CASES: dict[str, tuple[Callable[[list[str]], Rows], str, str]] = {  # rows, the metric that decides, the plainest arm
+    "token-classification": (sentences, "entity-f1", "majority"),
+    "multi-label-classification": (label_sets, "micro-f1", "majority"),
+    "text-regression": (numbers, "r2", "mean"),
+    "text-pair-classification": (labelled_pairs, "macro-f1", "majority"),
+    "text-pair-regression": (scored_pairs, "spearman", "mean"),
+}
+NAMED = {"text-pair-regression": ("task=text-pair",)}  # such rows teach embeddings, unless somebody says otherwise
+
+
+@pytest.fixture(scope="module")
+def files(toy_rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("data")
+
+    def write(task: str) -> Path:
+        path = folder / f"{task}.jsonl"
+        rows = CASES[task][0]([text for text, _ in toy_rows])
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def trained(
+    files: Callable[[str], Path], quick: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Run]:
+    made: dict[str, Run] = {}
+
+    def make(task: str) -> Run:
+        if task not in made:
+            chosen = [*quick, *NAMED.get(task, ()), "training.epochs=12", "data.near_duplicates=false"]
+            made[task] = train(files(task), overrides=chosen, output=tmp_path_factory.mktemp("runs") / "run")
+        return made[task]
+
+    return make
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_it_is_recognised_learned_and_judged(trained: Callable[[str], Run], task: str) -> None:
+    run = trained(task)
+    _, metric, plainest = CASES[task]
+    evaluation = run.evaluation
+    assert run.folder.manifest()["task"] == evaluation["task"] == task
+    assert evaluation["metric"] == metric
+    models = evaluation["models"]
+    assert models["tuned"][metric]["value"] > models[plainest][metric]["value"] + 0.1
+    assert models["tuned"][metric]["low"] <= models["tuned"][metric]["value"] <= models["tuned"][metric]["high"]
+    assert set(models) > {"tuned", plainest, "base-probe"}
+    html = run.report.read_text(encoding="utf-8")
+    assert 'id="errors"' in html
+    assert ('id="classes"' in html) == ("classes" in evaluation)
+    rows = run.folder.rows(run.folder.predictions)
+    assert len(list(rows)) == evaluation["n"]
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_judged_again_it_is_the_same(trained: Callable[[str], Run], task: str) -> None:
+    run = trained(task)
+    before = run.evaluation["models"]
+    evaluate_run(run.folder, data=None, runs=settings().runs, progress=Silent())
+    assert run.evaluation["models"] == before
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_predictions_are_those_of_the_verdict(trained: Callable[[str], Run], files: Any, task: str) -> None:
+    """Rows of a file, through Python and the command line, give what the sealed rows gave."""
+    run = trained(task)
+    judged = list(run.folder.rows(run.folder.predictions))[:4]
+    lines = files(task).read_text(encoding="utf-8").splitlines()
+    path = files(task).with_name(f"{task}-asked.jsonl")
+    path.write_text("".join(lines[row["line"] - 1] + "\n" for row in judged), encoding="utf-8")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["predict", str(run.path), "--data", str(path), "--json"]) == 0
+    for found, wanted in zip(json.loads(out.getvalue())["predictions"], judged, strict=True):
+        if task == "token-classification":
+            assert found["tags"] == wanted["tags"]
+            assert "; ".join(f"{s['kind']}: {s['text']}" for s in found["spans"]) == wanted["prediction"]
+        elif task == "multi-label-classification":
+            assert "; ".join(found["labels"]) == wanted["prediction"]
+        elif "score" in found:
+            assert found["score"] == pytest.approx(wanted["prediction"], abs=1e-3)
+        else:
+            assert found["label"] == wanted["prediction"]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["predict", str(run.path), "--data", str(path)]) == 0
+    assert len(out.getvalue().splitlines()) == 4
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_model_opens_without_burnish(trained: Callable[[str], Run], task: str) -> None:
+    """The script of USE.md answers what burnish answers."""
+    run = trained(task)
+    script = re.search("```python\n(.*)```", (run.folder.final / "USE.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert script is not None
+    asked = {
+        "token-classification": {"tokens": ["my", "card", "here"]},
+        "multi-label-classification": {"text": "my late card"},
+        "text-regression": {"text": "my late card"},
+    }.get(task, {"first": "my card", "second": "is late here"})
+    source = script[1].replace('["your", "tokens", "here"]', repr(["my", "card", "here"]))
+    source = source.replace('"your text here"', '"my late card"')
+    source = source.replace('["one text here"], ["the other one"]', '["my card"], ["is late here"]')
+    with contextlib.chdir(run.path), contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(source, "USE.md", "exec"), {})
+    (found,) = run.predict([asked])
+    said = json.loads(out.getvalue().replace("'", '"'))
+    if task == "token-classification":
+        assert said == found["tags"]
+    elif "score" in found:
+        assert said == [pytest.approx(found["score"], abs=1e-3)]
+    else:
+        assert said == [found.get("labels", found.get("label"))]
