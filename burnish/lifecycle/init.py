@@ -15,6 +15,7 @@ from burnish.lifecycle.train import read_rows, recipe_of
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
 from burnish.task.options import PREFERENCE_LOSSES
+from burnish.task.image_classification import ImageClassification
 from burnish.task.text_classification import TextClassification
 from burnish.types import Split
 
@@ -111,7 +112,7 @@ TASK_TEMPLATE = """\
 task: {task:<31}# {learns}
 
 model:
-  base: minilm                       # alias, hub id (owner/name), local folder, or an earlier run
+  base: {base:<29}# alias, hub id (owner/name), local folder, or an earlier run
 
 data:
   train: {train}
@@ -214,15 +215,17 @@ def _of_chat(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -
 def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, task: Any) -> str:
     decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
     rows = len(prepared.splits[Split.TRAIN])
+    images = task.name == ImageClassification.name
     return TASK_TEMPLATE.format(
         schema=SCHEMA,
         name=output.name,
         task=task.name,
+        base="microsoft/resnet-18" if images else "minilm",
         learns=LEARNS.get(task.row_kinds[0], ""),
         train=json.dumps(_relative(data, output.parent)),
         columns=json.dumps(dict(prepared.columns)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
-        method="lora" if rows < FEW_ROWS and "lora" in task.methods else "full",
+        method="lora" if rows < FEW_ROWS and "lora" in task.methods and not images else "full",
         methods=", ".join(task.methods),
         metric=decided.evaluation.metric,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.data.columns import infer_columns
+from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import LEARNED
 from burnish.data.formats import detect_format
 from burnish.data.images import image_path, is_image_name
@@ -100,8 +100,10 @@ def images_of(data: Path, options: DataOptions) -> list[str | Row]:
         return [{"image": path} for path in found]
     if is_image_name(data.name):
         return [{"image": str(data)}]
-    shape = inspect_source(data, options.model_copy(update={"columns": {}}))
     column = options.columns["image"]
+    options = options.model_copy(update={"columns": {"image": column}})
+    shape = inspect_source(data, options)
+    check_columns(shape, options.columns)
     paths: list[str | Row] = []
     for record in read_source(data, shape, options):
         if isinstance(record, Problem):

@@ -12,13 +12,16 @@ import pytest
 
 from burnish.cli.main import main
 from burnish.errors import BurnishError
+from burnish.lifecycle.init import write_recipe
 from burnish.lifecycle.judge import evaluate_run
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import train
+from burnish.recipe.read import read_recipe
 from burnish.settings import settings
 from burnish.types import Silent
 
 MakeBase = Callable[..., Path]
+EXAMPLES = Path(__file__).parents[2] / "examples"
 QUICK = (
     "training.epochs=4",
     "training.threads=1",
@@ -194,3 +197,21 @@ def test_check_looks_at_every_image(write_images: Callable[..., Path], capsys: p
     found = json.loads(capsys.readouterr().out)
     assert (found["task"], found["lengths"]) == ("image-classification", {})
     assert {"data/bad-image", "data/duplicate"} <= {finding["code"] for finding in found["findings"]}
+
+
+def test_the_example_trains(image_base: Path, tmp_path: Path) -> None:
+    """The recipe of the example over a tiny base instead of one from the hub."""
+    recipe = EXAMPLES / "image_classification" / "recipe.yaml"
+    overrides = [f"model.base={image_base}", "training.epochs=1", "training.threads=1", "evaluation.resamples=200"]
+    run = train(recipe, overrides=overrides, output=tmp_path / "run")
+    assert run.folder.manifest()["data"]["splits"] == {"train": 84, "validation": 18, "test": 18}
+    assert run.evaluation["labels"] == ["circle", "square", "triangle"]
+
+
+def test_the_recipe_of_init_is_one(image_base: Path, image_folder: Path, tmp_path: Path) -> None:
+    found = write_recipe(image_folder, tmp_path / "recipe.yaml")
+    assert found["labels"] == ["blue", "green", "red"]
+    text = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
+    assert "task: image-classification" in text
+    assert "base: microsoft/resnet-18" in text
+    assert read_recipe(tmp_path / "recipe.yaml").task == "image-classification"
