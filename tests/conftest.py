@@ -356,6 +356,13 @@ def _toy_rows_of(task: str, toy_rows: Sequence[tuple[str, str]]) -> tuple[list[d
         return rows, [{**pairs[0], "label": "none"}]
     if task == "text-pair-regression":
         return [{**pair, "score": number} for pair, number in zip(pairs, numbers, strict=True)], []
+    if task == "question-answering":
+        keyed = [(text, next((word for word in text.split() if word in KEYWORDS[label]), "")) for text, label in both]
+        rows = [
+            {"question": "where is it", "context": text, "answers": [[word, text.find(word)]] if i % 4 else []}
+            for i, (text, word) in enumerate(keyed)
+        ]
+        return rows, [{"question": "card " * 60, "context": "card", "answers": []}]
     return [], []
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from burnish.data.clean import LABEL
 from burnish.types import Example, Problem, Row
 
-LEARNED = frozenset((LABEL, "labels", "tags", "score"))  # columns that hold what is learned of a row
+LEARNED = frozenset((LABEL, "labels", "tags", "score", "answers"))  # columns that hold what is learned of a row
 
 
 def normal_form(row: Row) -> str:

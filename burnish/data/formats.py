@@ -176,6 +176,26 @@ def _preference_format(name: str, columns: Mapping[str, str], reason: str, canon
     return RowFormat(name=name, task="preference", columns=columns, reason=reason, canonical=canonical)
 
 
+def _question(look: Look) -> RowFormat | None:
+    columns = look.all_named("question,query", "context,passage,paragraph,document", "answers,answer")
+    if columns is None or not look.are(columns[0], str) or not look.are(columns[1], str):
+        return None
+    question, context, answer = columns
+    if look.have_key(answer, "text", "answer_start"):
+        reason = "a question, a context, and where in the context the answer stands, as SQuAD writes them"
+    elif look.are(answer, str) and look.within(answer, context):
+        reason = f'a question and a context with the words of "{answer}"'
+    else:
+        return None
+    return RowFormat(
+        name="question-context",
+        task="question-answering",
+        columns={"question": question, "context": context, "answers": answer},
+        reason=reason,
+        canonical=row_values.question_in_context,
+    )
+
+
 def _tags(look: Look) -> RowFormat | None:
     pair = look.all_named("tokens,words", "tags,ner tags,pos tags,labels,ner")
     if pair is None or not (look.are(pair[0], list) and look.are(pair[1], list)):
@@ -453,6 +473,7 @@ def _others(look: Look, *known: str) -> dict[str, str]:
 _DETECTORS: tuple[Callable[[Look], RowFormat | None], ...] = (
     _conversation,
     _preference,
+    _question,
     _tags,
     _embedding,
     _unpaired_preference,

@@ -155,7 +155,7 @@ def _decoded(content: bytes, name: str) -> tuple[Image, str]:
     except ImportError:
         raise needs_package(name, "images", "pillow") from None
     try:
-        image = Image.open(io.BytesIO(content), formats=tuple(SUFFIXES))
+        image = Image.open(io.BytesIO(content), mode="r", formats=tuple(SUFFIXES))
         width, height = image.size
         frames = getattr(image, "n_frames", 1) if width * height <= MAX_PIXELS else 1
     except Image.DecompressionBombError:

@@ -45,6 +45,11 @@ class Look:
         values = self.values(column)
         return _mostly([isinstance(value, kinds) for value in values])
 
+    def within(self, column: str, other: str) -> bool:
+        """Whether nearly all of the column's texts stand in the other column's."""
+        both = [(record.values.get(column), record.values.get(other)) for record in self._sample]
+        return _mostly([str(part) in str(whole) for part, whole in both if part])
+
     def are_numbers(self, column: str) -> bool:
         """Whether nearly all values are numbers, also as text; truth values are none."""
         return _mostly([_is_number(value) for value in self.values(column)])

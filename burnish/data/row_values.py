@@ -62,6 +62,40 @@ def tokens_with_tags(values: Values, columns: Columns) -> dict[str, object]:
     return {"tokens": tokens, "tags": [label(tag) for tag in tags]}
 
 
+def question_in_context(values: Values, columns: Columns) -> dict[str, object]:
+    """question, context and answers, each with the place of its first character; no answer is an answer too."""
+    row: dict[str, object] = {name: as_text(values.get(columns[name]), name) for name in ("question", "context")}
+    context, given = str(row["context"]), values.get(columns["answers"])
+    if isinstance(given, dict):  # SQuAD: lists side by side
+        given = [given] if isinstance(given.get("text"), str) else _side_by_side(given)
+    elif given is None or isinstance(given, str):
+        given = [{"text": given}] if given else []
+    if not isinstance(given, list):
+        raise RefusedRowError("data/wrong-type", f"the answers are of type {type(given).__name__}")
+    row["answers"] = [_place_of(answer, context) for answer in given]
+    return row
+
+
+def _side_by_side(given: Mapping[object, object]) -> list[object]:
+    texts, starts = given.get("text"), given.get("answer_start")
+    if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+        raise RefusedRowError("data/wrong-type", "the answers are not two lists of one length, text and answer_start")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+
+
+def _place_of(answer: object, context: str) -> list[object]:
+    """Text and first character of an answer; where the place is wrong or missing, the first one that fits."""
+    text = answer.get("text") if isinstance(answer, dict) else answer
+    start = answer.get("answer_start") if isinstance(answer, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise RefusedRowError("data/empty-answer", "an answer is empty or no text")
+    if not isinstance(start, int) or start < 0 or not context.startswith(text, start):
+        start = context.find(text)
+    if start < 0:
+        raise RefusedRowError("data/answer-not-in-context", f'the answer "{excerpt(text)}" is not in the context')
+    return [text, start]
+
+
 def translation(values: Values, columns: Columns) -> dict[str, object]:
     """One column with a text per language: the first is the source."""
     given = values.get(columns["translation"])

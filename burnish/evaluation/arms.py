@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
 COST = (  # cheapest to run first
-    *("majority", "mean", "length", "dictionary", "pixels", "tf-idf-cosine", "tf-idf", "nearest-answer"),
+    *("majority", "mean", "no-answer", "length", "dictionary", "pixels", "tf-idf-cosine", "tf-idf", "nearest-answer"),
     *("base-similarity", "base-centroid", "base-probe"),
     *("base", "base-mean", "base-few-shot"),
 )

@@ -34,8 +34,10 @@ WHAT_ARMS_ARE = {
     "pixels": "A linear classifier on 16 x 16 pixels of each image. No pretrained model at all.",
     "tf-idf": "A linear classifier on counts of words and letters. No pretrained model at all.",
     "mean": "Always the mean of the training numbers. Whoever is not above it has learned nothing.",
-    "tf-idf-cosine": "How many words both texts share, rare ones counting more. No model at all.",
-    "base-similarity": "The base model as it comes: how alike its vectors of both texts are.",
+    "no-answer": "No answer to any question.",
+    "tf-idf-cosine": "By the words that two texts share, rare ones counting more: how alike they are, which sentence "
+    "answers.",
+    "base-similarity": "The base model as it comes: how alike its vectors of two texts are, or which sentence answers.",
     "dictionary": "Each token gets the tag it most often has in the training rows. No model at all.",
     "base-centroid": "The base model as it comes; a row gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",

@@ -18,6 +18,7 @@ INSTEAD = {
     "Check that the text holds the answer and that the labels are right.",
     "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
     "mean": "Do not fine-tune on this data: always answering the mean is {good}. Check that the rows hold the answer.",
+    "no-answer": "Do not fine-tune on this data: never answering is {good}. Check that the contexts hold the answers.",
     "tf-idf-cosine": "Do not fine-tune: how many rare words two texts share (TF-IDF) is {good} and needs no model.",
     "base-similarity": "Use the base as it comes: the likeness of its vectors is {good}.",
     "dictionary": "Do not fine-tune: a dictionary of the training tokens with their tags is {good}.",

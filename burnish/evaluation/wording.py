@@ -15,6 +15,7 @@ SHARES = (  # 0..1, shown in percent
     *("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", "reward-accuracy", "win-rate"),
     *ANSWERS,
     *("entity-f1", "entity-precision", "entity-recall", "micro-f1", "subset-accuracy"),
+    *("answer-f1", "answer-exact"),
 )
 METRIC_TITLES = {
     "accuracy": "accuracy",
@@ -30,6 +31,8 @@ METRIC_TITLES = {
     "entity-recall": "entity recall",
     "token-accuracy": "token accuracy",
     "micro-f1": "micro-F1",
+    "answer-f1": "F1 of the answers' words",
+    "answer-exact": "exactly right answers",
     "subset-accuracy": "all labels right",
     "r2": "R²",
     "mae": "mean absolute error",
@@ -41,7 +44,8 @@ ARM_TITLES = {
     "majority": "always answering the most frequent label",
     "dictionary": "a dictionary of the training tokens",
     "mean": "always answering the mean",
-    "tf-idf-cosine": "how many words the texts share",
+    "no-answer": "never answering",
+    "tf-idf-cosine": "the words that two texts share",
     "base-similarity": "how alike the texts are to the frozen base",
     "tf-idf": "TF-IDF with a linear classifier",
     "base-centroid": "the nearest class centre on the frozen base",

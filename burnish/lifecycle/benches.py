@@ -19,6 +19,7 @@ from burnish.lifecycle.number_bench import NumberBench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.pair_bench import PairClassifierBench, PairNumberBench
 from burnish.lifecycle.preference_bench import PreferenceBench
+from burnish.lifecycle.question_bench import QuestionBench
 from burnish.lifecycle.tagger_bench import TaggerBench
 from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import Base
@@ -50,6 +51,7 @@ KINDS: Mapping[str, Kind] = {
     "text-pair-regression": Kind(PairNumberBench),
     "token-classification": Kind(TaggerBench),
     "image-classification": Kind(ImageBench),
+    "question-answering": Kind(QuestionBench),
     "chat": Kind(ChatBench, judge_conversations),
     "preference": Kind(PreferenceBench, judge_preferences),
 }

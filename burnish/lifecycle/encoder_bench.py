@@ -121,14 +121,19 @@ class EncoderBench(Workbench):
             self._features[split] = self.vectors(self.encoded[split])
         return self._features[split]
 
-    def vectors(self, rows: EncodedRows) -> Array:
-        """Vectors of the frozen base for these rows, from the cache when they are there."""
-        key = self._key_of_vectors(rows)
+    def vectors(self, rows: EncodedRows, model: PooledEncoder | None = None) -> Array:
+        """Vectors of the frozen base for these rows, from the cache when they are there.
+
+        Args:
+            model: pools them in another way than the task's model does.
+        """
+        model = model or self._frozen_base()
+        key = self._key_of_vectors(rows, model)
         kept = cache().find(key)
         if kept is not None:
             return kept["vectors"]
         vectors = pooled_features(
-            self._frozen_base(),
+            model,
             rows,
             layout=self.layout,
             precision=self.precision,
@@ -138,13 +143,13 @@ class EncoderBench(Workbench):
         cache().keep(key, {"vectors": vectors})
         return vectors
 
-    def _key_of_vectors(self, rows: EncodedRows) -> str:
+    def _key_of_vectors(self, rows: EncodedRows, model: PooledEncoder) -> str:
         """Everything that decides their bits."""
         names = ("tokens", "row_ends", "segments", "segment_ends", "reads", "read_ends", "types", "pixels")
         arrays = (rows.arrays[name] for name in names if name in rows.arrays)
         settled = {
             "base": self.base.describe() | {"adapter": str(self.base.adapter)},
-            "pooling": self.model.base.pooling,
+            "pooling": [model.pooling, model.normalize],
             "rows": [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays],
             "layout": self.layout.reason,
             "precision": self.precision.name,
@@ -177,8 +182,13 @@ class EncoderBench(Workbench):
 
     def metric_of(self, predictions: Sequence[Mapping[str, Any]], split: Split) -> dict[str, float]:
         """The task's metrics of predictions for a split."""
-        references, answers = self.references(split), [self.task.answer(row) for row in predictions]
+        references, answers = self.references(split), self._answers(split, predictions)
         return {metric.name: value_of(metric, references, answers) for metric in self.metrics()}
+
+    def _answers(self, split: Split, predictions: Sequence[Row]) -> list[Any]:
+        """Predictions for a split as metrics compare them."""
+        rows = zip(self.data.splits[split], predictions, strict=True)
+        return [self.task.answer(self.task.shown(example.row, prediction)) for example, prediction in rows]
 
     def _before_steps(self) -> None:
         """A head of random weights is where most tasks start."""
@@ -220,10 +230,10 @@ class EncoderBench(Workbench):
             split: predictor.predict_rows([e.row for e in self.data.splits[split]], progress=self.progress)
             for split in (Split.TEST, Split.VALIDATION)
         }
-        answers = {split: [self.task.answer(row) for row in rows] for split, rows in predicted.items()}
+        answers = {split: self._answers(split, rows) for split, rows in predicted.items()}
         evaluation = self.verdict(arms, answers, opened)
         rows = [
-            self.prediction_row(example, prediction)
+            self.prediction_row(example, self.task.shown(example.row, prediction))
             | {"arms": {arm.name: self.said(example, arm.test_predictions[index]) for arm in arms}}
             for index, (example, prediction) in enumerate(
                 zip(self.data.splits[Split.TEST], predicted[Split.TEST], strict=True)

@@ -14,8 +14,8 @@ from burnish.lifecycle.rows import LEARNS
 from burnish.lifecycle.train import read_rows, recipe_of
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
-from burnish.task.options import PREFERENCE_LOSSES
 from burnish.task.image_classification import ImageClassification
+from burnish.task.options import PREFERENCE_LOSSES
 from burnish.task.text_classification import TextClassification
 from burnish.types import Split
 

@@ -19,6 +19,7 @@ LEARNS = {
     "preference": "to prefer the better of two answers",
     "reinforcement": "to write answers that are graded well",
     "token-classification": "to tag each token",
+    "question-answering": "which words of a text answer a question",
     "text-pair-classification": "what one text is to another",
     "multi-label-classification": "which labels a text has",
     "text-regression": "to put a number on a text",

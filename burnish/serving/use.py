@@ -42,10 +42,19 @@ _NUMBER = "print((about['mean'] + about['deviation'] * logits[:, 0]).tolist())"
 _ASKS = {  # how a row becomes `batch`
     "text-pair-classification": _TWO_TEXTS,
     "text-pair-regression": _TWO_TEXTS,
+    "question-answering": """question, context = "your question", "the text that answers it"
+cut["truncation"] = "only_second"
+batch = tokenizer(question, context, return_token_type_ids=about["token_types"], return_offsets_mapping=True, **cut)
+characters = batch.pop("offset_mapping")[0].tolist()""",
     "token-classification": 'tokens = ["your", "tokens", "here"]\n'
     "batch = tokenizer(tokens, is_split_into_words=True, **cut)",
 }
+_POOLED = {"question-answering": "pooled = hidden[0]"}  # where it is not how the base pools
 _ANSWERS = {  # how `logits` become an answer
+    "question-answering": """own = [i for i, side in enumerate(batch.sequence_ids()) if side == 1]
+pairs = [(0, 0)] + [(i, j) for i in own for j in own if i <= j < i + 30]
+start, end = max(pairs, key=lambda pair: float(logits[pair[0], 0] + logits[pair[1], 1]))
+print([context[characters[start][0]:characters[end][1]]])""",
     "text-regression": _NUMBER,
     "text-pair-regression": _NUMBER,
     "multi-label-classification": "print([[name for name, x in zip(about['labels'], own) if x >= 0] "
@@ -59,7 +68,7 @@ def use_without_burnish(description: Mapping[str, Any]) -> str:
     if description["head"] != "linear":
         return "# Without burnish\n\nThis model has its own head; its weights are in head.safetensors.\n"
     opening = _LORA.format(base=base["folder"]) if description["adapter"] else _FULL
-    pool = _POOL[description["pooling"]]
+    pool = _POOLED.get(task) or _POOL[description["pooling"]]
     if description["normalize"]:
         pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"
     script = opening + _FILES + _ASKS.get(task, _ONE_TEXT) + _HIDDEN + pool + _LOGITS + _ANSWERS.get(task, _BEST_LABEL)

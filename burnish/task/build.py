@@ -9,6 +9,7 @@ from burnish.task.chat import Chat
 from burnish.task.image_classification import ImageClassification
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
+from burnish.task.question_answering import QuestionAnswering
 from burnish.task.text_classification import TextClassification
 from burnish.task.text_pair import TextPairClassification, TextPairRegression
 from burnish.task.text_regression import TextRegression
@@ -24,6 +25,7 @@ TASKS: Mapping[str, Any] = {
         TextPairRegression,
         TokenClassification,
         ImageClassification,
+        QuestionAnswering,
         Chat,
         Preference,
     )

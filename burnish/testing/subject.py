@@ -124,7 +124,7 @@ def subject_over(base: str, task: Any, rows: Sequence[Row], *, refused: Sequence
 
 
 def _learned(rows: Sequence[Row]) -> dict[str, Any]:
-    """What a task has to know of the training rows."""
+    """What a task has to know of the training rows, if anything."""
     scores = [row["score"] for row in rows if "score" in row]
     if scores:
         return {"mean": float(np.mean(scores)), "deviation": float(np.std(scores))}

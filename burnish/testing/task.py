@@ -86,7 +86,9 @@ def assert_alike(found: Sequence[Row], wanted: Sequence[Row], how: str) -> None:
 
 
 def _close(found: Any, wanted: Any) -> bool:
-    """Numbers, or lists of numbers, within the tolerance."""
+    """Numbers, or lists and mappings of them, within the tolerance; anything else equal."""
+    if isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(_close(found[key], value) for key, value in wanted.items())
     if isinstance(wanted, list):
         return len(found) == len(wanted) and all(map(_close, found, wanted))
     limits = {"rel_tol": PREDICTION_TOLERANCE, "abs_tol": PREDICTION_TOLERANCE}

