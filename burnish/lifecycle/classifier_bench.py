@@ -131,8 +131,12 @@ class ClassifierBench(EncoderBench):
         self.progress.stage(f"vectors of the frozen base for {len(chosen):,} rows, where the head starts")
         rows = EncodedRows.of([self.encoded[Split.TRAIN][i] for i in chosen.tolist()])
         head.cpu().start_from_centroids(
-            torch.from_numpy(np.array(self.vectors(rows))), torch.from_numpy(class_of[chosen])
+            torch.from_numpy(np.array(self._start_vectors(rows))), torch.from_numpy(class_of[chosen])
         )
+
+    def _start_vectors(self, rows: EncodedRows) -> np.ndarray[Any, Any]:
+        """(rows, D) vectors that the head starts from."""
+        return self.vectors(rows)
 
     def arms(self) -> list[ArmResult]:
         train, validation, test = (self.labels(split) for split in Split)

@@ -10,8 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from burnish.data.prepare import PreparedData
+from burnish.engine.batch_norm import restate_batch_norms
 from burnish.engine.distributed import join_ranks
 from burnish.engine.images import image_layout
+from burnish.engine.predict import pooled_features
+from burnish.engine.rows import EncodedRows
 from burnish.errors import ModelError
 from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority
 from burnish.evaluation.image_arms import pixels
@@ -24,12 +27,13 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import Workbench, settled_machine
 from burnish.model.images import FAMILIES, read_preprocessing
 from burnish.model.load import Base, load_encoder
-from burnish.model.pooled import PooledClassifier
+from burnish.model.pooled import SCALE, PooledClassifier
 from burnish.recipe.schema import Recipe
 from burnish.serving.image_package import save_image_package
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Example, Progress, Row, Split
 
+STATISTICS_ROWS, STATISTICS_BATCH = 512, 64  # images that batch norms take their statistics from
 OF_A_CLASS, MOST_CLASSES = 8, 20  # pictures in the report
 
 
@@ -92,6 +96,30 @@ class ImageBench(ClassifierBench):
             label_smoothing=recipe.training.label_smoothing,
             class_weights=data.class_weights or None,
         )
+
+    def train_along(self) -> None:
+        self._before_steps()  # statistics and scale are computed alike on every rank
+        Workbench.train_along(self)
+
+    def _before_steps(self) -> None:
+        """Batch norms take the statistics of the training images; then the head starts from the class means."""
+        rows = self.encoded[Split.TRAIN]
+        few = spread(np.arange(len(rows)), STATISTICS_ROWS).tolist()
+        pieces = -(-len(few) // STATISTICS_BATCH)
+        places = [few[start::pieces] for start in range(pieces)]  # each from the first class to the last
+        base = self.model.base.to(self.device).eval()
+        batches = (self.layout.lay_out([rows[i] for i in piece], piece, device=self.device) for piece in places)
+        if restate_batch_norms(base, batches):
+            self.progress.note(f"batch norms take the statistics of {len(few):,} training images, and keep them")
+        ClassifierBench._before_steps(self)
+
+    def _start_vectors(self, rows: EncodedRows) -> np.ndarray[Any, Any]:
+        """Vectors of the base with its new statistics; their length decides the scale of the head."""
+        vectors = pooled_features(
+            self.model.base.eval(), rows, layout=self.layout, precision=self.precision, device=self.device
+        )
+        self.model.head.scale = SCALE / max(float(np.linalg.norm(vectors, axis=1).mean()), 1e-6)
+        return vectors
 
     def arms(self) -> list[ArmResult]:
         train, validation, test = (self.labels(split) for split in Split)

@@ -20,7 +20,7 @@ FEW_ROWS = 1_000  # below: parameter-efficient before full
 LARGE_BASE = 400_000_000  # weights; above, full fine-tuning needs more memory than most machines have
 LANGUAGE_EPOCHS = 3
 IMAGE_EPOCHS = 20  # of under FEW_ROWS images; of more 8
-IMAGE_RATE = 2e-3  # the rate for a small convolutional base; vision transformers want smaller ones
+IMAGE_RATE = 1e-3  # the rate for a small convolutional base; vision transformers want smaller ones
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
 

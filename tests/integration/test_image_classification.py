@@ -89,14 +89,17 @@ def test_it_is_judged_again_and_on_other_images(
     assert (judged["n"], judged["split"]) == (30, str(other))
 
 
+@pytest.mark.parametrize("family", ["vit", "resnet"])
 def test_a_run_that_was_cut_goes_on_with_the_same_bits(
-    image_base: Path,
+    family: str,
+    make_image_base: MakeBase,
     image_folder: Path,
     tmp_path: Path,
     metrics_of: Callable[[Path], list[dict[str, Any]]],
     weights_of: Callable[[Path], dict[str, bytes]],
 ) -> None:
-    overrides = [*QUICK, f"model.base={image_base}", "method=full", "checkpoint.every_steps=2"]
+    """The batch norms of a resnet take the statistics of the training images again, and the same ones."""
+    overrides = [*QUICK, f"model.base={make_image_base(family)}", "method=full", "checkpoint.every_steps=2"]
     straight = train(image_folder, overrides=overrides, output=tmp_path / "straight")
 
     class StopsAt(Silent):
