@@ -172,7 +172,7 @@ def burnish_curve(what: What, method: str, base: Path, folder: Path, seed: int) 
 
     subject = what.subject(base, what.rows(ROWS))
     width = json.loads((base / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    rate = default_language_rate(lora=method == "lora", width=width)
+    rate = default_language_rate(method=method, width=width)
     training = subject.training(
         {"full": Full, "lora": Lora}[method](),
         folder,

@@ -20,7 +20,16 @@ from pydantic.fields import FieldInfo
 from burnish.cli.main import build_parser
 from burnish.data.options import Format
 from burnish.method.build import METHODS
-from burnish.method.options import FreezeOptions, FullOptions, HeadOptions, LoraOptions, QLoraOptions
+from burnish.method.options import (
+    AdapterOptions,
+    FreezeOptions,
+    FullOptions,
+    HeadOptions,
+    IA3Options,
+    LoraOptions,
+    PromptTuningOptions,
+    QLoraOptions,
+)
 from burnish.model.families import TESTED, WHOLE
 from burnish.recipe.schema import Recipe, json_schema_text
 from burnish.task.build import TASKS
@@ -56,7 +65,10 @@ def recipe_page() -> str:
             lines += _rows(name, field.annotation)
         else:
             lines.append(_row(name, field))
-    for method in (HeadOptions, LoraOptions, QLoraOptions, FreezeOptions, FullOptions):
+    for method in (
+        *(HeadOptions, PromptTuningOptions, IA3Options, AdapterOptions),
+        *(LoraOptions, QLoraOptions, FreezeOptions, FullOptions),
+    ):
         title = str(method.model_fields["name"].default)
         lines += ["", f"## method: {title}\n", str(method.__doc__), ""]
         lines += ["| field | default | meaning |", "|---|---|---|"]

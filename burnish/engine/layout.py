@@ -24,6 +24,8 @@ from torch.nn import functional as F
 
 from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
+from burnish.engine.prompted import behind_prompt
+from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
 
 ATTENTION = "burnish_segments"
@@ -148,6 +150,7 @@ class LaidOut:
     ) -> None:
         self.row_ids = tuple(row_ids)
         self.row_count = len(rows)
+        self._rows, self._row_draw, self._position_offset = rows, draw, position_offset
         self.padded = padded
         self.device = device
         lengths = np.array([length for row in rows for length in row.segment_lengths])
@@ -204,11 +207,15 @@ class LaidOut:
         """
         if self._remembered is not None and self._remembered[:2] == (encoder, at):
             return self._remembered[2]
-        reads_R = self.positions(at)
+        laid, reads_R = self, self.positions(at)
+        prompt = prompt_ids(encoder)
+        if prompt:
+            laid, places_T = self._behind(prompt)
+            reads_R = places_T if reads_R is None else places_T[reads_R]
         if self.padded:
-            hidden_RD = self._hidden_padded(encoder, reads_R)
+            hidden_RD = laid._hidden_padded(encoder, reads_R)
         else:
-            hidden_RD = self._hidden_concatenated(encoder, reads_R)
+            hidden_RD = laid._hidden_concatenated(encoder, reads_R)
         if torch.is_inference_mode_enabled():
             self._remembered = (encoder, at, hidden_RD)
         return hidden_RD
@@ -224,6 +231,19 @@ class LaidOut:
         if self._reads is None:
             raise ValueError("these rows name no read positions")
         return torch.from_numpy(self._reads).to(self.device)
+
+    def _behind(self, prompt: Sequence[int]) -> tuple[LaidOut, Tensor]:
+        """The same rows behind a learned prompt, and (T,) where their tokens stand then."""
+        rows, places_T = behind_prompt(self._rows, prompt)
+        laid = LaidOut(
+            rows,
+            self.row_ids,
+            padded=self.padded,
+            device=self.device,
+            draw=self._row_draw,
+            position_offset=self._position_offset,
+        )
+        return laid, torch.from_numpy(places_T).to(self.device)
 
     def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         mask = None

@@ -12,21 +12,24 @@ from torch import Tensor, nn
 from burnish.engine.options import TrainingOptions
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?|block)\.(\d+)\.")
+FACTORS = ".ia3_l."  # in the name of an IA3 layer's factors, which peft keeps as a matrix of one row; they start at one
 
 
 def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) over the weights that learn.
 
-    Matrices decay, vectors (biases, norms) and embeddings do not. Each layer's rate is `layer_decay` times that of
-    the layer above it, the head's is the full rate (ULMFiT, arXiv:1801.06146).
+    Matrices decay, vectors (biases, norms, IA3's factors) and embeddings do not. Each layer's rate is `layer_decay`
+    times that of the layer above it, the head's is the full rate (ULMFiT, arXiv:1801.06146).
     """
     assert options.learning_rate is not None
     depth = 1 + max((_layer(name) for name in trainable if _layer(name) >= 0), default=-1)
     embeddings = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, weight in trainable.items():
-        decays = weight.ndim >= 2 and id(weight) not in embeddings
-        groups.setdefault((_steps_below_head(name, depth), decays), []).append(weight)
+        embeds = id(weight) in embeddings
+        decays = weight.ndim >= 2 and FACTORS not in name and not embeds
+        below = _steps_below_head(name, depth, embeds=embeds or "embed" in name)
+        groups.setdefault((below, decays), []).append(weight)
     return torch.optim.AdamW(
         [
             {
@@ -49,14 +52,16 @@ def _layer(name: str) -> int:
     return int(match.group(1)) if match else -1
 
 
-def _steps_below_head(name: str, depth: int) -> int:
+def _steps_below_head(name: str, depth: int, *, embeds: bool) -> int:
     """0 for the head, 1 for the top layer, depth + 1 for the embeddings."""
     if name.startswith("head."):
         return 0
     layer = _layer(name)
     if layer >= 0:
         return depth - layer
-    return depth + 1 if "embed" in name else (1 if depth else 0)
+    if not depth:  # a prompt, or nothing below the head
+        return 0
+    return depth + 1 if embeds else 1
 
 
 def learning_rate_factor(step: int, *, total_steps: int, options: TrainingOptions) -> float:

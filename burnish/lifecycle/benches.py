@@ -11,6 +11,7 @@ from burnish.data.prepare import PreparedData
 from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
 from burnish.lifecycle.encoder_bench import EncoderBench
+from burnish.lifecycle.fit_base import fitted_base
 from burnish.lifecycle.image_bench import ImageBench
 from burnish.lifecycle.judge_chat import judge_conversations
 from burnish.lifecycle.judge_preferences import judge_preferences
@@ -67,6 +68,7 @@ def open_bench(
     progress: Progress,
 ) -> Workbench:
     """The bench of a task, set up."""
+    base = fitted_base(base, recipe.method)
     kind = KINDS.get(task_class.name, CLASSIFIER)
     bench: Workbench = kind.bench.set_up(recipe, base, data, task_class, own, folder, progress)
     return bench

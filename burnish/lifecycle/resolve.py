@@ -23,6 +23,11 @@ IMAGE_EPOCHS = 20  # of under FEW_ROWS images; of more 8
 IMAGE_RATE = 1e-3  # the rate for a small convolutional base; vision transformers want smaller ones
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
+# Factors and vectors of their own want larger steps still, and of one size in every base. Both rates are those of
+# peft's guides (ia3, clm-prompt-tuning), which train with AdamW as we do; the papers say 3e-3 (T-Few) and 0.3 (Lester
+# et al.) for Adafactor, whose steps are scaled by the size of what they change.
+OWN_RATES = {"ia3": 8e-3, "prompt-tuning": 3e-2}
+BESIDE = ("lora", "qlora", "adapter")  # start at zero beside the base's weights: larger steps than those want
 
 
 def decide_method(recipe: Recipe, *, train_rows: int, base_parameters: int) -> tuple[Recipe, str | None]:
@@ -48,7 +53,7 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
         filled["epochs"] = default_epochs(train_rows, classes)
         notes.append(f"training.epochs: {filled['epochs']}, for {train_rows:,} rows in {classes} classes")
     if recipe.training.learning_rate is None:
-        filled["learning_rate"] = default_learning_rate(lora=isinstance(recipe.method, LoraOptions), width=width)
+        filled["learning_rate"] = default_learning_rate(method=_method_name(recipe), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
 
@@ -97,8 +102,8 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
         filled["epochs"] = LANGUAGE_EPOCHS
         notes.append(f"training.epochs: {LANGUAGE_EPOCHS}; the loss on validation rows decides which weights are kept")
     if recipe.training.learning_rate is None:
-        lora = isinstance(recipe.method, LoraOptions)
-        rate = default_language_rate(lora=lora, width=width) * (PREFERENCE_RATE if task == "preference" else 1.0)
+        rate = default_language_rate(method=_method_name(recipe), width=width)
+        rate *= PREFERENCE_RATE if task == "preference" else 1.0
         filled["learning_rate"] = float(f"{rate:.2g}")
         notes.append(f"training.learning_rate: {rate:.2g}, for a language model of width {width}")
     if "layer_decay" not in said:
@@ -115,14 +120,14 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
 
 
-def default_language_rate(*, lora: bool, width: int) -> float:
+def default_language_rate(*, method: str, width: int) -> float:
     """Peak rate by width of the base: 1e-5 at 4,096 for full fine-tuning, ten times that for LoRA; narrower, larger.
 
-    >>> default_language_rate(lora=True, width=2048)
+    >>> default_language_rate(method="lora", width=2048)
     0.0002
     """
     full = 1e-5 * 4_096 / max(width, 1)
-    return float(f"{10 * full if lora else full:.2g}")
+    return OWN_RATES.get(method) or float(f"{10 * full if method in BESIDE else full:.2g}")
 
 
 def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tuple[Recipe, str | None]:
@@ -175,10 +180,10 @@ def default_epochs(train_rows: int, classes: int) -> int:
     return 6 if classes > 20 else 3
 
 
-def default_learning_rate(*, lora: bool, width: int) -> float:
+def default_learning_rate(*, method: str, width: int) -> float:
     """Peak rate by width of the base: 2e-4 at 384 (full), five times that for LoRA; wider bases want smaller steps."""
     full = 2e-4 * min(1.0, (REFERENCE_WIDTH / max(width, 1)) ** 2)
-    return float(f"{5 * full if lora else full:.2g}")
+    return OWN_RATES.get(method) or float(f"{5 * full if method in BESIDE else full:.2g}")
 
 
 def decide_metric(recipe: Recipe, task: Any, label_counts: Mapping[str, int]) -> tuple[Recipe, str | None]:
@@ -229,6 +234,10 @@ def check_evaluation(recipe: Recipe, labels: Sequence[str], *, tagged: bool = Fa
         find_metric(recipe.evaluation.metric)
     for goal in recipe.evaluation.goals:
         parse_goal(goal, labels)
+
+
+def _method_name(recipe: Recipe) -> str:
+    return recipe.method.name if recipe.method is not None else ""
 
 
 def _with(recipe: Recipe, **changes: Any) -> Recipe:

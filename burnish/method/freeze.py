@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import Module
 
 from burnish.errors import RecipeError
+from burnish.method.core import learning
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +48,7 @@ class Freeze:
         return model
 
     def trainable(self, model: Module) -> Mapping[str, Tensor]:
-        return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        return learning(model)
 
     def merge(self, model: Module) -> Module:
         return model

@@ -8,6 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import Module
 
+from burnish.method.core import learning
+
 
 class Full:
     """All weights of base and head learn; nothing is added, so there is nothing to merge."""
@@ -19,7 +21,7 @@ class Full:
         return model
 
     def trainable(self, model: Module) -> Mapping[str, Tensor]:
-        return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        return learning(model)
 
     def merge(self, model: Module) -> Module:
         return model

@@ -8,6 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import Module
 
+from burnish.method.core import learning
+
 
 class Head:
     """Nothing of the base learns. There are no steps: `burnish.method.probe` solves the head exactly."""
@@ -22,7 +24,7 @@ class Head:
         return model
 
     def trainable(self, model: Module) -> Mapping[str, Tensor]:
-        return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        return learning(model)
 
     def merge(self, model: Module) -> Module:
         return model

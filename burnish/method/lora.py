@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import Module
 
 from burnish.errors import RecipeError
+from burnish.method.core import core_of, is_transposed, learning, linear_layers, merged, with_core, with_peft
 from burnish.model.quantized import merged_and_whole
 
 
@@ -37,11 +37,11 @@ class Lora:
         Raises:
             RecipeError: [method/no-target] when no linear layer has one of the names.
         """
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig
 
-        core: Any = getattr(model, "core", model)
+        core = core_of(model)
         targets = self._targets(core)
-        transposed = all(_is_transposed(core.get_submodule(name)) for name in targets)
+        transposed = all(is_transposed(core.get_submodule(name)) for name in targets)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
@@ -51,24 +51,17 @@ class Lora:
             target_modules=targets,
             fan_in_fan_out=transposed,
         )
-        with warnings.catch_warnings():  # peft asks transformers for a property by its old name
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            adapted = get_peft_model(core, config)
-        return _with_core(model, adapted)
+        return with_peft(model, config)
 
     def trainable(self, model: Module) -> Mapping[str, Tensor]:
-        return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        return learning(model)
 
     def merge(self, model: Module) -> Module:
         """The plain architecture with the updates added to its weights, in the weights' own precision."""
-        core: Any = getattr(model, "core", model)
-        return _with_core(model, core.merge_and_unload())
+        return merged(model)
 
     def _targets(self, core: Module) -> list[str]:
-        output: Any = getattr(core, "get_output_embeddings", None)
-        into_words = output() if output else None
-        linear = [n for n, part in core.named_modules() if _is_linear(part) and part is not into_words]
-        read = [name for name in linear if not name.split(".")[0].startswith("pooler")]
+        read = linear_layers(core)
         if not read:
             raise RecipeError(
                 "method/no-target",
@@ -100,23 +93,4 @@ class QLora(Lora):
 
     def merge(self, model: Module) -> Module:
         """The plain architecture in float32: the four-bit weights made whole, the updates added to them."""
-        core: Any = getattr(model, "core", model)
-        return _with_core(model, merged_and_whole(core))
-
-
-def _is_linear(part: Module) -> bool:
-    return isinstance(part, nn.Linear) or _is_transposed(part)
-
-
-def _is_transposed(part: Module) -> bool:
-    """GPT-2 keeps its matrices transposed, in a class of transformers."""
-    return type(part).__name__ == "Conv1D"
-
-
-def _with_core(model: Any, core: Module) -> Module:
-    """The model with another base inside, or that base where the model is a bare one."""
-    if not hasattr(model, "replace_core"):
-        return core
-    model.replace_core(core)
-    found: Module = model
-    return found
+        return with_core(model, merged_and_whole(core_of(model)))

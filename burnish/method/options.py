@@ -8,13 +8,33 @@ from pydantic import BeforeValidator, Field
 
 from burnish.settings import Options
 
-MethodName = Literal["head", "lora", "qlora", "freeze", "full"]
+MethodName = Literal["head", "prompt-tuning", "ia3", "adapter", "lora", "qlora", "freeze", "full"]
 
 
 class HeadOptions(Options):
     """Frozen base, linear head solved to convergence: seconds, no step size to choose."""
 
     name: Literal["head"] = "head"
+
+
+class PromptTuningOptions(Options):
+    """Learned vectors before every text; the base stays as it is (Lester et al. 2021, arXiv:2104.08691)."""
+
+    name: Literal["prompt-tuning"] = "prompt-tuning"
+    tokens: int = Field(default=20, ge=1, le=1024, description="vectors before every text; each costs a token's time")
+
+
+class IA3Options(Options):
+    """One factor for each key, value and inner feed-forward activation (Liu et al. 2022, arXiv:2205.05638)."""
+
+    name: Literal["ia3"] = "ia3"
+
+
+class AdapterOptions(Options):
+    """A narrow layer behind each attention and feed-forward (Houlsby et al. 2019, arXiv:1902.00751)."""
+
+    name: Literal["adapter"] = "adapter"
+    size: int = Field(default=64, ge=1, le=4096, description="numbers in the narrow layer; adds 2 * size * width each")
 
 
 class LoraOptions(Options):
@@ -59,6 +79,16 @@ def _named(value: Any) -> Any:
 
 
 MethodOptions = Annotated[
-    Annotated[HeadOptions | LoraOptions | QLoraOptions | FreezeOptions | FullOptions, Field(discriminator="name")],
+    Annotated[
+        HeadOptions
+        | PromptTuningOptions
+        | IA3Options
+        | AdapterOptions
+        | LoraOptions
+        | QLoraOptions
+        | FreezeOptions
+        | FullOptions,
+        Field(discriminator="name"),
+    ],
     BeforeValidator(_named),
 ]

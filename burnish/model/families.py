@@ -1,7 +1,7 @@
 """The causal families of transformers that burnish was tested with, in tiny shapes with random weights.
 
-Each goes with lora, qlora and full through `tests/integration/test_language_families.py`: the mask, packed rows as
-separate ones, training, going on after a kill, merging, opening in plain transformers, and answering.
+Each goes with every method through `tests/integration/test_language_families.py`: the mask, packed rows as separate
+ones, training, going on after a kill, merging, opening in plain transformers, and answering.
 """
 
 from __future__ import annotations

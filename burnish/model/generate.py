@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from burnish.model.prompt import prompt_ids
+
 BATCH_TOKENS = 8_192  # prompts and answers computed at once
 
 
@@ -59,6 +61,8 @@ def generate(
     """
     from transformers import GenerationConfig
 
+    learned = prompt_ids(causal)
+    prompts = [[*learned, *prompt] for prompt in prompts]
     pad = int(ends[0])
     chosen: dict[str, Any] = {"do_sample": False}
     if sampling.temperature > 0:

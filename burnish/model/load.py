@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.errors import ModelError, nearest
+from burnish.model.adapters import adapter_weights, with_adapter
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
 from burnish.model.images import FAMILIES, is_image_model, vector_width
 from burnish.model.intake import excerpt_of, inspect_model_folder
@@ -53,7 +53,8 @@ class Base:
         width: D, numbers of its vector.
         context: tokens its positions reach.
         generates: whether it writes texts: a causal language model.
-        adapter: folder of a LoRA adapter on top, when the base is an earlier LoRA run.
+        adapter: folder of the adapter on top, when the base is an earlier run that saved one.
+        under: the plain base under that adapter.
         quantization: "nf4" when its weights are loaded in four bits; under an adapter, those it was trained beside.
     """
 
@@ -70,6 +71,7 @@ class Base:
     context: int = 512
     generates: bool = False
     adapter: Path | None = None
+    under: Base | None = None
     quantization: str | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
         "output_loading_info": True,
     }
     if base.quantization is not None:
-        from burnish.model.quantized import is_packed, merged_and_whole, quantization_config
+        from burnish.model.quantized import is_packed, quantization_config
 
         arguments["quantization_config"] = quantization_config()
     model: Module
@@ -167,12 +169,7 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
             hint="write `method: lora`",
         )
     if base.adapter is not None:
-        from peft import PeftModel
-
-        with warnings.catch_warnings():  # peft asks transformers for a property by its old name
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            adapted = PeftModel.from_pretrained(model, base.adapter)
-        model = merged_and_whole(adapted) if base.quantization is not None else adapted.merge_and_unload()
+        model = with_adapter(model, base.adapter, quantized=base.quantization is not None)
     return model
 
 
@@ -284,17 +281,16 @@ def _sha256_of(path: Path, *_: int) -> str:
 
 
 def _of_run(name: str, final: Path, options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base:
-    """The tuned model of an earlier run as a new base; its adapter, if any, is merged when it is loaded."""
+    """The tuned model of an earlier run as a new base; its adapter, if any, is put on when it is loaded."""
     require_undamaged(final)
     description = json.loads((final / "model.json").read_text(encoding="utf-8"))
-    if (final / "adapter_config.json").is_file():
+    weights = adapter_weights(final)
+    if weights is not None:
         named = ModelOptions(base=description["base"]["name"], max_length=options.max_length)
         under = find_base(named, recipe_folder=recipe_folder, runs=runs)
         require_trained_on(under, description["base"])
-        sha256 = file_sha256(final / "adapter_model.safetensors")
-        quantization = description["base"].get("quantization")
-        fields = {**_fields(under), "name": name, "sha256": sha256, "adapter": final, "quantization": quantization}
-        return Base(**fields)
+        fields = {**_fields(under), "name": name, "sha256": file_sha256(weights), "adapter": final, "under": under}
+        return Base(**{**fields, "quantization": description["base"].get("quantization")})
     base = _inspected(name, final, options, None)
     kept = description["base"]
     return Base(**{**_fields(base), **{name: kept[name] for name in ("pooling", "normalize", "license")}})

@@ -7,6 +7,7 @@ process with limits (`burnish.model.render`).
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -215,7 +216,8 @@ class _Renderer:
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
                 if stream is not None:
-                    stream.close()
+                    with contextlib.suppress(OSError):  # what was not written yet has nobody left to read it
+                        stream.close()
             self._process = None
 
     def _exchange(self, line: bytes) -> bytes:

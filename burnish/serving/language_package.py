@@ -2,7 +2,8 @@
 
 model.json              task, method, template, tokens that end a turn, base: what the weights alone do not say
 config.json, model.safetensors, generation_config.json      the whole model, for method full
-adapter_config.json, adapter_model.safetensors              its adapter, for the methods lora and qlora
+adapter_config.json, adapter_model.safetensors              its adapter, for lora, qlora, ia3 and prompt-tuning
+bottleneck.safetensors                                      the same for method adapter, which peft does not know
 tokenizer.json ...      the base's own, with chat_template.jinja where the template is one of burnish's
 USE.md                  how to open it without burnish
 """
@@ -16,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.method.lora import Lora
 from burnish.model.language import LanguageModel, load_language_model
 from burnish.model.load import TOKENIZER_FILES, Base
 from burnish.model.template import TEMPLATE_FILE, ChatTemplate, special_tokens
+from burnish.serving.adapter_files import BOTTLENECKS_PUT_BACK, describe_base, keeps_adapter, write_adapter
 from burnish.serving.package import DESCRIPTION, base_of
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 
 _OPEN_FULL = """from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained("final").eval()"""
-_OPEN_LORA = """from peft import PeftModel
+_OPEN_PEFT = """from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}), "final").eval()"""
 _OPEN_QLORA = """import torch
@@ -35,6 +36,11 @@ four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb
                                bnb_4bit_compute_dtype=torch.float32)
 base = AutoModelForCausalLM.from_pretrained({base!r}, quantization_config=four_bits)
 model = PeftModel.from_pretrained(base, "final").eval()"""
+_OPEN_ADAPTER = (
+    """from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained({base!r}).eval()"""
+    + BOTTLENECKS_PUT_BACK
+)
 _ANSWER = """
 tokenizer = AutoTokenizer.from_pretrained("final")
 messages = [{{"role": "user", "content": "your question here"}}]
@@ -68,12 +74,8 @@ def save_language_model(
 
     Args:
         ends: tokens that end a turn of the assistant.
-
-    An adapter that was trained on top of another adapter is merged: alone it would have no plain base to lie on.
     """
-    adapter = method in ("lora", "qlora") and base.adapter is None
-    if method == "lora" and not adapter:
-        Lora().merge(model)
+    adapter = keeps_adapter(model, method, base)
     description = {
         "format": 1,
         "task": task,
@@ -82,15 +84,16 @@ def save_language_model(
         "template": template.name,
         "ends": list(ends),
         "max_length": base.context,
-        "base": base.describe() | {"folder": str(base.folder.resolve())},
+        "base": describe_base(base, adapter=adapter),
     }
     settings = getattr(model.causal, "generation_config", None)
     if settings is not None:
         settings.eos_token_id = list(ends)
     core: Any = model.core
     with published_folder(target) as folder:
-        core.save_pretrained(folder, safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+        if not write_adapter(folder, model, base):
+            core.save_pretrained(folder, safe_serialization=True)
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
         for path in base.folder.iterdir():
             if path.is_file() and (path.name in (*TOKENIZER_FILES, TEMPLATE_FILE) or path.suffix == ".model"):
                 shutil.copyfile(path, folder / path.name)
@@ -127,7 +130,9 @@ def packaged_template(folder: Path, description: Mapping[str, Any]) -> ChatTempl
 def _use_without_burnish(description: Mapping[str, Any]) -> str:
     opening = _OPEN_FULL
     if description["adapter"]:
-        opening = _OPEN_QLORA if description["base"]["quantization"] else _OPEN_LORA
-        opening = opening.format(base=description["base"]["folder"])
+        opening = _OPEN_ADAPTER if description["method"] == "adapter" else _OPEN_PEFT
+        if description["base"]["quantization"]:
+            opening = _OPEN_QLORA
+        opening = opening.format(base=description["base"]["folder"], model="model")
     script = opening + _ANSWER.format(ends=description["ends"])
     return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}```\n"

@@ -2,7 +2,8 @@
 
 model.json              task, labels, pooling, base: what the weights alone do not say
 config.json, model.safetensors          the base, for method full and head
-adapter_config.json, adapter_model.safetensors     its adapter, for method lora
+adapter_config.json, adapter_model.safetensors     its adapter, for the methods lora, ia3 and prompt-tuning
+bottleneck.safetensors                             the same for method adapter, which peft does not know
 head.safetensors        weight (C, D), bias (C,): logits = pooled @ weight.T + bias
 tokenizer.json ...      the base's own
 USE.md                  how to open it without burnish
@@ -21,10 +22,11 @@ from torch import nn
 
 from burnish.engine.layout import arguments_of
 from burnish.errors import ModelError
-from burnish.method.lora import Lora
+from burnish.model.adapters import adapter_weights
 from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier
+from burnish.serving.adapter_files import describe_base, keeps_adapter, write_adapter
 from burnish.serving.use import use_without_burnish
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 from burnish.storage.tensors import load_tensors, save_tensors
@@ -45,15 +47,11 @@ class Package:
 def save_package(target: Path, model: PooledClassifier, *, base: Base, described: Mapping[str, Any]) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files.
 
-    An adapter that was trained on top of another adapter is merged: alone it would have no plain base to lie on.
-
     Args:
         described: "task", "method", "max_length" and what else the task needs to be built again.
     """
     head_type = type(model.head)
-    adapter = described["method"] == "lora" and base.adapter is None
-    if described["method"] == "lora" and not adapter:
-        Lora().merge(model)
+    adapter = keeps_adapter(model, described["method"], base)
     description = {
         "format": 1,
         **described,
@@ -61,13 +59,14 @@ def save_package(target: Path, model: PooledClassifier, *, base: Base, described
         "token_types": "token_type_ids" in arguments_of(model.encoder),
         "pooling": model.base.pooling,
         "normalize": model.base.normalize,
-        "base": base.describe() | {"folder": str(base.folder.resolve())},
+        "base": describe_base(base, adapter=adapter),
         "head": "linear" if head_type is LinearHead else f"{head_type.__module__}:{head_type.__qualname__}",
     }
-    encoder: Any = model.encoder
+    core: Any = model.core
     with published_folder(target) as folder:
-        encoder.save_pretrained(folder, safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+        if not write_adapter(folder, model, base):
+            core.save_pretrained(folder, safe_serialization=True)
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
         head = model.head.plain() if type(model.head) is LinearHead else model.head.state_dict()
         save_tensors(folder / "head.safetensors", head)
         for path in base.folder.iterdir():
@@ -123,7 +122,7 @@ def load_package(folder: Path, *, runs: Path, head: HeadBuilder | None = None) -
 def base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
     """The base under a packaged model, or the model itself where it is whole."""
     known = description["base"]
-    adapter = (folder / "adapter_config.json").is_file()
+    adapter = adapter_weights(folder) is not None
     options = ModelOptions(base=str(folder.resolve()), max_length=description["max_length"])
     if adapter:
         name = known["name"] if not Path(known["folder"]).is_dir() else known["folder"]
@@ -133,5 +132,6 @@ def base_of(folder: Path, description: Mapping[str, Any], runs: Path) -> Base:
         require_trained_on(found, known)
     fields = {name: getattr(found, name) for name in Base.__dataclass_fields__}
     fields |= {"pooling": known["pooling"], "normalize": known["normalize"], "adapter": folder if adapter else None}
+    fields["under"] = found if adapter else None
     fields["quantization"] = known.get("quantization") if adapter else None
     return Base(**fields)

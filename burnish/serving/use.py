@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.model.pooled import READ
+from burnish.serving.adapter_files import BOTTLENECKS_PUT_BACK
 
 _FULL = """from transformers import AutoModel
 encoder = AutoModel.from_pretrained("final").eval()"""
-_LORA = """from transformers import AutoModel
+_PEFT = """from transformers import AutoModel
 from peft import PeftModel
 encoder = PeftModel.from_pretrained(AutoModel.from_pretrained({base!r}), "final").eval()"""
+_ADAPTER = (
+    """from transformers import AutoModel
+encoder = AutoModel.from_pretrained({base!r}).eval()"""
+    + BOTTLENECKS_PUT_BACK
+)
 _FILES = """
 import json, pathlib, torch
 from safetensors.torch import load_file
@@ -25,6 +31,7 @@ _HIDDEN = """
 with torch.no_grad():
     hidden = encoder(**batch).last_hidden_state
 """
+_BEHIND_PROMPT = "hidden = hidden[:, encoder.active_peft_config.num_virtual_tokens :]\n"
 _POOL = {
     "mean": "mask = batch['attention_mask'].unsqueeze(-1)\npooled = (hidden * mask).sum(1) / mask.sum(1)",
     "first": "pooled = hidden[:, 0]",
@@ -67,9 +74,14 @@ def use_without_burnish(description: Mapping[str, Any]) -> str:
     base, task = description["base"], description["task"]
     if description["head"] != "linear":
         return "# Without burnish\n\nThis model has its own head; its weights are in head.safetensors.\n"
-    opening = _LORA.format(base=base["folder"]) if description["adapter"] else _FULL
+    opening = _FULL
+    if description["adapter"]:
+        opening = _ADAPTER if description["method"] == "adapter" else _PEFT
+        opening = opening.format(base=base["folder"], model="encoder")
     pool = _POOLED.get(task) or _POOL[description["pooling"]]
     if description["normalize"]:
         pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"
+    if description["method"] == "prompt-tuning":
+        pool = _BEHIND_PROMPT + pool
     script = opening + _FILES + _ASKS.get(task, _ONE_TEXT) + _HIDDEN + pool + _LOGITS + _ANSWERS.get(task, _BEST_LABEL)
     return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}\n```\n"

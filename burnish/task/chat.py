@@ -32,7 +32,7 @@ class Chat:
     name: ClassVar[str] = "chat"
     columns: ClassVar[Mapping[str, type]] = {"messages": list}
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
-    methods: ClassVar[tuple[str, ...]] = ("lora", "qlora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "qlora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("chat", "language-modelling")
     learns_from: ClassVar[str] = "messages, prompt and completion, or texts"
     row_example: ClassVar[str] = 'conversation: {"messages": [{"role": "user", "content": ...}, ...]}'

@@ -32,6 +32,7 @@ class ImageClassification(TextClassification):
 
     name: ClassVar[str] = "image-classification"
     columns: ClassVar[Mapping[str, type]] = {"image": str, "label": str}
+    methods: ClassVar[tuple[str, ...]] = ("head", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("image-classification",)
     learns_from: ClassVar[str] = "images with a label: a folder per class, or a list of paths and labels"
     row_example: ClassVar[str] = 'image: {"image": "cats/1.jpg", "label": "cat"}'

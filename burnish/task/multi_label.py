@@ -30,7 +30,7 @@ class MultiLabelClassification:
     name: ClassVar[str] = "multi-label-classification"
     columns: ClassVar[Mapping[str, type]] = {"text": str, "labels": list}
     metrics: ClassVar[tuple[str, ...]] = ("micro-f1", "subset-accuracy")
-    methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("multi-label-classification",)
     learns_from: ClassVar[str] = "texts with any number of labels"
     row_example: ClassVar[str] = 'text: {"text": ..., "labels": ["refund", "angry"]}'

@@ -39,7 +39,7 @@ class Preference:
     name: ClassVar[str] = "preference"
     columns: ClassVar[Mapping[str, type]] = {"prompt": list, "chosen": list, "rejected": list}
     metrics: ClassVar[tuple[str, ...]] = ("loss", "reward-accuracy")
-    methods: ClassVar[tuple[str, ...]] = ("lora", "qlora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "qlora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("preference",)
     learns_from: ClassVar[str] = "pairs of answers, or answers called good or bad"
     row_example: ClassVar[str] = 'pair: {"prompt": ..., "chosen": ..., "rejected": ...}'

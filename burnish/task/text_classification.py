@@ -36,7 +36,7 @@ class TextClassification:
     name: ClassVar[str] = "text-classification"
     columns: ClassVar[Mapping[str, type]] = {"text": str, "label": str}
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro-f1")
-    methods: ClassVar[tuple[str, ...]] = ("head", "lora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("head", "prompt-tuning", "ia3", "adapter", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ()  # plain columns
     decomposable: ClassVar[bool] = True
 

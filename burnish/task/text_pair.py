@@ -13,13 +13,15 @@ from burnish.task.text_regression import TextRegression
 from burnish.task.texts import encoded_text
 from burnish.types import Encoded, Refusal, Row
 
+METHODS = ("ia3", "adapter", "lora", "freeze", "full")  # peft's prompts do not know which text a token is of
+
 
 class TextPairClassification(TextClassification):
     """One label per pair of texts."""
 
     name: ClassVar[str] = "text-pair-classification"
     columns: ClassVar[Mapping[str, type]] = {"first": str, "second": str, "label": str}
-    methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = METHODS
     row_kinds: ClassVar[tuple[str, ...]] = ("text-pair-classification",)
     learns_from: ClassVar[str] = "two texts with a label"
     row_example: ClassVar[str] = 'pair: {"first": ..., "second": ..., "label": "entailment"}'
@@ -42,6 +44,7 @@ class TextPairRegression(TextRegression):
     name: ClassVar[str] = "text-pair-regression"
     columns: ClassVar[Mapping[str, type]] = {"first": str, "second": str, "score": float}
     metrics: ClassVar[tuple[str, ...]] = ("spearman", "r2", "mae", "rmse")
+    methods: ClassVar[tuple[str, ...]] = METHODS
     row_kinds: ClassVar[tuple[str, ...]] = ("pair-score",)
     learns_from: ClassVar[str] = "two texts with a number"
     row_example: ClassVar[str] = 'pair: {"first": ..., "second": ..., "score": 4.5}'

@@ -29,7 +29,7 @@ class TextRegression:
     name: ClassVar[str] = "text-regression"
     columns: ClassVar[Mapping[str, type]] = {"text": str, "score": float}
     metrics: ClassVar[tuple[str, ...]] = ("r2", "mae", "rmse", "spearman")
-    methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("text-regression",)
     learns_from: ClassVar[str] = "texts with a number"
     row_example: ClassVar[str] = 'text: {"text": ..., "score": 4.5}'

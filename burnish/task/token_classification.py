@@ -39,7 +39,7 @@ class TokenClassification:
     name: ClassVar[str] = "token-classification"
     columns: ClassVar[Mapping[str, type]] = {"tokens": list, "tags": list}
     metrics: ClassVar[tuple[str, ...]] = ("entity-f1", "entity-precision", "entity-recall", "token-accuracy")
-    methods: ClassVar[tuple[str, ...]] = ("lora", "freeze", "full")
+    methods: ClassVar[tuple[str, ...]] = ("prompt-tuning", "ia3", "adapter", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ("token-classification",)
     learns_from: ClassVar[str] = "tokens with a tag for each"
     row_example: ClassVar[str] = 'sentence: {"tokens": ["Ann", "left"], "tags": ["B-person", "O"]}, or CoNLL lines'

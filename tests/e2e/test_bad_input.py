@@ -258,7 +258,7 @@ RECIPES = [
     ("negative", "data: {train: rows.csv}\ntraining: {epochs: -1}\n", "recipe/invalid", 2, "than or equal to 1"),
     ("text", "data: {train: rows.csv}\ntraining: {seed: many}\n", "recipe/invalid", 2, "(found 'many')"),
     ("nan", "data: {train: rows.csv}\ntraining: {learning_rate: .nan}\n", "recipe/invalid", 2, "(found nan)"),
-    ("method", "data: {train: rows.csv}\nmethod: lorra\n", "recipe/invalid", 2, "head, lora, qlora"),
+    ("method", "data: {train: rows.csv}\nmethod: lorra\n", "recipe/invalid", 2, "head, prompt-tuning, ia3"),
     ("not yaml", "data: {train: rows.csv\ntraining: 3\n", "recipe/bad-yaml", 2, ""),
     ("tab", "data:\n\ttrain: rows.csv\n", "recipe/bad-yaml", 2, ""),
     ("twice", "data: {train: rows.csv}\ndata: {train: rows.csv}\n", "recipe/bad-yaml", 2, ""),

@@ -26,6 +26,12 @@ def overrides_of(quick: tuple[str, ...], sentence_base: Path) -> Callable[[str],
             return [f"model.base={sentence_base}", "method=head", "training.threads=1", "evaluation.resamples=200"]
         if method == "lora":
             return [*quick, "method=lora", "training.learning_rate=1e-2", "training.epochs=8"]
+        if method == "ia3":
+            return [*quick, "method=ia3", "training.learning_rate=1e-1", "training.epochs=16"]
+        if method == "adapter":
+            return [*quick, "method=adapter", "training.learning_rate=3e-2", "training.epochs=16"]
+        if method == "prompt-tuning":
+            return [*quick, "method=prompt-tuning", "training.learning_rate=5e-2", "training.epochs=16"]
         if method == "freeze":
             return [*quick, "method=freeze", "training.learning_rate=1e-2", "training.epochs=16"]
         return list(quick)

@@ -11,13 +11,19 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from burnish.engine.layout import own_attention
+from burnish.engine.optimizer import build_optimizer
+from burnish.engine.options import TrainingOptions
 from burnish.errors import ModelError
 from burnish.method.build import METHODS
 from burnish.method.freeze import Freeze
 from burnish.model.families import TESTED, WHOLE
 from burnish.model.generate import Sampling
+from burnish.model.language import load_language_model
 from burnish.model.load import find_base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4, quantization_config
@@ -97,6 +103,7 @@ def family(make_language_base: Callable[..., Path], tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks by its old name
+@pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")  # peft counts a prompt's on its own
 @pytest.mark.parametrize(
     ("name", "method"),
     [(name, method) for name in FAMILIES for method in Chat.methods if method != "freeze" or name in FROZEN],
@@ -114,7 +121,7 @@ def test_family(
     if method == "freeze":
         chosen = Freeze(layers=1)
     check_arrangements(subject, chosen, tmp_path / "arrangements")
-    if method in ("lora", "qlora"):
+    if method in ("lora", "qlora", "ia3"):
         check_merge(subject, chosen, tmp_path / "merge")
     check_resume(subject, chosen, tmp_path / "resume")
     training = subject.training(chosen, tmp_path / "training", max_steps=2)
@@ -135,12 +142,38 @@ def test_family(
     assert plainly(tmp_path / "final", base.folder, method, masker, prompts) == [answer.text for answer in told]
 
 
+@pytest.mark.parametrize("method", [name for name in Chat.methods if name != "qlora"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rates_fall_from_layer_to_layer(family: Callable[[str], Path], name: str, method: str) -> None:
+    """Whatever a family calls its layers, each learns at half the rate of the one above, and words at the lowest."""
+    base = find_base(ModelOptions(base=str(family(name))), recipe_folder=Path(), runs=Path("absent"))
+    model = load_language_model(base)
+    chosen = Freeze(layers=1) if method == "freeze" else METHODS[method]()
+    learned = chosen.trainable(chosen.attach(model))
+    options = TrainingOptions(learning_rate=1.0, layer_decay=0.5)
+    groups = build_optimizer(model, learned, options).param_groups
+    rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
+    layers = max((part for part in model.encoder.modules() if isinstance(part, nn.ModuleList)), key=len)
+    depth_of = {id(weight): index for index, layer in enumerate(layers) for weight in layer.parameters()}
+    words = id(model.encoder.get_input_embeddings().weight)
+    assert len(layers) == 2
+    for weight in learned.values():
+        if id(weight) in depth_of:
+            assert rates[id(weight)] == (0.25, 0.5)[depth_of[id(weight)]]
+        elif id(weight) == words:
+            assert rates[words] == 0.125
+        elif method == "prompt-tuning":
+            assert rates[id(weight)] == 1.0, "nothing else learns"
+
+
 def plainly(final: Path, base: Path, method: str, masker: Masker, prompts: list[Prompt]) -> list[str]:
     """The answers of transformers and peft alone, one prompt at a time."""
     opened: dict[str, Any] = {"quantization_config": quantization_config()} if method == "qlora" else {}
     whole = method in ("full", "freeze")
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(final if whole else base, **opened)
-    if not whole:
+    if method == "adapter":
+        put_behind(model, load_file(final / "bottleneck.safetensors"))
+    elif not whole:
         model = peft.PeftModel.from_pretrained(model, final)
     answers = []
     for prompt in prompts:
@@ -152,6 +185,22 @@ def plainly(final: Path, base: Path, method: str, masker: Masker, prompts: list[
         new = found[0, ids.shape[1] :].tolist()
         answers.append(masker.tokenizer.decode(new, skip_special_tokens=True).strip())
     return answers
+
+
+def put_behind(model: nn.Module, learned: dict[str, Tensor]) -> None:
+    """Bottlenecks by hand, as USE.md has them."""
+
+    def behind(layer: str) -> Callable[..., Tensor]:
+        down, up = f"{layer}.bottleneck.down", f"{layer}.bottleneck.up"
+
+        def hook(_: nn.Module, inputs: Any, states: Tensor) -> Tensor:
+            narrow = F.gelu(states @ learned[f"{down}.weight"].T + learned[f"{down}.bias"])
+            return states + narrow @ learned[f"{up}.weight"].T + learned[f"{up}.bias"]
+
+        return hook
+
+    for layer in {name.split(".bottleneck.")[0] for name in learned}:
+        model.get_submodule(layer).register_forward_hook(behind(layer))
 
 
 def test_these_are_the_families_that_are_called_tested() -> None:

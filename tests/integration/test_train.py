@@ -16,9 +16,11 @@ from safetensors.torch import load_file
 from burnish.errors import RunError
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import train
+from burnish.model.adapters import UNMERGED
 from burnish.recipe.read import read_recipe
 
-METHODS = ("full", "lora", "freeze", "head")
+METHODS = ("full", "lora", "ia3", "adapter", "prompt-tuning", "freeze", "head")
+BESIDE = {"adapter": "bottleneck", "ia3": "adapter_model", "prompt-tuning": "adapter_model"}  # files of what learned
 FILES = (
     "recipe.yaml",
     "manifest.json",
@@ -108,7 +110,8 @@ def test_predictions_are_those_of_the_test_rows(run: Run, toy: Path) -> None:
 def test_the_tuned_model_has_learned(run: Run) -> None:
     """The vectors of a random base hold nothing that a head alone could learn."""
     tuned, majority = (run.evaluation["models"][name]["accuracy"]["value"] for name in ("tuned", "majority"))
-    assert tuned >= majority + 0.4 or method_of(run) == "head"
+    gain = 0.1 if method_of(run) in BESIDE else 0.4  # few weights move a random base little
+    assert tuned >= majority + gain or method_of(run) == "head"
 
 
 def test_only_the_weights_of_the_method_move(run: Run, sentence_base: Path) -> None:
@@ -117,6 +120,13 @@ def test_only_the_weights_of_the_method_move(run: Run, sentence_base: Path) -> N
         updates = {name: w for name, w in load_file(final / "adapter_model.safetensors").items() if "lora_B" in name}
         assert updates
         assert all(weight.abs().max() > 0 for weight in updates.values())
+        assert not (final / "model.safetensors").exists()
+        return
+    if method_of(run) in BESIDE:
+        learned = load_file(final / f"{BESIDE[method_of(run)]}.safetensors")
+        start = 1.0 if method_of(run) == "ia3" else 0.0
+        assert learned
+        assert all((weight - start).abs().max() > 0 for weight in learned.values())
         assert not (final / "model.safetensors").exists()
         return
     tuned = load_file(final / "model.safetensors")
@@ -143,6 +153,7 @@ def test_resolved_recipe_gives_the_same_run(
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft's affair
+@pytest.mark.filterwarnings("ignore:Token type ids are not supported:UserWarning")  # all of them are the first type
 def test_model_opens_without_burnish(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +256,8 @@ def test_another_seed_gives_another_split(run: Run, toy: Path, overrides_of: Ove
 
 def test_tuned_model_is_a_base_for_the_next_run(run: Run, toy: Path, overrides_of: Overrides, tmp_path: Path) -> None:
     """Its vectors hold what those of the random base did not."""
+    if method_of(run) in UNMERGED:
+        pytest.skip("goes on with its own method only")
     following = train(toy, output=tmp_path / "run", overrides=[*overrides_of("head"), f"model.base={run.path}"])
     assert following.folder.manifest()["base"]["name"] == str(run.path)
     before, now = (r.evaluation["models"]["base-probe"]["accuracy"]["value"] for r in (run, following))

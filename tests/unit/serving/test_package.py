@@ -42,7 +42,7 @@ def refusal(final: Path, runs: Path = ABSENT, **given: Any) -> ModelError:
     return caught.value
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "head"])
+@pytest.mark.parametrize("method", ["full", "lora", "head", "ia3", "adapter", "prompt-tuning"])
 def test_a_model_comes_back_with_the_same_logits(tuned: Tune, tmp_path: Path, make_rows: MakeRows, method: str) -> None:
     model = tuned(tmp_path / "final", method=method)
     package = load_package(tmp_path / "final", runs=ABSENT)
@@ -60,6 +60,9 @@ def test_a_model_comes_back_with_the_same_logits(tuned: Tune, tmp_path: Path, ma
         ("full", {"config.json", "model.safetensors"}),
         ("head", {"config.json", "model.safetensors"}),
         ("lora", {"adapter_config.json", "adapter_model.safetensors"}),
+        ("ia3", {"adapter_config.json", "adapter_model.safetensors"}),
+        ("prompt-tuning", {"adapter_config.json", "adapter_model.safetensors"}),
+        ("adapter", {"bottleneck.safetensors"}),
     ],
 )
 def test_what_lies_in_the_folder(tuned: Tune, tmp_path: Path, method: str, weights: set[str]) -> None:
@@ -136,11 +139,15 @@ def test_a_full_model_needs_its_base_no_more(tuned: Tune, tmp_path: Path, make_b
     assert (package.base.pooling, package.base.normalize) == ("first", False)
 
 
-@pytest.mark.parametrize("second", ["lora", "full"])
-def test_a_tuned_model_is_tuned_again(tuned: Tune, tmp_path: Path, make_rows: MakeRows, second: str) -> None:
-    """An earlier LoRA run as base: its adapter is below the new one, and is not lost."""
+@pytest.mark.parametrize(
+    ("first", "second"), [("lora", "lora"), ("lora", "full"), ("ia3", "ia3"), ("ia3", "lora"), ("lora", "ia3")]
+)
+def test_a_tuned_model_is_tuned_again(
+    tuned: Tune, tmp_path: Path, make_rows: MakeRows, first: str, second: str
+) -> None:
+    """An earlier run's adapter is below the new one, and is not lost."""
     runs = tmp_path / "runs"
-    tuned(runs / "first" / "final", method="lora")
+    tuned(runs / "first" / "final", method=first)
     model = tuned(runs / "second" / "final", method=second, folder="first", runs=runs)
     package = load_package(runs / "second" / "final", runs=runs)
     # float32: see above
@@ -149,6 +156,22 @@ def test_a_tuned_model_is_tuned_again(tuned: Tune, tmp_path: Path, make_rows: Ma
     shutil.rmtree(runs / "first")  # and it is whole without the run it came from
     again = load_package(runs / "second" / "final", runs=runs)
     assert torch.equal(logits(again.model, make_rows), logits(package.model, make_rows))
+
+
+@pytest.mark.parametrize("method", ["adapter", "prompt-tuning"])
+def test_what_cannot_be_merged_is_trained_further(
+    tuned: Tune, tmp_path: Path, make_rows: MakeRows, sentence_base: Path, method: str
+) -> None:
+    """The second run holds all that both learned, and needs the plain base alone."""
+    runs = tmp_path / "runs"
+    before = tuned(runs / "first" / "final", method=method)
+    model = tuned(runs / "second" / "final", method=method, folder="first", runs=runs)
+    shutil.rmtree(runs / "first")
+    package = load_package(runs / "second" / "final", runs=runs)
+    # float32: the scale of 20 is multiplied in before or after the sums
+    assert torch.allclose(logits(package.model, make_rows), logits(model, make_rows), atol=1e-3)
+    assert not torch.allclose(logits(package.model, make_rows), logits(before, make_rows), atol=0.1)
+    assert package.description["base"]["name"] == str(sentence_base)
 
 
 class Wide(nn.Module):
@@ -229,13 +252,18 @@ def test_the_script_of_use_md_gives_the_same_labels(
 ) -> None:
     """Run as a reader would, beside the folder, with nothing of burnish to be found."""
     expected = []
-    for method, pooling, seed in (("full", "mean", 3), ("lora", "first", 8), ("full", "last", 3)):
-        final = tmp_path / pooling / "final"
+    folders = []
+    for method, pooling, seed in (
+        *(("full", "mean", 3), ("lora", "first", 8), ("full", "last", 3)),
+        *(("ia3", "mean", 1), ("adapter", "last", 1), ("prompt-tuning", "mean", 4), ("prompt-tuning", "first", 13)),
+    ):
+        final = tmp_path / f"{method}-{pooling}" / "final"
+        folders.append(str(final.parent))
         base = make_base(pooling=pooling, normalize=method == "full")
         tuned(final, method=method, folder=base, seed=seed)  # seeds whose answers differ from text to text
         expected.append(Predictor(final, runs=ABSENT, precision="fp32").predict(TEXTS))
         (final.parent / "use.py").write_text(script_of(final, TEXTS), encoding="utf-8")
-    command = [sys.executable, "-c", RUN_EACH, *(str(tmp_path / pooling) for pooling in ("mean", "first", "last"))]
+    command = [sys.executable, "-c", RUN_EACH, *folders]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()

@@ -1,0 +1,36 @@
+"""The learning rate that a method gets where the recipe says none."""
+
+from __future__ import annotations
+
+import pytest
+
+from burnish.lifecycle.resolve import default_language_rate, default_learning_rate
+
+
+@pytest.mark.parametrize(
+    ("method", "width", "rate"),
+    [
+        ("full", 384, 2e-4),
+        ("freeze", 768, 5e-5),
+        *((method, 384, 1e-3) for method in ("lora", "qlora", "adapter")),
+        ("lora", 768, 2.5e-4),
+        *(("ia3", width, 8e-3) for width in (384, 768)),
+        *(("prompt-tuning", width, 3e-2) for width in (384, 768)),
+    ],
+)
+def test_of_a_classifier(method: str, width: int, rate: float) -> None:
+    assert default_learning_rate(method=method, width=width) == rate
+
+
+@pytest.mark.parametrize(
+    ("method", "width", "rate"),
+    [
+        ("full", 4_096, 1e-5),
+        ("full", 2_048, 2e-5),
+        *((method, 2_048, 2e-4) for method in ("lora", "qlora", "adapter")),
+        ("ia3", 2_048, 8e-3),
+        ("prompt-tuning", 2_048, 3e-2),
+    ],
+)
+def test_of_a_language_model(method: str, width: int, rate: float) -> None:
+    assert default_language_rate(method=method, width=width) == rate
