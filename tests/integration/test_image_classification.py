@@ -200,6 +200,8 @@ def test_check_looks_at_every_image(write_images: Callable[..., Path], capsys: p
     found = json.loads(capsys.readouterr().out)
     assert (found["task"], found["lengths"]) == ("image-classification", {})
     assert {"data/bad-image", "data/duplicate"} <= {finding["code"] for finding in found["findings"]}
+    assert main(["check", str(folder), "--deep"]) == 2
+    assert "leave them out" in capsys.readouterr().err
 
 
 def test_the_example_trains(image_base: Path, tmp_path: Path) -> None:
