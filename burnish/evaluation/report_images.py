@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from burnish.evaluation.report_html import Html, isolated, paragraph
@@ -31,6 +32,11 @@ def error_picture(record: RunRecord, row: Mapping[str, Any]) -> str:
     """The image of a wrong prediction; nothing when it was not kept."""
     name = str(row.get("image"))
     return picture(entries(record.pictures.get("errors")).get(name), f"labelled {row.get('label')}")
+
+
+def short_name(row: Mapping[str, Any]) -> str:
+    """The name of a row's image and of its folder."""
+    return "/".join(PurePath(str(row.get("image", ""))).parts[-2:])
 
 
 def picture(source: object, what: str) -> Html:

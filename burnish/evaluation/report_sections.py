@@ -17,7 +17,7 @@ from burnish.evaluation.report_html import (
     section,
     table,
 )
-from burnish.evaluation.report_images import error_picture
+from burnish.evaluation.report_images import error_picture, short_name
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import count, entries, escaped, figure, finite, interval, metric_title
 
@@ -358,7 +358,7 @@ def _error(record: RunRecord, row: Mapping[str, Any]) -> str:
     label, prediction = row.get("label"), row.get("prediction")
     right = [escaped(arm) for arm, guess in entries(row.get("arms")).items() if guess == label]
     others = f" · right: {', '.join(right)}" if right else ""
-    shown = row.get("text", row.get("image", ""))
+    shown = row.get("text", short_name(row))
     return (
         f'<li>{error_picture(record, row)}<q dir="auto">{escaped(shown, TEXT_LIMIT)}</q>'
         f"<span>label <b>{isolated(label or NONE, TEXT_LIMIT)}</b> · predicted "
