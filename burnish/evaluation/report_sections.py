@@ -219,7 +219,8 @@ def classes_section(record: RunRecord) -> Html:
     )
 
     def listed(caption: str, some: list[list[object]]) -> Html:
-        return table(caption, ["class", "F1", "precision", "recall", "test rows"], some, numbers={1, 2, 3, 4})
+        counted = "entities" if str(record.verdict.get("metric")).startswith("entity") else "test rows"
+        return table(caption, ["class", "F1", "precision", "recall", counted], some, numbers={1, 2, 3, 4})
 
     everything = listed(f"All {len(rows)} classes, with 95 % intervals", rows)
     if len(rows) > MANY_CLASSES:
