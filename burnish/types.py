@@ -103,7 +103,8 @@ class Encoded:
     Attributes:
         token_ids: (S,) int64, all segments of the row one after the other.
         segment_lengths: lengths that sum to S; tokens attend within their own segment only. One segment for most
-            tasks, two or three for pairs and triplets.
+            tasks, two or three for pairs and triplets. For an encoder with a decoder two: what the encoder reads, and
+            what the decoder is given, whose tokens attend to the first segment as well.
         shared_prefix: tokens of the first segment that the row's other segments begin with, as two answers do with
             their prompt; they are held and computed once. For causal models only, where nothing before depends on
             what follows.

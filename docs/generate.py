@@ -30,7 +30,7 @@ from burnish.method.options import (
     PromptTuningOptions,
     QLoraOptions,
 )
-from burnish.model.families import TESTED, WHOLE
+from burnish.model.families import TESTED, TESTED_SEQ2SEQ, WHOLE
 from burnish.recipe.schema import Recipe, json_schema_text
 from burnish.task.build import TASKS
 
@@ -156,6 +156,7 @@ def families_page() -> str:
         marks = (" " if method == "qlora" and kind in WHOLE else "✓" for method in methods)
         lines.append(f"| {name} | `{kind}` | " + " | ".join(marks) + " |")
     lines.append("\ntransformers keeps no layer of Falcon in four bits; qlora is refused there.")
+    lines.append(f"\nEncoders with a decoder, for `task: seq2seq`: {', '.join(TESTED_SEQ2SEQ.values())}.")
     return "\n".join(lines) + "\n"
 
 
@@ -172,7 +173,7 @@ def works_table() -> str:
             *lines,
             "",
             f"Data: {formats}. Bases: minilm; tested in tiny shapes: BERT, RoBERTa, DistilBERT, ModernBERT and "
-            f"{len(TESTED)} [families of language models](docs/reference/families.md).",
+            f"{len(TESTED)} [families of language models](docs/reference/families.md), T5 and BART.",
         ]
     )
 

@@ -184,6 +184,53 @@ def make_language_base(tmp_path_factory: pytest.TempPathFactory, single_thread: 
 
 
 @pytest.fixture(scope="session")
+def make_seq2seq_base(tmp_path_factory: pytest.TempPathFactory, single_thread: None) -> MakeBase:
+    """A random encoder with a decoder over bytes, two layers each: T5, or BART when `family` says so."""
+
+    def make(*, family: str = "t5", seed: int = 0, weights: bool = True, **config: Any) -> Path:
+        import torch
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+        from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+
+        folder = tmp_path_factory.mktemp("seq2seq-base")
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        ids = {token: index for index, token in enumerate(["<pad>", "</s>", *letters])}
+        tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[]))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens(["<pad>", "</s>"])
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+        tokenizer.save(str(folder / "tokenizer.json"))
+        about = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "eos_token": "</s>"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(about))
+        marks = {"vocab_size": len(ids), "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
+        torch.manual_seed(seed)
+        if family == "t5":
+            sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+            model: Any = T5ForConditionalGeneration(T5Config(**{**marks, **sizes, **config}))
+        else:
+            sides = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in _BART_SIDE.items()}
+            limits = {"d_model": 32, "max_position_embeddings": 128, "init_std": 0.2, "forced_eos_token_id": None}
+            model = BartForConditionalGeneration(BartConfig(**{**marks, **sides, **limits, **config}))
+        if weights:
+            model.save_pretrained(folder)
+        else:
+            model.config.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+_BART_SIDE = {"layers": 2, "attention_heads": 4, "ffn_dim": 48}
+
+
+@pytest.fixture(scope="session")
+def seq2seq_base(make_seq2seq_base: MakeBase) -> Path:
+    """An encoder with a decoder; shared, so nothing may change it."""
+    return make_seq2seq_base()
+
+
+@pytest.fixture(scope="session")
 def language_base(make_language_base: MakeBase) -> Path:
     """A causal model with a chat template; shared, so nothing may change it."""
     return make_language_base()
@@ -378,6 +425,7 @@ def make_subject(
     language_base: Path,
     image_base: Path,
     image_folder: Path,
+    seq2seq_base: Path,
     toy_rows: list[tuple[str, str]],
     conversations: list[dict[str, Any]],
 ) -> MakeSubject:
@@ -387,7 +435,13 @@ def make_subject(
     """
     from burnish.task.build import TASKS
     from burnish.task.options import PreferenceOptions
-    from burnish.testing import chat_subject_over, image_subject_over, preference_subject_over, subject_over
+    from burnish.testing import (
+        chat_subject_over,
+        image_subject_over,
+        preference_subject_over,
+        seq2seq_subject_over,
+        subject_over,
+    )
 
     @cache
     def make(name: str) -> Subject:
@@ -396,6 +450,11 @@ def make_subject(
                 "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]
             }
             return chat_subject_over(str(language_base), conversations[:28], refused=[silent])
+        if name == "seq2seq":
+            pairs = [{"source": text, "target": f"{label} {text[:9]}"} for text, label in toy_rows[:28]]
+            endless = [{"source": "a", "target": "b" * 600}, {"source": "a" * 600, "target": "b"}]
+            empty = [{"source": "a", "target": " "}, {"source": " ", "target": "b"}]
+            return seq2seq_subject_over(str(seq2seq_base), pairs, refused=[*endless, *empty])
         if name == "preference":
             pairs = [
                 {"prompt": row["messages"][:-1], "chosen": row["messages"][-1:], "rejected": other["messages"][-1:]}

@@ -45,7 +45,9 @@ def _said(turn: dict[str, object]) -> list[str]:
 
 
 def asked_form(row: Row) -> str | None:
-    """What is asked in a conversation: all that comes before its last turn, in loose form; None for other rows."""
+    """What is asked, in loose form: of a conversation all before its last turn, else the source; None without one."""
+    if "source" in row:
+        return loose_form({"source": row["source"]})
     messages = row.get("messages")
     if not isinstance(messages, list) or len(messages) < 2:
         return None

@@ -22,6 +22,7 @@ from burnish.engine.last_layer import wanted_only
 
 POOL_ROWS = 8191  # prime, so that shifts of sites do not line up
 SITE_SHIFT = 977
+FUNCTIONAL = ("dropout", "attention_dropout", "activation_dropout")  # numbers that layers of transformers drop out by
 
 _draw: ContextVar[Tensor | None] = ContextVar("draw", default=None)
 
@@ -117,11 +118,17 @@ def mask_pool(width: int, probability: float, seed: int) -> Tensor:
 def replace_dropout(model: nn.Module, *, seed: int, probability: float | None) -> int:
     """Puts `RowDropout` in the place of each `nn.Dropout`; returns how many were replaced.
 
+    Dropout that a family draws through a function instead of a module (probabilities of attention in T5, everything in
+    BART) cannot be told its row and is off.
+
     Args:
         probability: None keeps each place's own.
     """
     site = 0
     for parent in list(model.modules()):
+        for name in FUNCTIONAL:
+            if isinstance(getattr(parent, name, None), float):
+                setattr(parent, name, 0.0)
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Dropout):
                 chosen = child.p if probability is None else probability

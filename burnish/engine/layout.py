@@ -2,7 +2,8 @@
 
 Concatenated, a batch of rows is one long sequence of shape (1, T). Token-wise layers see T tokens and no padding;
 attention runs inside each segment through a function registered in transformers' attention interface. Tasks see
-neither layout: `hidden` always gives the real tokens as (T, D).
+neither layout: `hidden` always gives the real tokens as (T, D). The rows of an encoder with a decoder have two
+segments, what the one reads and what the other does; each side is padded on a grid of its own.
 
 Shapes: T real tokens, B rows, G segments, S longest segment, H heads, D width, R positions that are read.
 """
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.prompted import behind_prompt
+from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
 
@@ -212,7 +214,9 @@ class LaidOut:
         if prompt:
             laid, places_T = self._behind(prompt)
             reads_R = places_T if reads_R is None else places_T[reads_R]
-        if self.padded:
+        if has_two_stacks(encoder):
+            hidden_RD = laid._hidden_of_two_stacks(encoder, reads_R)
+        elif self.padded:
             hidden_RD = laid._hidden_padded(encoder, reads_R)
         else:
             hidden_RD = laid._hidden_concatenated(encoder, reads_R)
@@ -276,6 +280,33 @@ class LaidOut:
         hidden: Tensor = flat.index_select(0, self._places if reads_R is None else self._places[reads_R])
         return hidden
 
+    def _hidden_of_two_stacks(self, model: Any, reads_R: Tensor | None) -> Tensor:
+        """Tokens of the first segments as the encoder leaves them, of the second ones as the decoder does."""
+        read, written = (self._grid(side) for side in (0, 1))
+        draw = [None if self._draw is None else grid.spread(self._draw) for grid in (read, written)]
+        with drawn(draw[0]):
+            memory = model.get_encoder()(input_ids=read.spread(self._ids), attention_mask=read.mask).last_hidden_state
+        with drawn(draw[1]):
+            decoded = model.get_decoder()(
+                input_ids=written.spread(self._ids),
+                attention_mask=written.mask,
+                encoder_hidden_states=memory,
+                encoder_attention_mask=read.mask,
+                use_cache=False,
+            ).last_hidden_state
+        both = torch.cat([read.gathered(memory), written.gathered(decoded)])
+        place_T = torch.argsort(torch.cat([read.tokens, written.tokens]))
+        return both.index_select(0, place_T if reads_R is None else place_T[reads_R])
+
+    def _grid(self, side: int) -> Grid:
+        """The first (0) or the second (1) segment of each row."""
+        lengths = self._lengths[side::2]
+        longest = int(lengths.max())
+        tokens = torch.nonzero(self._segment % 2 == side).squeeze(1)
+        places = self._segment[tokens] // 2 * longest + self._places[tokens] % self.longest
+        mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
+        return Grid(tokens, places, mask)
+
     def _types_for(self, encoder: Module, laid_out: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """The argument that tells the texts of a pair apart, for an encoder that takes it."""
         if self._types is None or "token_type_ids" not in arguments_of(encoder):
@@ -285,6 +316,24 @@ class LaidOut:
     def mean(self, hidden_TD: Tensor) -> Tensor:
         sums_GD = hidden_TD.new_zeros(self.segment_count, hidden_TD.shape[1]).index_add(0, self._segment, hidden_TD)
         return sums_GD / self._lengths[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Some tokens of a batch, padded: one segment of each row."""
+
+    tokens: Tensor  # (n,) which of the T tokens
+    places: Tensor  # (n,) where each stands in the flattened grid
+    mask: Tensor  # (B, S) 1 where a token is real
+
+    def spread(self, values_T: Tensor) -> Tensor:
+        """(B, S) with the tokens' values, 0 at padding."""
+        flat = values_T.new_zeros(self.mask.numel())
+        return flat.index_copy(0, self.places, values_T[self.tokens]).view_as(self.mask)
+
+    def gathered(self, states_BSD: Tensor) -> Tensor:
+        """(n, D) states of the tokens."""
+        return states_BSD.flatten(0, 1).index_select(0, self.places)
 
 
 def arguments_of(encoder: Module) -> Collection[str]:
@@ -369,6 +418,8 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
     The comparison runs in evaluation mode and float32 on up to four rows of different length. A model that does not
     route attention through the interface lets segments see each other, which shows here.
     """
+    if has_two_stacks(encoder):
+        return LayoutChoice(True, 0, "padded: encoder-decoder, sources and targets on a grid each")
     offset = position_offset(getattr(encoder, "config", None))
     padded = LayoutChoice(True, offset, "")
     setter = getattr(encoder, "set_attn_implementation", None)

@@ -22,6 +22,11 @@ def most_frequent_answer(train_answers: Sequence[str], n_val: int, n_test: int) 
     return ArmResult("majority", [answer] * n_val, [answer] * n_test, {"train_rows": count})
 
 
+def copied_source(val_sources: Sequence[str], test_sources: Sequence[str]) -> ArmResult:
+    """The source itself: what stays when nothing is done. Names and numbers are often right already."""
+    return ArmResult("copy", list(val_sources), list(test_sources))
+
+
 class Neighbours:
     """The training prompts most like a prompt, by TF-IDF of words.
 

@@ -42,6 +42,7 @@ WHAT_ARMS_ARE = {
     "base-centroid": "The base model as it comes; a row gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
     "nearest-answer": "The answer of the training row whose prompt has the most similar words. No model at all.",
+    "copy": "The source itself, unchanged. What stays when nothing is done.",
     "length": "The longer answer, or the shorter one: whichever is right more often on the validation rows.",
     "base-mean": "The base model as it comes: the answer it finds likelier per token.",
     "base": "The base model as it comes, asked through the same template.",

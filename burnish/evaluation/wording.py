@@ -10,7 +10,8 @@ from typing import Any
 
 NOTHING = "–"
 TIED = "\u00a0"  # no line breaks between a number and its unit
-ANSWERS = ("exact-match", "final-number", "json-match", "chrf")  # metrics of written answers
+# metrics of written answers
+ANSWERS = ("exact-match", "final-number", "json-match", "chrf", "corpus-chrf", "bleu", "rouge-l")
 SHARES = (  # 0..1, shown in percent
     *("accuracy", "macro-f1", "f1", "precision", "recall", "token-accuracy", "reward-accuracy", "win-rate"),
     *ANSWERS,
@@ -25,6 +26,9 @@ METRIC_TITLES = {
     "final-number": "right number",
     "json-match": "same JSON",
     "chrf": "chrF",
+    "corpus-chrf": "corpus chrF",
+    "bleu": "BLEU",
+    "rouge-l": "ROUGE-L",
     "reward-accuracy": "reward accuracy",
     "entity-f1": "entity F1",
     "entity-precision": "entity precision",
@@ -51,6 +55,7 @@ ARM_TITLES = {
     "base-centroid": "the nearest class centre on the frozen base",
     "base-probe": "a linear classifier on the frozen base",
     "nearest-answer": "the answer of the most similar training row",
+    "copy": "copying the source",
     "length": "going by the length of the answers",
     "base": "the base as it comes",
     "base-mean": "the base's likelihood per token",

@@ -15,12 +15,14 @@ from burnish.lifecycle.fit_base import fitted_base
 from burnish.lifecycle.image_bench import ImageBench
 from burnish.lifecycle.judge_chat import judge_conversations
 from burnish.lifecycle.judge_preferences import judge_preferences
+from burnish.lifecycle.judge_seq2seq import judge_written
 from burnish.lifecycle.label_set_bench import LabelSetBench
 from burnish.lifecycle.number_bench import NumberBench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.pair_bench import PairClassifierBench, PairNumberBench
 from burnish.lifecycle.preference_bench import PreferenceBench
 from burnish.lifecycle.question_bench import QuestionBench
+from burnish.lifecycle.seq2seq_bench import Seq2SeqBench
 from burnish.lifecycle.tagger_bench import TaggerBench
 from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import Base
@@ -55,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "question-answering": Kind(QuestionBench),
     "chat": Kind(ChatBench, judge_conversations),
     "preference": Kind(PreferenceBench, judge_preferences),
+    "seq2seq": Kind(Seq2SeqBench, judge_written),
 }
 
 

@@ -16,6 +16,7 @@ from burnish.serving.answer import Answerer, Prompt
 from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
 from burnish.task.build import WRITING
+from burnish.task.seq2seq import Seq2Seq
 
 TUNED, BASE = "tuned", "base"
 
@@ -82,10 +83,11 @@ def answerer_of(folder: RunFolder) -> Answerer:
             where=str(folder.path),
             hint=f"go on with: burnish resume {folder.path}",
         )
-    if folder.manifest().get("task") not in WRITING:
+    task = folder.manifest().get("task")
+    if task not in WRITING or task == Seq2Seq.name:
         raise RunError(
             "run/not-chat",
-            f"this run is of the task {folder.manifest().get('task')}: it does not write",
+            f"this run is of the task {task}: it does not talk",
             where=str(folder.path),
             hint="use it with: burnish predict RUN",
         )

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
-from burnish.data.clean import check_bad_rows
 from burnish.data.prepare import PreparedData
 from burnish.engine.distributed import join_ranks
 from burnish.engine.layout import choose_layout, own_attention
-from burnish.engine.loop import Training
-from burnish.engine.predict import loss_and_predictions
 from burnish.engine.rows import EncodedRows
 from burnish.errors import DataProblemError, RecipeError, excerpt
-from burnish.lifecycle.encode import encode_or_refuse
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.workbench import Workbench, settled_machine
+from burnish.lifecycle.workbench import settled_machine
+from burnish.lifecycle.writing_bench import WritingBench, encode_written
 from burnish.method.options import QLoraOptions
 from burnish.model.families import TESTED
 from burnish.model.generate import Sampling
@@ -33,20 +31,18 @@ from burnish.serving.language_package import save_language_model
 from burnish.storage.run_folder import RunFolder
 from burnish.task.mask import Masker
 from burnish.task.preference import Preference, UnpairedPreference
-from burnish.types import Encoded, Example, Method, Problem, Progress, Refusal, Row, Split
+from burnish.types import Example, Problem, Progress, Row, Split
 
 LONGEST = 8_192  # tokens of a conversation unless model.max_length says more: what most machines can train on
 STORY_PROMPTS, STORY_TOKENS = 3, 96  # validation prompts answered at every evaluation, and tokens of each answer
-SHOWN = 5  # rows listed in a message
-BINS = 12  # bars of the report's chart of lengths
 
 
 @dataclass(slots=True)
-class ChatBench(Workbench):
+class ChatBench(WritingBench):
     """A base with its own head for words, its template, and the tokens that end a turn."""
 
+    too_long: ClassVar[str] = "chat/too-long"
     ends: list[int] = field(default_factory=list)
-    _steps: Training | None = None
 
     @classmethod
     def set_up(
@@ -75,7 +71,15 @@ class ChatBench(Workbench):
         task = build_task(task_class, masker, recipe, base.context)
         model = load_language_model(base).to(device)
         require_known_tokens(masker.tokenizer, model.encoder, base.folder)
-        encoded, kept, problems = encode_conversations(task, data, recipe, progress)
+        encoded, kept, problems = encode_written(
+            task,
+            data,
+            recipe,
+            progress,
+            too_long=cls.too_long,
+            limit=f"{task.max_length:,} tokens",
+            nothing_learned=partial(_nothing_learned, task),
+        )
         layout = choose_layout(model.encoder, encoded[Split.TRAIN], device=device)
         ends = _ends(encoded[Split.TRAIN], masker)
         if recipe.method is not None and recipe.method.name != "full":
@@ -99,40 +103,8 @@ class ChatBench(Workbench):
             ends=ends,
         )
 
-    def record(self) -> None:
-        """What every bench records, and how long the conversations are."""
-        Workbench.record(self)
-        lengths = np.concatenate([rows.lengths for rows in self.encoded.values()])
-        width = -(-int(lengths.max()) // BINS)
-        counts = np.bincount((lengths - 1) // width)
-        self.folder.update_manifest(
-            lengths={
-                "ends": [width * (index + 1) for index in range(len(counts))],
-                "rows": counts.tolist(),
-                "read": self.task.max_length,
-                "longer": sum(problem.code == "chat/too-long" for problem in self.problems),
-            }
-        )
-
-    def decides(self) -> tuple[str, bool]:
-        """The loss on what the assistant says chooses the checkpoint; answers are judged once, by the verdict."""
-        return "loss", False
-
-    def validate(self, model: Any, rows: Sequence[Encoded]) -> dict[str, float]:
-        """Nats per learned token and the share of tokens foreseen; a few answers are kept for the report."""
-        options: Any = {"layout": self.layout, "precision": self.precision, "device": self.device}
-        loss, predictions = loss_and_predictions(self.task, model, rows, **options)
-        tokens = np.array([row["tokens"] for row in predictions], np.float64)
-        hits = np.array([row["accuracy"] for row in predictions])
-        if self.ranks.leads and self._steps is not None:
-            self.keep_answers(self._steps.step)
-        return {"loss": loss, "token-accuracy": float((hits * tokens).sum() / tokens.sum())}
-
     def keep_answers(self, step: int) -> None:
-        """Answers to the first validation prompts as the model gives them after `step`, in samples.jsonl.
-
-        A run that goes on from a checkpoint writes the later ones again.
-        """
+        """Answers to the first validation prompts as the model gives them after `step`, in samples.jsonl."""
         asked = [e for e in self.data.splits[Split.VALIDATION] if "text" not in e.row][:STORY_PROMPTS]
         if not asked:
             return
@@ -141,26 +113,18 @@ class ChatBench(Workbench):
         fitting = [i for i, prompt in enumerate(prompts) if answerer.fits(prompt, 8)]
         with own_attention(self.model):
             said = answerer.answer([prompts[i] for i in fitting], Sampling(max_new_tokens=STORY_TOKENS))
-        before = [row for row in self.folder.rows(self.folder.samples) if row["step"] < step]
-        new = [
-            {
-                "step": step,
-                "prompt": last_words(prompts[i]),
-                "answer": answer.text,
-                "stopped": answer.stopped,
-                "reference": reference_of(self.task, asked[i].row),
-            }
-            for i, answer in zip(fitting, said, strict=True)
-        ]
-        self.folder.write_rows(self.folder.samples, [*before, *new])
-
-    def _before_steps(self) -> None:
-        self.model.eval()
-        self.keep_answers(0)
-
-    def _training(self, method: Method, rows: Sequence[Encoded], validation: Sequence[Encoded]) -> Training:
-        self._steps = Workbench._training(self, method, rows, validation)
-        return self._steps
+        self.keep_samples(
+            step,
+            [
+                {
+                    "prompt": last_words(prompts[i]),
+                    "answer": answer.text,
+                    "stopped": answer.stopped,
+                    "reference": reference_of(self.task, asked[i].row),
+                }
+                for i, answer in zip(fitting, said, strict=True)
+            ],
+        )
 
     def save_final(self, model: Any) -> None:
         self.progress.stage("saving the model")
@@ -242,46 +206,6 @@ def _ends(rows: EncodedRows, masker: Masker) -> list[int]:
         found.update(int(i) for i in row.targets[last] if int(i) in masker.marks)
     end = masker.tokenizer.token_to_id(masker.template.tokens.get("eos_token", ""))
     return sorted(found | ({end} if end is not None else set()))
-
-
-def encode_conversations(
-    task: Any, data: PreparedData, recipe: Recipe, progress: Progress
-) -> tuple[dict[Split, EncodedRows], dict[Split, list[Example]], list[Problem]]:
-    """The rows of each part, the examples they come from, and a Problem for each that cannot be learned or is long."""
-    progress.stage("finding what is learned in each row")
-    encoded: dict[Split, EncodedRows] = {}
-    kept: dict[Split, list[Example]] = {}
-    problems: list[Problem] = []
-    for split, examples in data.splits.items():
-        found = encode_or_refuse(task, examples)
-        pairs = [(e, row) for e, row in zip(examples, found, strict=True) if isinstance(row, Encoded)]
-        problems += [
-            Problem(row.code, row.reason, e.origin)
-            for e, row in zip(examples, found, strict=True)
-            if isinstance(row, Refusal)
-        ]
-        if not pairs:
-            raise _nothing_learned(task, split, examples, problems)
-        kept[split] = [example for example, _ in pairs]
-        encoded[split] = EncodedRows.of([row for _, row in pairs])
-    long = [problem for problem in problems if problem.code == "chat/too-long"]
-    others = [problem for problem in problems if problem.code != "chat/too-long"]
-    total = sum(map(len, data.splits.values()))
-    check_bad_rows(others, total, recipe.data.max_bad_ratio)
-    lengths = encoded[Split.TRAIN].lengths
-    learned = sum(len(row.targets) for row in encoded[Split.TRAIN])
-    progress.note(
-        f"train: {learned:,} of {int(lengths.sum()):,} tokens are learned; rows of {int(np.median(lengths)):,} tokens "
-        f"in the middle, 95 % under {int(np.quantile(lengths, 0.95)) + 1:,}, longest {int(lengths.max()):,}"
-    )
-    for found_here, what in ((long, f"longer than {task.max_length:,} tokens"), (others, "not learned from")):
-        if found_here:
-            places = ", ".join(str(problem.origin) for problem in found_here[:SHOWN])
-            progress.warn(
-                f"{len(found_here):,} of {total:,} rows are {what} and left out (listed in problems.jsonl): {places}"
-                + (" …" if len(found_here) > SHOWN else "")
-            )
-    return encoded, kept, problems
 
 
 def _nothing_learned(

@@ -16,6 +16,7 @@ from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
 from burnish.task.image_classification import ImageClassification
 from burnish.task.options import PREFERENCE_LOSSES
+from burnish.task.seq2seq import Seq2Seq
 from burnish.task.text_classification import TextClassification
 from burnish.types import Split
 
@@ -222,6 +223,7 @@ def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, t
         task=task.name,
         base="microsoft/resnet-18" if images else "minilm",
         learns=LEARNS.get(task.row_kinds[0], ""),
+        base="google-t5/t5-small" if task.name == Seq2Seq.name else "minilm",
         train=json.dumps(_relative(data, output.parent)),
         columns=json.dumps(dict(prepared.columns)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",

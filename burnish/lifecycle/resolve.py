@@ -12,6 +12,7 @@ from burnish.evaluation.goals import parse_goal
 from burnish.evaluation.metrics import LABEL_METRICS, METRICS, default_metric, find_metric
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
 from burnish.evaluation.metrics.tagging import TokenAccuracy
+from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
 from burnish.types import Row
@@ -21,6 +22,8 @@ LARGE_BASE = 400_000_000  # weights; above, full fine-tuning needs more memory t
 LANGUAGE_EPOCHS = 3
 IMAGE_EPOCHS = 20  # of under FEW_ROWS images; of more 8
 IMAGE_RATE = 1e-3  # the rate for a small convolutional base; vision transformers want smaller ones
+SEQ2SEQ_RATE = 3e-4  # full; ten times that for LoRA. T5 was pretrained with large steps and wants them again
+SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of weights that are drawn: the validation loss says when it is enough
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
 REFERENCE_WIDTH = 384  # the width the learning rates below were chosen on
 # Factors and vectors of their own want larger steps still, and of one size in every base. Both rates are those of
@@ -34,6 +37,8 @@ def decide_method(recipe: Recipe, *, train_rows: int, base_parameters: int) -> t
     """Fills in `method`; gives the recipe and the reason, None when the recipe says it."""
     if recipe.method is not None:
         return recipe, None
+    if recipe.model.initialization == "random":
+        return _with(recipe, method=FullOptions()), "method: full, because the weights are drawn and have to learn all"
     if base_parameters > LARGE_BASE:
         return _with(recipe, method=LoraOptions()), f"method: lora, because the base has {base_parameters:,} weights"
     if train_rows < FEW_ROWS:
@@ -98,14 +103,15 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
         )
     said, filled = recipe.training.model_fields_set, dict[str, Any]()
     notes: list[str] = []
+    drawn = recipe.model.initialization == "random"
     if recipe.training.epochs is None:
-        filled["epochs"] = LANGUAGE_EPOCHS
-        notes.append(f"training.epochs: {LANGUAGE_EPOCHS}; the loss on validation rows decides which weights are kept")
+        filled["epochs"] = SCRATCH_EPOCHS if drawn else LANGUAGE_EPOCHS
+        notes.append(f"training.epochs: {filled['epochs']}; the loss on validation rows decides which weights are kept")
     if recipe.training.learning_rate is None:
-        rate = default_language_rate(method=_method_name(recipe), width=width)
-        rate *= PREFERENCE_RATE if task == "preference" else 1.0
+        rate = SCRATCH_RATE if drawn else _language_rate(recipe, task, width)
         filled["learning_rate"] = float(f"{rate:.2g}")
-        notes.append(f"training.learning_rate: {rate:.2g}, for a language model of width {width}")
+        why = "weights that are drawn" if drawn else f"a language model of width {width}"
+        notes.append(f"training.learning_rate: {rate:.2g}, for {why}")
     if "layer_decay" not in said:
         filled["layer_decay"] = 1.0  # lower layers of a language model have to learn as much
     if "label_smoothing" not in said or recipe.training.label_smoothing == 0.0:
@@ -118,6 +124,13 @@ def decide_language_training(recipe: Recipe, *, task: str, width: int) -> tuple[
             hint="leave it out",
         )
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def _language_rate(recipe: Recipe, task: str, width: int) -> float:
+    method = _method_name(recipe)
+    if task == "seq2seq":
+        return SEQ2SEQ_RATE * (10 if method in BESIDE else 1)
+    return default_language_rate(method=method, width=width) * (PREFERENCE_RATE if task == "preference" else 1.0)
 
 
 def default_language_rate(*, method: str, width: int) -> float:
@@ -134,10 +147,12 @@ def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tupl
     """The metric that answers like those of the training rows can be checked with; of preferences the rewards'.
 
     Raises:
-        RecipeError: [recipe/invalid] for a metric that says nothing about preferences.
+        RecipeError: [recipe/invalid] for a metric that says nothing about preferences, or about targets.
     """
     if task == "preference":
         return _with_reward_accuracy(recipe), None
+    if task == "seq2seq":
+        return _with_text_metric(recipe)
     if recipe.evaluation.metric is not None:
         return recipe, None
     answers = [answer_text(row) for row in rows if "messages" in row]
@@ -148,6 +163,25 @@ def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tupl
     return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), (
         f"evaluation.metric: {metric}, {why}"
     )
+
+
+def _with_text_metric(recipe: Recipe) -> tuple[Recipe, str | None]:
+    """Corpus chrF unless the recipe names another metric that knows rows with several targets."""
+    named, known = recipe.evaluation.metric, [metric.name for metric in TEXT_METRICS]
+    goals = (("evaluation.goals", parse_goal(goal).metric) for goal in recipe.evaluation.goals)
+    for place, metric in (("evaluation.metric", named), *goals):
+        if metric in METRICS and metric not in known:
+            raise RecipeError(
+                "recipe/invalid",
+                f"{metric} says nothing about rows that may have several targets",
+                where=place,
+                known=known,
+                hint=f"write {known[0]} instead, or leave it out",
+            )
+    if named is not None:
+        return recipe, None
+    evaluation = recipe.evaluation.model_copy(update={"metric": CorpusChrF.name})
+    return _with(recipe, evaluation=evaluation), f"evaluation.metric: {CorpusChrF.name}, for texts of any language"
 
 
 def _with_reward_accuracy(recipe: Recipe) -> Recipe:

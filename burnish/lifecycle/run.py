@@ -15,6 +15,7 @@ from burnish.types import Row
 if TYPE_CHECKING:
     from burnish.serving.answer import Answerer
     from burnish.serving.predict import Predictor
+    from burnish.serving.writer import Writer
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Run:
     own: Own = field(default_factory=Own, repr=False)
     _predictor: Predictor | None = field(default=None, repr=False)
     _answerer: Answerer | None = field(default=None, repr=False)
+    _writer: Writer | None = field(default=None, repr=False)
 
     @property
     def id(self) -> str:
@@ -72,10 +74,12 @@ class Run:
         return verdict
 
     def predict(self, texts: Sequence[str | Row]) -> list[Row]:
-        """{"label", "probability", "margin"} for each text, in order; of a chat run {"answer", "tokens", "stopped"}.
+        """{"label", "probability", "margin"} for each text, in order; of a run that writes texts {"answer", "tokens",
+        "stopped"}.
 
         Args:
-            texts: texts, or rows with the task's columns: {"text": ...}, {"messages": [...], "tools": [...]}.
+            texts: texts, or rows with the task's columns: {"text": ...}, {"source": ...}, {"messages": [...],
+                "tools": [...]}.
 
         Raises:
             RunError: [run/not-finished]; [run/own-parts] when the model needs a task that was not given.
@@ -102,11 +106,22 @@ class Run:
 
     def _answers(self, texts: Sequence[str | Row]) -> list[Row]:
         from burnish.serving.answer import Answerer, prompt_of
+        from burnish.task.seq2seq import Seq2Seq
 
+        if self.folder.manifest().get("task") == Seq2Seq.name:
+            return self._written(texts)
         if self._answerer is None:
             self._answerer = Answerer.of_run(self.folder.final, runs=self.runs)
         said = self._answerer.answer([prompt_of(index, text) for index, text in enumerate(texts)])
         return [{"answer": answer.text, "tokens": answer.tokens, "stopped": answer.stopped} for answer in said]
+
+    def _written(self, sources: Sequence[str | Row]) -> list[Row]:
+        from burnish.serving.writer import Writer
+
+        if self._writer is None:
+            self._writer = Writer.of_run(self.folder.final, runs=self.runs)
+        said = self._writer.write(sources)
+        return [{"answer": each.text, "tokens": each.tokens, "stopped": each.stopped} for each in said]
 
     def require_model(self) -> None:
         """Raises RunError [run/not-finished] when the run has not come to its model."""

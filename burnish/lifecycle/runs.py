@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from burnish.serving.package import HeadBuilder
     from burnish.task.text_classification import TextClassification
 
+ANSWERS = LEARNED | {"target"}  # columns that hold what a model is asked for
+
 
 def load(run: str | Path, *, task: type[TextClassification] | None = None, head: HeadBuilder | None = None) -> Run:
     """A run by id, unique beginning of an id, or folder; `load(run).predict(texts)` uses its model.
@@ -51,7 +53,7 @@ def predict_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Prog
 def texts_of(run: str | Path, data: Path) -> list[str | Row]:
     """The texts, or rows, of a file that is read as in training; a text column may have another name than there.
 
-    Of conversations: prompts.
+    Of conversations: prompts; of rows with source and target: sources.
 
     Raises:
         DataProblemError: [predict/bad-row] naming the first row without a text.
@@ -60,11 +62,11 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
     loaded.require_model()
     options = read_recipe(loaded.folder.recipe).data
     if loaded.folder.manifest().get("task") in WRITING:
-        options = options.model_copy(update={"columns": {}})
-        shape = inspect_source(data, options)
+        plain = options.model_copy(update={"columns": {}})
+        shape = inspect_source(data, plain)
         found = detect_format(shape.columns, shape.sample)
         if found is not None and found.task in WRITING:
-            return [_asked(item) for item in found.examples(read_source(data, shape, options))]
+            return [_asked(item) for item in found.examples(read_source(data, shape, plain))]
     if loaded.folder.manifest().get("task") == ImageClassification.name:
         return images_of(data, options)
     rows = _rows_of(loaded, data, options)
@@ -117,7 +119,7 @@ def images_of(data: Path, options: DataOptions) -> list[str | Row]:
 
 def _rows_of(loaded: Run, data: Path, options: DataOptions) -> list[str | Row] | None:
     """The rows of a file with what the task asks of them, by the columns it was trained on; None without these."""
-    asked = {key: column for key, column in options.columns.items() if key not in LEARNED}
+    asked = {key: column for key, column in options.columns.items() if key not in ANSWERS}
     if set(asked) <= {"text"}:
         return None
     options = options.model_copy(update={"columns": {}})
@@ -133,9 +135,11 @@ def _rows_of(loaded: Run, data: Path, options: DataOptions) -> list[str | Row] |
 
 
 def _asked(item: Example | Problem) -> Row:
-    """A conversation without the assistant's last turn."""
+    """A conversation without the assistant's last turn, or a source without its target."""
     if isinstance(item, Problem):
         raise DataProblemError("predict/bad-row", item.reason, where=str(item.origin))
+    if "source" in item.row:
+        return {"source": item.row["source"]}
     if "prompt" in item.row:
         return {"messages": item.row["prompt"], "tools": item.row.get("tools")}
     return {**item.row, "messages": item.row["messages"][:-1]}

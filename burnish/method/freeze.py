@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import Module
 
 from burnish.errors import RecipeError
 from burnish.method.core import learning
+from burnish.model.language import has_two_stacks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,9 +30,7 @@ class Freeze:
         Raises:
             RecipeError: [method/too-many-layers] when the base has fewer.
         """
-        encoder = getattr(model, "encoder", model)
-        stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList)]
-        layers = list(max(stacks, key=len, default=()))
+        layers = _layers(getattr(model, "encoder", model))
         if self.layers > len(layers):
             raise RecipeError(
                 "method/too-many-layers",
@@ -52,3 +51,12 @@ class Freeze:
 
     def merge(self, model: Module) -> Module:
         return model
+
+
+def _layers(encoder: Any) -> list[Module]:
+    """The stack of layers, the lowest first; of an encoder with a decoder that of the decoder, which has the end."""
+    if has_two_stacks(encoder):
+        lists = (part for part in encoder.get_decoder().modules() if isinstance(part, nn.ModuleList))
+        return list(next(lists))  # the outermost: T5's layers are lists themselves
+    stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList)]
+    return list(max(stacks, key=len, default=()))

@@ -26,4 +26,5 @@ TESTED = {  # model_type in config.json -> name for people
     "cohere": "Cohere",
     "gpt2": "GPT-2",
 }
+TESTED_SEQ2SEQ = {"t5": "T5", "bart": "BART"}  # encoders with a decoder
 WHOLE = ("falcon",)  # of these, transformers keeps no layer in four bits: qlora is refused

@@ -55,7 +55,8 @@ def generate(
     """An answer to each prompt, in order.
 
     Args:
-        causal: model of transformers with its own attention, in evaluation mode.
+        causal: model of transformers with its own attention, in evaluation mode; an encoder with a decoder reads the
+            prompts and writes from the start token that its config names.
         prompts: token ids up to where the model begins to speak, at least one each.
         ends: tokens that end a turn.
     """
@@ -63,7 +64,7 @@ def generate(
 
     learned = prompt_ids(causal)
     prompts = [[*learned, *prompt] for prompt in prompts]
-    pad = int(ends[0])
+    pad, two_stacks = int(ends[0]), bool(causal.config.is_encoder_decoder)
     chosen: dict[str, Any] = {"do_sample": False}
     if sampling.temperature > 0:
         chosen = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
@@ -74,13 +75,13 @@ def generate(
     done = 0
     state = torch.get_rng_state()
     for batch in _batches([len(prompt) for prompt in prompts], sampling.max_new_tokens):
-        ids_BS, mask_BS = _left_padded([prompts[i] for i in batch], pad, causal.device)
+        ids_BS, mask_BS = _padded([prompts[i] for i in batch], pad, causal.device, left=not two_stacks)
         torch.manual_seed(sampling.seed + batch[0])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="transformers")  # about settings of the base that are not used
             out = causal.generate(ids_BS, attention_mask=mask_BS, generation_config=settings)
         for row, index in enumerate(batch):
-            answers[index] = _answer(out[row, ids_BS.shape[1] :].tolist(), set(ends))
+            answers[index] = _answer(out[row, 1 if two_stacks else ids_BS.shape[1] :].tolist(), set(ends))
         done += len(batch)
         advance(done, len(prompts))
     torch.set_rng_state(state)
@@ -99,14 +100,17 @@ def _batches(lengths: Sequence[int], new_tokens: int) -> list[list[int]]:
     return batches
 
 
-def _left_padded(prompts: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, S) ids and mask: what is to be gone on from stands at the end of each row."""
+def _padded(
+    prompts: Sequence[Sequence[int]], pad: int, device: Any, *, left: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, S) ids and mask; padded on the left, what is to be gone on from stands at the end of each row."""
     longest = max(map(len, prompts))
     ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
     mask = torch.zeros((len(prompts), longest), dtype=torch.long)
     for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(list(prompt), dtype=torch.long)
-        mask[row, longest - len(prompt) :] = 1
+        start = longest - len(prompt) if left else 0
+        ids[row, start : start + len(prompt)] = torch.tensor(list(prompt), dtype=torch.long)
+        mask[row, start : start + len(prompt)] = 1
     return ids.to(device), mask.to(device)
 
 

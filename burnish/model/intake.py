@@ -33,8 +33,11 @@ class Inspection:
     ignored: tuple[str, ...]  # pickles and code beside the weights: never opened
 
 
-def inspect_model_folder(folder: Path) -> Inspection:
+def inspect_model_folder(folder: Path, *, weights_needed: bool = True) -> Inspection:
     """Checks a model folder before any library opens it.
+
+    Args:
+        weights_needed: False for a model whose weights are drawn; those in the folder are not counted then.
 
     Raises:
         ModelError: [model/not-a-model], [model/no-safetensors], [model/remote-code], [model/path-escape],
@@ -47,9 +50,9 @@ def inspect_model_folder(folder: Path) -> Inspection:
     for path in files:
         if path.suffix == ".json":
             _refuse_code(path, _read_json(path))
-    weights = [p for p in files if p.suffix == ".safetensors" and p.parent == folder]
+    weights = [p for p in files if p.suffix == ".safetensors" and p.parent == folder] if weights_needed else []
     ignored = tuple(p.relative_to(folder).as_posix() for p in files if p.suffix in (*PICKLES, ".py"))
-    if not weights:
+    if weights_needed and not weights:
         beside = f" (only {', '.join(ignored[:3])}, which burnish never opens)" if ignored else ""
         raise ModelError(
             "model/no-safetensors",

@@ -1,4 +1,4 @@
-"""A causal language model as the engine trains it: its body gives hidden states, its own head turns them into words."""
+"""A language model as the engine trains it: its body gives hidden states, its own head turns them into words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from torch import nn
 
 from burnish.errors import ModelError
-from burnish.model.load import Base, load_pretrained
+from burnish.model.load import Base, load_pretrained, require_one_stack
 
 ALIKE = 1e-2  # of a vector's length: closer ones are the same for the head
 
 
 class LanguageModel(nn.Module):
-    """A causal model of transformers, plain or with peft's adapters inside.
+    """A causal model of transformers, or an encoder with a decoder, plain or with peft's adapters inside.
 
     Attributes:
         core: what a method attaches to and what is saved.
@@ -32,11 +32,18 @@ class LanguageModel(nn.Module):
 
     @property
     def encoder(self) -> Any:
-        """Its body: token ids to hidden states."""
-        return getattr(self.causal, self.causal.base_model_prefix)
+        """Its body: token ids to hidden states. An encoder with a decoder may be its own body, as T5 is."""
+        return self.causal.base_model
 
     def replace_core(self, core: nn.Module) -> None:
         self.core = core
+
+
+def has_two_stacks(model: Any) -> bool:
+    """Whether it is an encoder with a decoder; one of the two alone keeps the settings of both."""
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return False
+    return model.get_encoder() is not model.get_decoder()
 
 
 def load_language_model(base: Base) -> LanguageModel:
@@ -45,7 +52,8 @@ def load_language_model(base: Base) -> LanguageModel:
     Raises:
         ModelError: [model/not-generative]; [model/unloadable].
     """
-    require_generative(base)
+    if not base.has_decoder:
+        require_generative(base)
     return LanguageModel(load_pretrained(base, head=True))
 
 
@@ -68,7 +76,12 @@ def untrained_tokens(model: LanguageModel, token_ids: Sequence[int]) -> dict[int
 
 
 def require_generative(base: Base) -> None:
-    """Raises ModelError [model/not-generative] for a base that does not write texts."""
+    """Raises ModelError for a base that goes on no text.
+
+    Raises:
+        ModelError: [model/encoder-decoder]; [model/not-generative].
+    """
+    require_one_stack(base)
     if not base.generates:
         raise ModelError(
             "model/not-generative",

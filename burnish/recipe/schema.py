@@ -10,7 +10,7 @@ from pydantic import Field
 from burnish.data.options import DataOptions
 from burnish.engine.options import AugmentationOptions, CheckpointOptions, TrainingOptions
 from burnish.evaluation.options import EvaluationOptions
-from burnish.method.options import HeadOptions, MethodOptions
+from burnish.method.options import FullOptions, HeadOptions, MethodOptions
 from burnish.model.options import ModelOptions
 from burnish.settings import Options
 from burnish.task.options import ONLY, PreferenceOptions
@@ -42,10 +42,11 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found.append(("data.time_column", "validation and test files are given, so no rows are split off by time"))
     if data.clean.long_rows != "truncate" and data.clean.max_characters is None:
         found.append(("data.clean.long_rows", "no row is too long while data.clean.max_characters is null"))
-    if recipe.task in ("chat", "preference"):
+    if recipe.task in ("chat", "preference", "seq2seq"):
+        rows = "rows of source and target" if recipe.task == "seq2seq" else "conversations"
         said = ((name, lacks) for name, lacks in _NOT_OF_CHAT if _set(data, name))
-        found += [(f"data.{name}", f"conversations have no {lacks}") for name, lacks in said]
-    elif recipe.task is not None and _changed(data, "long_conversations"):
+        found += [(f"data.{name}", f"{rows} have no {lacks}") for name, lacks in said]
+    if recipe.task not in (None, "chat", "preference") and _changed(data, "long_conversations"):
         found.append(("data.long_conversations", "these rows are no conversations"))
     if recipe.task == "image-classification":
         said = ((name, lacks) for name, lacks in _NOT_OF_IMAGES if _set(data, name))
@@ -58,6 +59,13 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found += _of_preferences(recipe)
     elif recipe.task is not None and recipe.preference != PreferenceOptions():
         found.append(("preference", f"a {recipe.task} learns from no preferences"))
+    if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
+        found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
+    if recipe.model.initialization == "random":
+        if recipe.task not in (None, "seq2seq"):
+            found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
+        if recipe.method not in (None, FullOptions()):
+            found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [

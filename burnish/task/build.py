@@ -10,6 +10,7 @@ from burnish.task.image_classification import ImageClassification
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
 from burnish.task.question_answering import QuestionAnswering
+from burnish.task.seq2seq import Seq2Seq
 from burnish.task.text_classification import TextClassification
 from burnish.task.text_pair import TextPairClassification, TextPairRegression
 from burnish.task.text_regression import TextRegression
@@ -28,9 +29,10 @@ TASKS: Mapping[str, Any] = {
         QuestionAnswering,
         Chat,
         Preference,
+        Seq2Seq,
     )
 }
 TRAINED_ON: Mapping[str, tuple[str, ...]] = {  # the kinds of rows each learns from, where they are read as a format
     name: task.row_kinds for name, task in TASKS.items() if task.row_kinds
 }
-WRITING = (Chat.name, Preference.name)  # tasks whose model writes texts
+WRITING = (Chat.name, Preference.name, Seq2Seq.name)  # tasks whose model writes texts

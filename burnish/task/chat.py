@@ -82,26 +82,15 @@ class Chat:
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerm:
         """Cross-entropy summed over the learned tokens, in nats; weight = R tokens."""
-        from burnish.task.token_loss import token_cross_entropy
+        from burnish.task.token_loss import loss_of_read_tokens
 
-        hidden_RD = batch.hidden(model.encoder, at="read")  # type: ignore[arg-type]
-        targets_R = batch.targets
-        return LossTerm(token_cross_entropy(model.causal, hidden_RD, targets_R), float(len(targets_R)))
+        return loss_of_read_tokens(model, batch)
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"loss" in nats per learned token, "tokens", "accuracy": share of tokens that are the likeliest} per row."""
-        from burnish.task.token_loss import token_scores
+        from burnish.task.token_loss import scores_of_rows
 
-        hidden_RD = batch.hidden(model.encoder, at="read")  # type: ignore[arg-type]
-        losses_R, hits_R = token_scores(model.causal, hidden_RD, batch.targets)
-        rows: list[Row] = []
-        start = 0
-        for count in batch.read_counts:
-            own = slice(start, start + count)
-            loss, accuracy = float(losses_R[own].mean()), float(hits_R[own].float().mean())
-            rows.append({"loss": loss, "tokens": count, "accuracy": accuracy})
-            start += count
-        return rows
+        return scores_of_rows(model, batch)
 
     def _text(self, text: str) -> list[Segment] | Refusal:
         """A plain text in pieces that the model can read, with the tokens that begin and end a text."""

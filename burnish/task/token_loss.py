@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from burnish.types import Batch, LossTerm, Row
+
 CHUNK = 256  # positions whose logits are in memory at once: 256 x 150,000 in float32 are 150 MB
 
 
@@ -25,7 +27,7 @@ def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chu
     """Sum over the R positions of -log p(target), () float32 in nats.
 
     Args:
-        model: a causal language model of transformers.
+        model: a language model of transformers, causal or an encoder with a decoder.
         hidden_RD: its last hidden states at the positions before the supervised tokens.
         targets_R: ids of these tokens.
         chunk: positions computed at once; changes memory, not the result.
@@ -63,6 +65,27 @@ def token_scores(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int
     return torch.cat(losses), torch.cat(hits)
 
 
+def loss_of_read_tokens(model: Any, batch: Batch) -> LossTerm:
+    """Cross-entropy summed over the targets of a `LanguageModel`'s rows, in nats; weight = R tokens."""
+    hidden_RD = batch.hidden(model.encoder, at="read")
+    targets_R = batch.targets
+    return LossTerm(token_cross_entropy(model.causal, hidden_RD, targets_R), float(len(targets_R)))
+
+
+def scores_of_rows(model: Any, batch: Batch) -> list[Row]:
+    """{"loss" in nats per target, "tokens", "accuracy": share of targets that are the likeliest token} per row."""
+    hidden_RD = batch.hidden(model.encoder, at="read")
+    losses_R, hits_R = token_scores(model.causal, hidden_RD, batch.targets)
+    rows: list[Row] = []
+    start = 0
+    for count in batch.read_counts:
+        own = slice(start, start + count)
+        loss, accuracy = float(losses_R[own].mean()), float(hits_R[own].float().mean())
+        rows.append({"loss": loss, "tokens": count, "accuracy": accuracy})
+        start += count
+    return rows
+
+
 def _chunk_loss(model: Any, hidden_RD: Tensor, targets_R: Tensor) -> Tensor:
     return F.cross_entropy(head_logits(model, hidden_RD).float(), targets_R, reduction="sum")
 
@@ -75,11 +98,14 @@ def head_logits(model: Any, hidden_RD: Tensor) -> Tensor:
     """(R, V) logits for given hidden states.
 
     They come from the model's own forward pass with its body replaced by one that answers `hidden_RD`: whatever a
-    family does after its body, soft-capping (Gemma) or scaling (Granite, Cohere), is done.
+    family does after its body, soft-capping (Gemma) or scaling (Granite, Cohere, T5), is done.
     """
+    places = torch.zeros((1, len(hidden_RD)), dtype=torch.long, device=hidden_RD.device)
+    given: dict[str, Any] = {"input_ids": places}
+    if model.config.is_encoder_decoder:
+        given = {"encoder_outputs": (hidden_RD[None],), "decoder_input_ids": places}  # the encoder is not run
     with _body_that_answers(model, hidden_RD[None]):
-        places = torch.zeros((1, len(hidden_RD)), dtype=torch.long, device=hidden_RD.device)
-        logits_RV: Tensor = model(input_ids=places, use_cache=False).logits[0]
+        logits_RV: Tensor = model(**given, use_cache=False).logits[0]
     return logits_RV
 
 
@@ -107,7 +133,7 @@ class _Body(nn.Module):
 
 @contextlib.contextmanager
 def _body_that_answers(model: Any, hidden: Tensor) -> Iterator[None]:
-    name = model.base_model_prefix
+    name = model.base_model_prefix if model.base_model is not model else "decoder"  # T5 has its stacks side by side
     body = model._modules[name]
     model._modules[name] = _Body(hidden)
     try:

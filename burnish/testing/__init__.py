@@ -11,6 +11,7 @@ from burnish.testing.subject import (
     chat_subject_over,
     image_subject_over,
     preference_subject_over,
+    seq2seq_subject_over,
     subject_over,
 )
 from burnish.testing.task import TASK_CHECKS, check_task
@@ -24,5 +25,6 @@ __all__ = [
     "check_task",
     "image_subject_over",
     "preference_subject_over",
+    "seq2seq_subject_over",
     "subject_over",
 ]

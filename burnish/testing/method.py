@@ -51,7 +51,7 @@ def check_only_its_weights_move(subject: Subject, method: Method, folder: Path) 
     training = subject.training(method, folder)
     before = _copies(training.model)
     training.run()
-    moved = {name for name, value in training.model.state_dict().items() if not torch.equal(value, before[name])}
+    moved = {name for name, value in _values(training.model).items() if not torch.equal(value, before[name])}
     named = set(method.trainable(training.model))
     assert moved <= named, f"weights outside of the method's moved: {sorted(moved - named)[:3]}"
     assert moved == named, f"weights of the method stayed: {sorted(named - moved)[:3]}"
@@ -195,7 +195,14 @@ def _few_rows(rows: list[Encoded]) -> int:
 
 
 def _copies(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    return {name: value.clone() for name, value in _values(model).items()}
+
+
+def _values(model: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint may hold, each tensor once: tied weights have several names in a state dict."""
+    stored = model.state_dict()
+    named = dict([*model.named_parameters(), *model.named_buffers()])
+    return {name: value.detach() for name, value in named.items() if name in stored}
 
 
 def _assert_close(found: float, wanted: float, tolerance: float, what: str) -> None:

@@ -22,6 +22,7 @@ from burnish.method.lora import QLora
 from burnish.model.images import read_preprocessing
 from burnish.model.language import load_language_model
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
+from burnish.model.marks import find_marks
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4
 from burnish.model.template import find_template
@@ -33,6 +34,7 @@ from burnish.task.image_classification import ImageClassification
 from burnish.task.mask import Masker
 from burnish.task.options import PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
+from burnish.task.seq2seq import Seq2Seq
 from burnish.types import Encoded, Method, Progress, Row, Silent, Task
 
 CPU = torch.device("cpu")
@@ -150,6 +152,17 @@ def chat_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] 
     """The task chat over a causal base that has a template."""
     found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
     made = Chat(Masker(find_template(found.folder, None), load_tokenizer(found.folder)), max_length=found.context)
+
+    build = _language_builder(found, lambda: subject.encoded())
+    subject = Subject(made, build, rows, refused)
+    return subject
+
+
+def seq2seq_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """The task seq2seq over an encoder with a decoder."""
+    found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
+    limits = {"max_length": found.max_length, "max_target_length": found.max_length}
+    made = Seq2Seq(load_tokenizer(found.folder), find_marks(found.folder), **limits)
 
     build = _language_builder(found, lambda: subject.encoded())
     subject = Subject(made, build, rows, refused)

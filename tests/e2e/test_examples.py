@@ -33,6 +33,19 @@ def test_text_classification(tmp_path: Path) -> None:
     assert shown["verdict"]["answer"] != "better" or shown["verdict"]["against"] != "base-probe"
 
 
+@pytest.mark.slow
+def test_seq2seq(tmp_path: Path) -> None:
+    """From a shape without weights to sentences with the right facts, far above the nearest row's."""
+    command = [sys.executable, "-m", "burnish", "train", EXAMPLES / "seq2seq" / "recipe.yaml"]
+    result = subprocess.run(
+        [*command, "--output", tmp_path / "run", "--json"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    shown = json.loads(result.stdout)
+    assert shown["verdict"]["answer"] == "better"
+    assert shown["models"]["tuned"]["corpus-chrf"]["value"] > 0.9
+
+
 @pytest.mark.parametrize(
     "name", ["token_classification", "multi_label", "text_regression", "text_pair", "question_answering"]
 )

@@ -34,6 +34,7 @@ INTO_A_PUBLISHED_FOLDER = {
     "serving/package.py": {"save_pretrained", "shutil.copyfile"},
     "serving/image_package.py": {"save_pretrained", "shutil.copyfile"},
     "serving/language_package.py": {"save_pretrained", "shutil.copyfile"},
+    "serving/seq2seq_package.py": {"save_pretrained", "shutil.copyfile"},
 }
 
 

@@ -14,13 +14,15 @@ from burnish.evaluation.metrics.label_sets import LABEL_SET_METRICS
 from burnish.evaluation.metrics.regression import MeanAbsoluteError, RootMeanSquaredError, RSquared
 from burnish.evaluation.metrics.spans import SPAN_METRICS
 from burnish.evaluation.metrics.tagging import TAGGING_METRICS
+from burnish.evaluation.metrics.texts import TEXT_METRICS
 from burnish.types import Metric
 
 ENTRY_POINTS = "burnish.metrics"
 LABEL_METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
 METRICS: dict[str, type[Metric]] = {
     **LABEL_METRICS,
-    **{metric.name: metric for metric in (*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS, *SPAN_METRICS)},
+    **{metric.name: metric for metric in (*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS)},
+    **{metric.name: metric for metric in (*SPAN_METRICS, *TEXT_METRICS)},
     **{metric.name: metric for metric in (RSquared, MeanAbsoluteError, RootMeanSquaredError, Spearman)},
 }
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes

@@ -29,7 +29,7 @@ class MeanScore:
     higher_is_better: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self.references: list[str] = []
+        self.references: list[Any] = []
         self.predictions: list[str] = []
 
     def score(self, reference: str, prediction: str) -> float:
@@ -37,8 +37,8 @@ class MeanScore:
         raise NotImplementedError
 
     def update(self, predictions: Sequence[Row], references: Sequence[Row]) -> None:
-        self.predictions += [str(row["label"]) for row in predictions]
-        self.references += [str(row["label"]) for row in references]
+        self.predictions += [row["label"] for row in predictions]
+        self.references += [row["label"] for row in references]
 
     def merge(self, other: Self) -> None:
         self.predictions += other.predictions
@@ -55,11 +55,11 @@ class MeanScore:
             low, high = bias_corrected_interval(np.concatenate(blocks), value)
         return MetricValue(self.name, value, n, low, high, self.higher_is_better)
 
-    def weighted(self, references: Sequence[str], predictions: Sequence[str], weights_RN: Array) -> Array:
+    def weighted(self, references: Sequence[Any], predictions: Sequence[str], weights_RN: Array) -> Array:
         """The metric when row i counts `weights_RN[r, i]` times, (R,) float64."""
         return np.asarray(weights_RN @ self._scores(references, predictions) / weights_RN.sum(axis=1))
 
-    def _scores(self, references: Sequence[str], predictions: Sequence[str]) -> Array:
+    def _scores(self, references: Sequence[Any], predictions: Sequence[str]) -> Array:
         pairs = zip(references, predictions, strict=True)
         return np.array([self.score(reference, prediction) for reference, prediction in pairs], dtype=np.float64)
 

@@ -91,3 +91,4 @@ def test_conversations_are_compared_by_what_is_said() -> None:
     assert '"name": "f"' in normal_form({"messages": [call]})
     assert asked_form(row("Where?", "here")) == asked_form(row("where?", "there")) == "where?"
     assert asked_form({"text": "a"}) is None
+    assert asked_form({"source": "Where?", "target": "here"}) == asked_form({"source": "where?", "target": "there"})

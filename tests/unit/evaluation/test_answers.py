@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from burnish.evaluation.answer_arms import Neighbours, most_frequent_answer, nearest_answer
+from burnish.evaluation.answer_arms import Neighbours, copied_source, most_frequent_answer, nearest_answer
 from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.compare import sign_test
 from burnish.evaluation.judge_answers import judge_answers
@@ -181,3 +181,8 @@ def test_arms_without_a_model() -> None:
 def test_answer_metrics_are_found_by_name() -> None:
     for name in ("exact-match", "final-number", "json-match", "chrf", "loss"):
         assert create_metric(name, ()).name == name
+
+
+def test_the_source_as_an_answer() -> None:
+    arm = copied_source(["a"], ["b", "c"])
+    assert (arm.name, arm.validation_predictions, arm.test_predictions) == ("copy", ["a"], ["b", "c"])

@@ -35,6 +35,19 @@ def test_the_last_layer_of_a_language_model(language_base: Path) -> None:
     assert all("layers.1." in name for name in learn)
 
 
+@pytest.mark.parametrize(("family", "name"), [("t5", "decoder.block.1."), ("bart", "decoder.layers.1.")])
+def test_the_last_layer_of_an_encoder_with_a_decoder(
+    make_seq2seq_base: Callable[..., Path], family: str, name: str
+) -> None:
+    """It is the decoder's: what is nearest to the words."""
+    options = ModelOptions(base=str(make_seq2seq_base(family=family)))
+    model = load_language_model(find_base(options, recipe_folder=Path(), runs=Path("absent")))
+    Freeze(layers=1).attach(model)
+    learn = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert learn
+    assert all(name in weight for weight in learn)
+
+
 def test_more_layers_than_there_are(language_base: Path) -> None:
     base = find_base(ModelOptions(base=str(language_base)), recipe_folder=Path(), runs=Path("absent"))
     with pytest.raises(RecipeError) as caught:

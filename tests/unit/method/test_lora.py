@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from torch import nn
 from burnish.engine.layout import LaidOut
 from burnish.errors import RecipeError
 from burnish.method.lora import Lora
+from burnish.model.language import load_language_model
+from burnish.model.load import find_base
+from burnish.model.options import ModelOptions
 
 Make = Callable[..., Any]
 CPU = torch.device("cpu")
@@ -40,6 +44,18 @@ def test_every_linear_layer_of_the_base_but_the_unread_one(make_classifier: Make
     names = adapted_layers(model)
     assert {name.removeprefix("attention.self.") for name in names} == EVERY_LAYER
     assert not any("pooler" in name and "lora" in name for name, _ in model.named_parameters())
+
+
+def test_both_stacks_of_an_encoder_with_a_decoder(seq2seq_base: Path) -> None:
+    """Attention within each stack and from one to the other, and the feed-forward layers; not the head for words."""
+    base = find_base(ModelOptions(base=str(seq2seq_base)), recipe_folder=Path(), runs=Path("absent"))
+    model = load_language_model(base)
+    Lora(rank=2).attach(model)
+    places = {name.split(".lora_A")[0].split(".model.")[-1] for name, _ in model.named_parameters() if "lora_A" in name}
+    attention = {f"{kind}.{matrix}" for kind in ("SelfAttention", "EncDecAttention") for matrix in "qkvo"}
+    linear = {*attention, "DenseReluDense.wi", "DenseReluDense.wo"}
+    assert {place.split(".layer.")[1].split(".", 1)[1] for place in places} == linear
+    assert {place.split(".")[0] for place in places} == {"encoder", "decoder"}
 
 
 def test_the_number_of_weights_that_learn(make_classifier: Make) -> None:

@@ -16,7 +16,16 @@ from burnish.errors import DamagedStoreError, ModelError
 from burnish.method.lora import Lora
 from burnish.model import load
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
-from burnish.model.load import Base, find_base, load_encoder, load_tokenizer, require_known_tokens
+from burnish.model.load import (
+    Base,
+    find_base,
+    load_encoder,
+    load_pretrained,
+    load_tokenizer,
+    require_known_tokens,
+    require_one_stack,
+    require_two_stacks,
+)
 from burnish.model.options import ModelOptions
 from burnish.storage.durable import published_folder
 from burnish.storage.fingerprint import file_sha256
@@ -69,7 +78,9 @@ def test_what_the_manifest_keeps_of_a_base(sentence_base: Path, tmp_path: Path) 
         "width": 16,
         "context": 64,
         "generates": False,
+        "has_decoder": False,
         "quantization": None,
+        "initialization": "pretrained",
     }
 
 
@@ -418,11 +429,53 @@ def test_transformers_is_told_to_run_nothing(
     assert not any(name.endswith(".py") for name in load.HUB_FILES)
 
 
-def test_an_encoder_with_a_decoder_is_refused(sentence_base: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "t5"
-    shutil.copytree(sentence_base, folder)
-    edit_json(folder / "config.json", is_encoder_decoder=True, model_type="t5")
-    error = refusal(folder, tmp_path)
-    assert (error.code, error.where) == ("model/encoder-decoder", "model.base")
-    assert "an encoder with a decoder (t5)" in error.message
-    assert error.hint == "name an encoder, e.g. --set model.base=minilm"
+def test_an_encoder_with_a_decoder_is_for_seq2seq_alone(seq2seq_base: Path, tmp_path: Path) -> None:
+    base = find(seq2seq_base, tmp_path)
+    assert (base.has_decoder, base.generates, base.width) == (True, False, 32)
+    for load_it in (load_encoder, require_one_stack):
+        with pytest.raises(ModelError) as caught:
+            load_it(base)
+        error = caught.value
+        assert (error.code, error.where) == ("model/encoder-decoder", "model.base")
+        assert "an encoder with a decoder (t5)" in error.message
+        assert error.hint is not None
+        assert "task: seq2seq" in error.hint
+    require_two_stacks(base)
+
+
+def test_other_bases_are_not_for_seq2seq(sentence_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        require_two_stacks(find(sentence_base, tmp_path))
+    assert (caught.value.code, caught.value.where) == ("model/no-decoder", "model.base")
+    assert "is a bert" in caught.value.message
+    assert caught.value.hint == "name one, e.g. --set model.base=google-t5/t5-small"
+
+
+def test_weights_that_are_drawn(make_seq2seq_base: Callable[..., Path], tmp_path: Path) -> None:
+    """They come from torch's generator in the shape of config.json; a folder needs no weights then."""
+    folder = make_seq2seq_base(weights=False)
+    options = ModelOptions(base=str(folder), initialization="random")
+    base = find_base(options, recipe_folder=tmp_path, runs=tmp_path)
+    assert (base.initialization, base.describe()["initialization"]) == ("random", "random")
+    assert base.sha256 == file_sha256(folder / "config.json")
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(load_pretrained(base, head=True))
+    assert base.parameters == sum(weight.numel() for weight in drawn[0].parameters())
+    first, again, other = (model.get_input_embeddings().weight for model in drawn)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.dtype == torch.float32
+    with pytest.raises(ModelError) as caught:
+        find(folder, tmp_path)
+    assert caught.value.code == "model/no-safetensors"
+
+
+def test_a_shape_that_cannot_be_drawn(make_seq2seq_base: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_seq2seq_base(weights=False)
+    edit_json(folder / "config.json", model_type="no such model")
+    options = ModelOptions(base=str(folder), initialization="random")
+    with pytest.raises(ModelError) as caught:
+        find_base(options, recipe_folder=tmp_path, runs=tmp_path)
+    assert (caught.value.code, caught.value.where) == ("model/unloadable", str(folder))

@@ -13,7 +13,7 @@ from burnish.recipe.schema import Recipe, json_schema, json_schema_text
 
 FIELDS = {
     "task": None,
-    "model": {"base", "revision", "max_length", "chat_template"},
+    "model": {"base", "revision", "max_length", "max_target_length", "initialization", "chat_template"},
     "data": {
         *("train", "validation", "test", "columns", "format", "header", "encoding", "label_map"),
         *("merge_label_variants", "deduplicate", "validation_ratio", "test_ratio", "max_bad_ratio", "max_row_bytes"),
