@@ -213,6 +213,9 @@ def _of_chat(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -
     )
 
 
+_BASES = {Seq2Seq.name: "google-t5/t5-small", ImageClassification.name: "microsoft/resnet-18"}
+
+
 def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, task: Any) -> str:
     decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
     rows = len(prepared.splits[Split.TRAIN])
@@ -221,9 +224,8 @@ def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, t
         schema=SCHEMA,
         name=output.name,
         task=task.name,
-        base="microsoft/resnet-18" if images else "minilm",
+        base=_BASES.get(task.name, "minilm"),
         learns=LEARNS.get(task.row_kinds[0], ""),
-        base="google-t5/t5-small" if task.name == Seq2Seq.name else "minilm",
         train=json.dumps(_relative(data, output.parent)),
         columns=json.dumps(dict(prepared.columns)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
