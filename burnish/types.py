@@ -114,7 +114,7 @@ class Encoded:
         weight: units this row adds to LossTerm.weight, > 0.
         truncated_tokens: tokens that did not fit into max_length and were left out.
         given: (K,) float64 numbers that the loss needs beside its targets, such as log-probabilities of a reference
-            model; the same K for all rows.
+            model, or that an encoder with an argument of this name reads beside the tokens; the same K for all rows.
         pixels: (H, W, 3) uint8, the image of a row that has one instead of tokens; all rows of a size. Its only
             segment is as long as patches of 16 x 16 pixels cover it: what it costs.
         token_types: (S,) int64 number of the text each token is of, 0 or 1, for bases that tell two texts apart by it.

@@ -419,6 +419,12 @@ def _tagged(text: str, label: str) -> dict[str, Any]:
     return {"tokens": tokens, "tags": [f"B-{label}" if token in KEYWORDS[label] else "O" for token in tokens]}
 
 
+def _cells(text: str) -> dict[str, str]:
+    """The toy row as cells: its words, how many letters it has, and a number that every third row lacks."""
+    tokens = text.split()
+    return {"first": tokens[0], "last": tokens[-1], "letters": str(len(text)), "third": "" if len(text) % 3 else "3.5"}
+
+
 @pytest.fixture(scope="session")
 def make_subject(
     sentence_base: Path,
@@ -441,6 +447,7 @@ def make_subject(
         preference_subject_over,
         seq2seq_subject_over,
         subject_over,
+        table_subject,
     )
 
     @cache
@@ -465,6 +472,9 @@ def make_subject(
         if name == "image-classification":
             images = [{"image": str(p), "label": p.parent.name} for p in sorted(image_folder.glob("*/*.png"))[::5]]
             return image_subject_over(str(image_base), images[:28], refused=[{"image": "absent.png", "label": "red"}])
+        if name == "tabular":
+            cells = [{"features": _cells(text), "target": label} for text, label in toy_rows[:28]]
+            return table_subject(cells, refused=[{**cells[0], "target": "none"}])
         rows, refused = _toy_rows_of(name, toy_rows)
         if rows:
             return subject_over(str(sentence_base), TASKS[name], rows, refused=refused)

@@ -41,9 +41,10 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
     p_value = verdict.get("p_value")
     chance = "" if p_value is None else f", {wording.exact_test(metric)} p = {p_value:.2g}"
     models: Mapping[str, Mapping[str, Any]] = evaluation["models"]
-    sign = -1.0 if metric == "loss" else 1.0  # the best one stands last
+    sign = -1.0 if metric in wording.ERRORS else 1.0  # the best one stands last
     found = models["tuned"]
-    shown_metrics = [name for name in ("accuracy", "macro-f1") if name in found] or list(found)[:2]
+    of_labels = [name for name in ("accuracy", "macro-f1") if name in found]
+    shown_metrics = of_labels if metric in of_labels else list(found)[:2]
     titles = "   ".join(f"{wording.metric_title(name):>9}   {'95 % interval':<15}" for name in shown_metrics)
     lines = [
         "",

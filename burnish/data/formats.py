@@ -308,10 +308,7 @@ def _labelled_text(look: Look) -> RowFormat | None:
 
 def _scored_text(look: Look) -> RowFormat | None:
     text, score = look.named(_TEXTS), look.named(f"{_SCORES},value,target")
-    if not text or not score or not look.are_numbers(score):
-        return None
-    fractions = any("." in str(value).strip().removesuffix(".0") for value in look.values(score))
-    if not fractions and look.distinct(score) <= 20:  # a few whole numbers are classes as well
+    if not text or not score or not _measures(look, score):
         return None
     return RowFormat(
         name="text-score",
@@ -320,6 +317,12 @@ def _scored_text(look: Look) -> RowFormat | None:
         reason=f'a text and in "{score}" a number',
         canonical=row_values.text_with_score,
     )
+
+
+def _measures(look: Look, column: str) -> bool:
+    """Whether a column holds numbers, and not a few whole ones, which are classes as well."""
+    fractions = any("." in str(value).strip().removesuffix(".0") for value in look.values(column))
+    return look.are_numbers(column) and (fractions or look.distinct(column) > 20)
 
 
 def _media(look: Look) -> RowFormat | None:
@@ -430,7 +433,8 @@ def _sequence(look: Look) -> RowFormat | None:
 
 
 def _table(look: Look) -> RowFormat | None:
-    if len(look.columns) < 3 or any(look.is_prose(column) for column in look.columns):
+    prose = sum(look.is_prose(column) for column in look.columns)
+    if len(look.columns) < 3 or 8 * prose > len(look.columns):  # one column of names or remarks among many is left out
         return None
     last = look.columns[-1]
     flat = all(look.are(column, str, int, float, bool) or not look.values(column) for column in look.columns)
@@ -443,7 +447,7 @@ def _table(look: Look) -> RowFormat | None:
         task="tabular",
         columns={"target": target},
         reason=f'{len(look.columns) - 1} columns of numbers and categories, and in "{target}" what is to be predicted',
-        canonical=row_values.table_row,
+        canonical=row_values.table_row_with_number if _measures(look, target) else row_values.table_row,
     )
 
 

@@ -150,5 +150,21 @@ class DataOptions(Options):
         return 0.15 if self.test is None else 0.10
 
 
+class TableOptions(Options):
+    """How the columns of a table are read; those that are not named are looked at."""
+
+    predict: Literal["class", "number"] | None = Field(
+        default=None,
+        description="what the target is; null: a number where it has many different numbers, else a class",
+    )
+    positive: str | None = Field(
+        default=None, description="of two classes, the one whose probability ranks the rows; null: the rarer one"
+    )
+    numeric: tuple[str, ...] = Field(default=(), description="columns of numbers")
+    categorical: tuple[str, ...] = Field(default=(), description="columns of categories, also where they hold numbers")
+    dates: tuple[str, ...] = Field(default=(), description="columns of dates such as 2026-01-31 or 2026-01-31T12:00")
+    drop: tuple[str, ...] = Field(default=(), description="columns that are not known when the model is asked")
+
+
 def _as_tuple(files: Files | None) -> tuple[str, ...]:
     return (files,) if isinstance(files, str) else files or ()

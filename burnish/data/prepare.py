@@ -22,7 +22,7 @@ from burnish.data.parts import make_parts
 from burnish.data.records import Record, SourceShape
 from burnish.data.repair import drop_near_duplicates, read_corrections, redact_rows, relabel, repair_training_rows
 from burnish.data.source import inspect_source, read_source
-from burnish.data.split import LABELS, TAGS, labels_in
+from burnish.data.split import LABELS, TAGS, TARGET, labels_in
 from burnish.errors import DataProblemError, DataReadError, excerpt, nearest
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
 from burnish.types import Example, Problem, Provenance, Row, Split
@@ -125,7 +125,7 @@ def prepare(
         intake.warnings += check_labels(intake.examples[Split.TRAIN])
     splits = intake.make_parts(seed)
     _check_sizes(splits, options)
-    if LABEL in wanted:
+    if LABEL in wanted or (row_format is not None and TARGET in row_format.columns):
         _check_known_labels(splits)
     counts = {part: Counter(label for e in rows for label in labels_in(e.row)) for part, rows in splits.items()}
     sizes = ", ".join(f"{len(rows):,} {part}" for part, rows in splits.items())
@@ -315,7 +315,8 @@ class _Intake:
         if len(learned) > len(train):
             self.notes.append(f"train: {len(learned) - len(train):,} noisy copies added")
         balance = self.options.balance
-        if LABEL not in self.wanted:
+        classes_of_a_table = balance == "weights" and TARGET in self.columns and bool(counts)
+        if LABEL not in self.wanted and not classes_of_a_table:
             self._require_no_balance()
             return learned, {}
         if balance == "none" and is_imbalanced(counts):
@@ -389,11 +390,12 @@ def _check_sizes(splits: Mapping[Split, Sequence[Example]], options: DataOptions
 
 def _check_known_labels(splits: Mapping[Split, Sequence[Example]]) -> None:
     """Refuses labels in validation or test that the model never sees in train."""
-    known = sorted({example.row[LABEL] for example in splits[Split.TRAIN]})
-    strangers = [e for part in (Split.VALIDATION, Split.TEST) for e in splits[part] if e.row[LABEL] not in set(known)]
+    known = sorted({label for example in splits[Split.TRAIN] for label in labels_in(example.row)})
+    judged_on = (e for part in (Split.VALIDATION, Split.TEST) for e in splits[part])
+    strangers = [e for e in judged_on if not set(labels_in(e.row)) <= set(known)]
     if not strangers:
         return
-    label = strangers[0].row[LABEL]
+    label = labels_in(strangers[0].row)[0]
     close = nearest(label, known)
     target = close or "A_KNOWN_LABEL"
     raise DataProblemError(
@@ -401,7 +403,7 @@ def _check_known_labels(splits: Mapping[Split, Sequence[Example]]) -> None:
         f'"{excerpt(label)}" is not one of the {len(known)} labels of the training rows',
         where=str(strangers[0].origin),
         known=[excerpt(name) for name in known],
-        details=[f'{example.origin}: "{excerpt(example.row[LABEL])}"' for example in strangers[:_SHOWN]],
+        details=[f'{example.origin}: "{excerpt(labels_in(example.row)[0])}"' for example in strangers[:_SHOWN]],
         hint=f"add training rows with this label, or map it: `data: {{label_map: {{{excerpt(label)}: {target}}}}}`",
     )
 

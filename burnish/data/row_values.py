@@ -133,10 +133,19 @@ def interaction(values: Values, columns: Columns) -> dict[str, object]:
 
 
 def table_row(values: Values, columns: Columns) -> dict[str, object]:
-    """Every column but the target as it is, and the target, which no row may lack."""
+    """Every column but the target as it is, and the target, a class, which no row may lack."""
     target = columns["target"]
-    features = {column: value for column, value in values.items() if column != target}
-    return {"features": features, "target": label(values.get(target), "target")}
+    return {"features": _features(values, target), "target": label(values.get(target), "target")}
+
+
+def table_row_with_number(values: Values, columns: Columns) -> dict[str, object]:
+    """The same where the target is a number."""
+    target = columns["target"]
+    return {"features": _features(values, target), "target": number(values.get(target), "target")}
+
+
+def _features(values: Values, target: str) -> dict[str, object]:
+    return {column: value for column, value in values.items() if column != target}
 
 
 def label(value: object, name: str = "label") -> str:

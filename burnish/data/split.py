@@ -14,6 +14,7 @@ from burnish.data.tags import kind_of
 from burnish.types import Example, Row, Split
 
 LABELS, TAGS = "labels", "tags"  # the canonical columns of rows with any number of labels, with a tag per token
+TARGET = "target"  # of a table: a class, or a number where numbers are predicted
 
 _FILLED_FIRST = (Split.TEST, Split.VALIDATION)
 _ROUNDS = 4  # how often each bundle with several labels is placed; later rounds move next to nothing
@@ -65,9 +66,10 @@ def split(
 
 
 def labels_in(row: Row) -> list[str]:
-    """The label of a row, its labels, or the tag of each of its tokens; nothing for a row without any."""
-    if isinstance(row.get(LABEL), str):
-        return [row[LABEL]]
+    """The label of a row, its class in a table, its labels, or the tag of each token; nothing without any."""
+    for column in (LABEL, TARGET):
+        if isinstance(row.get(column), str):
+            return [row[column]]
     return list(row.get(LABELS) or row.get(TAGS) or ())
 
 
@@ -76,7 +78,7 @@ def labels_of(example: Example) -> Sequence[str]:
     several = example.row.get(LABELS) or sorted({kind_of(tag) for tag in example.row.get(TAGS, ())} - {""})
     if several:
         return [str(label) for label in several]
-    return [str(example.row.get(LABEL, ""))]
+    return labels_in(example.row) or [""]
 
 
 def _collect(examples: Sequence[Example], together: Sequence[int], seed: int) -> list[_Bundle]:

@@ -256,8 +256,8 @@ class LaidOut:
         token = _segments.set(Segments(self._places, self.segment_count, self.longest, mask, self._source))
         try:
             with drawn(None if self._draw is None else self._draw[None]), only_at(reads_R) as wanted:
-                types = self._types_for(encoder, lambda types_T: types_T[None])
-                output = encoder(input_ids=self._ids[None], position_ids=self._position[None], **types)
+                more = self._more_for(encoder, lambda types_T: types_T[None])
+                output = encoder(input_ids=self._ids[None], position_ids=self._position[None], **more)
         finally:
             _segments.reset(token)
         hidden: Tensor = output.last_hidden_state[0]
@@ -275,7 +275,7 @@ class LaidOut:
             return grid.view_as(mask)
 
         with drawn(None if self._draw is None else spread(self._draw)):
-            output = encoder(input_ids=spread(self._ids), attention_mask=mask, **self._types_for(encoder, spread))
+            output = encoder(input_ids=spread(self._ids), attention_mask=mask, **self._more_for(encoder, spread))
         flat = output.last_hidden_state.flatten(0, 1)
         hidden: Tensor = flat.index_select(0, self._places if reads_R is None else self._places[reads_R])
         return hidden
@@ -307,11 +307,15 @@ class LaidOut:
         mask = (torch.arange(longest, device=self.device) < lengths[:, None]).long()
         return Grid(tokens, places, mask)
 
-    def _types_for(self, encoder: Module, laid_out: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        """The argument that tells the texts of a pair apart, for an encoder that takes it."""
-        if self._types is None or "token_type_ids" not in arguments_of(encoder):
-            return {}
-        return {"token_type_ids": laid_out(self._types)}
+    def _more_for(self, encoder: Module, laid_out: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """What else an encoder takes: which text of a pair each token is of, and the rows' own numbers."""
+        taken, more = arguments_of(encoder), dict[str, Tensor]()
+        if self._types is not None and "token_type_ids" in taken:
+            more["token_type_ids"] = laid_out(self._types)
+        given = self.given if "given" in taken else None
+        if given is not None:
+            more["given"] = given
+        return more
 
     def mean(self, hidden_TD: Tensor) -> Tensor:
         sums_GD = hidden_TD.new_zeros(self.segment_count, hidden_TD.shape[1]).index_add(0, self._segment, hidden_TD)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COST = (  # cheapest to run first
     *("majority", "mean", "no-answer", "length", "dictionary", "pixels", "tf-idf-cosine", "tf-idf", "nearest-answer"),
     *("base-similarity", "base-centroid", "base-probe"),
+    *("linear", "trees"),
     *("base", "base-mean", "base-few-shot"),
 )
 

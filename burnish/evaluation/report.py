@@ -26,12 +26,14 @@ from burnish.evaluation.report_sections import (
     verdict_section,
 )
 from burnish.evaluation.report_style import STYLE
+from burnish.evaluation.report_table import calibration_section, importance_section, misses_section
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import escaped
 from burnish.task.build import WRITING
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Section = Callable[[RunRecord], Html]
+NUMBERS = ("r2", "mae", "rmse", "spearman")  # metrics of predicted numbers, which are missed and not wrong
 _OF_CHAT: dict[str, tuple[str, Section]] = {
     "story": ("Story", story_section),
     "answers": ("Answers", answers_section),
@@ -42,12 +44,18 @@ _OF_LABELS: dict[str, tuple[str, Section]] = {
     "confusion": ("Confusion", confusion_section),
     "errors": ("Errors", errors_section),
 }
+_OF_TABLES: dict[str, tuple[str, Section]] = {
+    "calibration": ("Calibration", calibration_section),
+    "importance": ("Columns", importance_section),
+    "misses": ("Misses", misses_section),
+}
 SECTIONS: dict[str, tuple[str, Section]] = {
     "goals": ("Goals", goals_section),
     "arms": ("Comparison", arms_section),
     "curves": ("Training", curves_section),
     **_OF_CHAT,
     **_OF_LABELS,
+    **_OF_TABLES,
     "data": ("Data", data_section),
     "recipe": ("Recipe", recipe_section),
     "training": ("Machine", training_section),
@@ -80,6 +88,9 @@ def render_report(run: Path) -> str:
 def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
     """Anchor -> (name, what builds it), in the order of the page; a judged run shows what its judgement holds."""
     others = set(_OF_LABELS if str(record.manifest.get("task")) in WRITING else _OF_CHAT)
+    others |= {part for part in ("calibration", "importance") if part not in record.evaluation}
+    numbers = record.evaluation.get("metric") in NUMBERS
+    others.add("errors" if numbers else "misses")
     if record.evaluation:
         others |= {part for part in ("classes", "confusion") if part not in record.evaluation}
     return {anchor: part for anchor, part in SECTIONS.items() if anchor not in others}

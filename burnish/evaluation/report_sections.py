@@ -33,7 +33,7 @@ WHAT_ARMS_ARE = {
     "majority": "Always the most frequent label of the training rows. Whoever is not above it has learned nothing.",
     "pixels": "A linear classifier on 16 x 16 pixels of each image. No pretrained model at all.",
     "tf-idf": "A linear classifier on counts of words and letters. No pretrained model at all.",
-    "mean": "Always the mean of the training numbers. Whoever is not above it has learned nothing.",
+    "mean": "Always the mean of the training rows, or the shares of their classes: what is known without looking.",
     "no-answer": "No answer to any question.",
     "tf-idf-cosine": "By the words that two texts share, rare ones counting more: how alike they are, which sentence "
     "answers.",
@@ -41,6 +41,8 @@ WHAT_ARMS_ARE = {
     "dictionary": "Each token gets the tag it most often has in the training rows. No model at all.",
     "base-centroid": "The base model as it comes; a row gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
+    "linear": "Logistic or ridge regression on the same columns.",
+    "trees": "Gradient-boosted trees (LightGBM) on the same columns, their settings chosen on validation rows.",
     "nearest-answer": "The answer of the training row whose prompt has the most similar words. No model at all.",
     "copy": "The source itself, unchanged. What stays when nothing is done.",
     "length": "The longer answer, or the shorter one: whichever is right more often on the validation rows.",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from burnish.errors import DamagedStoreError
-from burnish.evaluation.wording import entries, finite
+from burnish.evaluation.wording import ERRORS, entries, finite
 from burnish.storage.run_folder import RunFolder
 
 
@@ -91,7 +91,8 @@ class RunRecord:
         def value(arm: str) -> float:
             return finite(entries(entries(self.models[arm]).get(metric)).get("value")) or 0.0
 
-        return sorted(self.models, key=lambda arm: (arm != "tuned", -value(arm), arm))
+        sign = 1 if metric in ERRORS else -1
+        return sorted(self.models, key=lambda arm: (arm != "tuned", sign * value(arm), arm))
 
     def place(self, row: Mapping[str, Any]) -> str:
         """`test.csv:12` of a row that names its file and line; the whole path where two files share a name."""

@@ -17,7 +17,9 @@ SHARES = (  # 0..1, shown in percent
     *ANSWERS,
     *("entity-f1", "entity-precision", "entity-recall", "micro-f1", "subset-accuracy"),
     *("answer-f1", "answer-exact"),
+    *("roc-auc", "pr-auc"),
 )
+ERRORS = ("loss", "mae", "rmse", "log-loss", "brier", "calibration-error")  # lower is better
 METRIC_TITLES = {
     "accuracy": "accuracy",
     "macro-f1": "macro-F1",
@@ -42,6 +44,11 @@ METRIC_TITLES = {
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
     "spearman": "Spearman's rank correlation",
+    "roc-auc": "ROC-AUC",
+    "pr-auc": "PR-AUC",
+    "log-loss": "log loss",
+    "brier": "Brier score",
+    "calibration-error": "calibration error",
 }
 ARM_TITLES = {
     "tuned": "the tuned model",
@@ -52,6 +59,8 @@ ARM_TITLES = {
     "tf-idf-cosine": "the words that two texts share",
     "base-similarity": "how alike the texts are to the frozen base",
     "tf-idf": "TF-IDF with a linear classifier",
+    "linear": "a linear model of the same columns",
+    "trees": "gradient-boosted trees",
     "base-centroid": "the nearest class centre on the frozen base",
     "base-probe": "a linear classifier on the frozen base",
     "nearest-answer": "the answer of the most similar training row",

@@ -23,6 +23,7 @@ from burnish.lifecycle.pair_bench import PairClassifierBench, PairNumberBench
 from burnish.lifecycle.preference_bench import PreferenceBench
 from burnish.lifecycle.question_bench import QuestionBench
 from burnish.lifecycle.seq2seq_bench import Seq2SeqBench
+from burnish.lifecycle.tabular_bench import TabularBench
 from burnish.lifecycle.tagger_bench import TaggerBench
 from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import Base
@@ -55,6 +56,7 @@ KINDS: Mapping[str, Kind] = {
     "token-classification": Kind(TaggerBench),
     "image-classification": Kind(ImageBench),
     "question-answering": Kind(QuestionBench),
+    "tabular": Kind(TabularBench, lambda folder, bench, runs, opened: bench.judge(opened)),
     "chat": Kind(ChatBench, judge_conversations),
     "preference": Kind(PreferenceBench, judge_preferences),
     "seq2seq": Kind(Seq2SeqBench, judge_written),

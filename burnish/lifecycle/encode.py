@@ -58,8 +58,8 @@ def encode_splits(
             problems.append(Problem("data/truncated", reason, examples[index].origin, action="kept"))
     if problems:
         progress.warn(
-            f"{len(problems)} rows are longer than the {task.max_length} tokens the base reads; their end is not read"
-            " (listed in problems.jsonl)"
+            f"{len(problems):,} {'row is' if len(problems) == 1 else 'rows are'} longer than the "
+            f"{task.max_length} tokens the base reads; their end is not read (listed in problems.jsonl)"
         )
     return encoded, problems
 

@@ -10,6 +10,7 @@ from burnish.data.prepare import PreparedData
 from burnish.errors import UsageError
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import FEW_ROWS, LANGUAGE_EPOCHS, decide_answer_metric, decide_metric, default_epochs
+from burnish.lifecycle.resolve_table import decide_table_metric
 from burnish.lifecycle.rows import LEARNS
 from burnish.lifecycle.train import read_rows, recipe_of
 from burnish.recipe.schema import Recipe
@@ -132,6 +133,33 @@ evaluation:
 """
 
 
+TABLE_TEMPLATE = """\
+# yaml-language-server: $schema={schema}
+# Recipe for burnish: only `data` is needed, everything else shows what would be chosen anyway.
+# Check the data:  burnish check {name}
+# Train and judge: burnish train {name}
+task: tabular                        # one column from the others; needs pip install 'burnish[tabular]'
+
+data:
+  train: {train}
+  # test: FILE                       # without it: 70 % learn, 15 % choose and stop, 15 % judge once
+  columns: {columns}
+  # time_column: COLUMN              # the newest rows test, for tables whose rows change with time
+  # {rows} rows
+
+table:
+{positive}  categorical: []                    # columns of numbers that are names
+  drop: []                           # columns that are not known yet when the model is asked
+
+training:
+  seed: 13
+
+evaluation:
+  metric: {metric:<27}# decides early stopping and the verdict
+  minimum_effect: 0.01               # smallest gain over the trees and the other arms that is worth having
+"""
+
+
 def write_recipe(data: Path, output: Path) -> dict[str, Any]:
     """Writes a commented recipe for a data file; never over an existing file.
 
@@ -149,7 +177,12 @@ def write_recipe(data: Path, output: Path) -> dict[str, Any]:
     recipe, _ = recipe_of(data, test=None, overrides=(), seed=None)
     recipe, task, prepared = read_rows(recipe, Own())
     rows = len(prepared.splits[Split.TRAIN])
-    write = {"chat": _of_chat, "preference": _of_preferences, "text-classification": _of_labels}.get(task.name)
+    write = {
+        "chat": _of_chat,
+        "preference": _of_preferences,
+        "tabular": _of_table,
+        "text-classification": _of_labels,
+    }.get(task.name)
     text = write(data, output, recipe, prepared) if write else _of_task(data, output, recipe, prepared, task)
     make_folder(output.parent)
     write_text(output, text)
@@ -231,5 +264,20 @@ def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, t
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
         method="lora" if rows < FEW_ROWS and "lora" in task.methods and not images else "full",
         methods=", ".join(task.methods),
+        metric=decided.evaluation.metric,
+    )
+
+
+def _of_table(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -> str:
+    decided, _ = decide_table_metric(recipe, prepared.label_counts[Split.TRAIN])
+    positive = decided.table.positive
+    of_two = f"  positive: {json.dumps(positive)}".ljust(37) + "# the class that is looked for\n" if positive else ""
+    return TABLE_TEMPLATE.format(
+        schema=SCHEMA,
+        name=output.name,
+        train=json.dumps(_relative(data, output.parent)),
+        columns=json.dumps(dict(prepared.columns)),
+        rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
+        positive=of_two,
         metric=decided.evaluation.metric,
     )

@@ -30,6 +30,7 @@ from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import find_base
 from burnish.recipe.read import read_recipe
 from burnish.recipe.schema import Recipe
+from burnish.serving.table_package import use
 from burnish.storage.durable import write_json, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
@@ -40,6 +41,8 @@ def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
     """Opens the sealed test rows and writes evaluation.json and predictions.jsonl."""
     evaluation, rows = _judge(folder, bench, runs)
     folder.write_rows(folder.predictions, rows)
+    if "shipped" in evaluation:
+        use(folder.final, evaluation["shipped"])
     write_json(folder.evaluation, evaluation)
     if isinstance(bench, ImageBench):
         write_json(folder.pictures, bench.pictures(rows))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from burnish.data.files import find_files
 from burnish.data.formats import RowFormat, detect_format
 from burnish.data.records import SourceShape
+from burnish.data.row_values import table_row, table_row_with_number
 from burnish.data.source import inspect_source
-from burnish.errors import DataProblemError, RecipeError
+from burnish.errors import DataProblemError, RecipeError, excerpt
+from burnish.model.catalogue import RANDOM_ROWS
+from burnish.model.options import ModelOptions
 from burnish.recipe.schema import Recipe
 from burnish.task.build import TASKS, TRAINED_ON
+from burnish.task.tabular import Tabular
 from burnish.task.text_classification import TextClassification
 
 TRAINED = TextClassification.name  # the task of rows with a text and a label, which are read by their columns
@@ -79,6 +84,8 @@ def settled_task(recipe: Recipe, folder: Path) -> tuple[Recipe, RowFormat | None
     named = _ALIASES.get(wanted, (wanted,)) if wanted != TRAINED else ()
     trained = next((task for task in named if task in TRAINED_ON and _is_for(found, task)), None)
     trained = trained or next((task for task in TRAINED_ON if _is_for(found, task)), None)
+    if trained == Tabular.name:
+        return _from_random_weights(recipe.model_copy(update={"task": trained})), found
     if trained is not None:
         return _with_loss(recipe.model_copy(update={"task": trained}), found), found
     name = recipe.data.train_files[0]
@@ -99,7 +106,10 @@ def _is_for(rows: RowFormat, task: str) -> bool:
 
 def _found(recipe: Recipe, folder: Path, tasks: tuple[str, ...] | None = None) -> RowFormat | None:
     shape = _first_file(recipe, folder)
-    return detect_format(shape.columns, shape.sample, tasks=tasks, called=recipe.data.columns)
+    found = detect_format(shape.columns, shape.sample, tasks=tasks, called=recipe.data.columns)
+    if found is None or found.task != Tabular.name or recipe.table.predict is None:
+        return found
+    return replace(found, canonical=table_row if recipe.table.predict == "class" else table_row_with_number)
 
 
 def _first_file(recipe: Recipe, folder: Path) -> SourceShape:
@@ -127,6 +137,22 @@ def _for_task(recipe: Recipe, folder: Path) -> RowFormat:
 
 
 _CODES = {"chat": "data/no-conversations", "preference": "data/no-preferences"}
+
+
+def _from_random_weights(recipe: Recipe) -> Recipe:
+    """The recipe of a table with what its model starts from.
+
+    Raises:
+        RecipeError: [recipe/invalid] for another base than the default one.
+    """
+    if recipe.model.base not in (RANDOM_ROWS, ModelOptions().base):
+        raise RecipeError(
+            "recipe/invalid",
+            f'"{excerpt(recipe.model.base)}" is a base of texts; a model of a table starts from random weights',
+            where="model.base",
+            hint="leave it out",
+        )
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": RANDOM_ROWS})})
 
 
 def _with_loss(recipe: Recipe, rows: RowFormat) -> Recipe:

@@ -15,6 +15,7 @@ from burnish.types import Row
 if TYPE_CHECKING:
     from burnish.serving.answer import Answerer
     from burnish.serving.predict import Predictor
+    from burnish.serving.table_predict import TablePredictor
     from burnish.serving.writer import Writer
 
 
@@ -32,6 +33,7 @@ class Run:
     own: Own = field(default_factory=Own, repr=False)
     _predictor: Predictor | None = field(default=None, repr=False)
     _answerer: Answerer | None = field(default=None, repr=False)
+    _table: TablePredictor | None = field(default=None, repr=False)
     _writer: Writer | None = field(default=None, repr=False)
 
     @property
@@ -88,10 +90,13 @@ class Run:
         from burnish.recipe.read import read_recipe
         from burnish.serving.predict import Predictor
         from burnish.task.build import WRITING
+        from burnish.task.tabular import Tabular
 
         self.require_model()
         if self.folder.manifest().get("task") in WRITING and self.own.task is None:
             return self._answers(texts)
+        if self.folder.manifest().get("task") == Tabular.name:
+            return self._of_table(texts)
         if self._predictor is None:
             if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
                 raise RunError(
@@ -103,6 +108,13 @@ class Run:
             task = self.own.task or task_class(read_recipe(self.folder.recipe))
             self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.own.head, task=task)
         return self._predictor.predict(texts)
+
+    def _of_table(self, rows: Sequence[str | Row]) -> list[Row]:
+        from burnish.serving.table_predict import TablePredictor
+
+        if self._table is None:
+            self._table = TablePredictor(self.folder.final)
+        return self._table.predict(rows)
 
     def _answers(self, texts: Sequence[str | Row]) -> list[Row]:
         from burnish.serving.answer import Answerer, prompt_of

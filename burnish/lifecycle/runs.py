@@ -21,6 +21,7 @@ from burnish.registry.runs import find_run
 from burnish.settings import settings
 from burnish.task.build import WRITING
 from burnish.task.image_classification import ImageClassification
+from burnish.task.tabular import Tabular
 from burnish.types import Example, Problem, Progress, Row
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
             return [_asked(item) for item in found.examples(read_source(data, shape, plain))]
     if loaded.folder.manifest().get("task") == ImageClassification.name:
         return images_of(data, options)
+    if loaded.folder.manifest().get("task") == Tabular.name:
+        return _cells_of(data, options)
     rows = _rows_of(loaded, data, options)
     if rows is not None:
         return rows
@@ -131,6 +134,17 @@ def _rows_of(loaded: Run, data: Path, options: DataOptions) -> list[str | Row] |
         if isinstance(record, Problem):
             raise DataProblemError("predict/bad-row", record.reason, where=str(record.origin))
         rows.append({key: record.values[column] for key, column in asked.items()})
+    return rows
+
+
+def _cells_of(data: Path, options: DataOptions) -> list[str | Row]:
+    """The rows of a table, each with all its columns; the target is not looked at."""
+    options = options.model_copy(update={"columns": {}})
+    rows: list[str | Row] = []
+    for record in read_source(data, inspect_source(data, options), options):
+        if isinstance(record, Problem):
+            raise DataProblemError("predict/bad-row", record.reason, where=str(record.origin))
+        rows.append(record.values)
     return rows
 
 

@@ -47,6 +47,7 @@ from burnish.lifecycle.resolve import (
     decide_metric,
     decide_training,
 )
+from burnish.lifecycle.resolve_table import decide_table_metric, decide_table_training
 from burnish.lifecycle.rows import settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
@@ -59,6 +60,7 @@ from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
 from burnish.task.build import TASKS, WRITING
 from burnish.task.image_classification import ImageClassification
+from burnish.task.tabular import Tabular
 from burnish.types import Metric, Progress, Silent, Split
 
 if TYPE_CHECKING:
@@ -356,17 +358,20 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
     """The recipe with everything filled in that it left open."""
     rows = len(data.splits[Split.TRAIN])
     counts = data.label_counts[Split.TRAIN]
-    if task.name == ImageClassification.name:
-        recipe, why_method = decide_image_method(recipe)
-    else:
+    why_method: str | None = None
+    if task.name == Tabular.name:
+        recipe, why_training = decide_table_training(recipe, train_rows=rows)
+        recipe, why_metric = decide_table_metric(recipe, counts)
+    elif task.name in WRITING:
         recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
-    if task.name in WRITING:
         recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
     elif task.name == ImageClassification.name:
+        recipe, why_method = decide_image_method(recipe)
         recipe, why_training = decide_image_training(recipe, train_rows=rows)
         recipe, why_metric = decide_metric(recipe, task, counts)
     else:
+        recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
         recipe, why_metric = decide_metric(recipe, task, counts)
     _require_offered(recipe, task)

@@ -28,6 +28,8 @@ class CatalogueEntry:
     languages: str
 
 
+RANDOM_ROWS = "ft-transformer"  # what a model of a table starts from: random weights, for there is no base of tables
+
 CATALOGUE = {
     entry.alias: entry
     for entry in (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.errors import ModelError, nearest
 from burnish.model.adapters import adapter_weights, with_adapter
-from burnish.model.catalogue import CATALOGUE, CatalogueEntry
+from burnish.model.catalogue import CATALOGUE, RANDOM_ROWS, CatalogueEntry
 from burnish.model.images import FAMILIES, is_image_model, vector_width
 from burnish.model.intake import excerpt_of, inspect_model_folder
 from burnish.model.options import ModelOptions
@@ -105,6 +105,8 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
         ModelError: [model/unknown-base], [model/alias-not-installed], [model/wrong-weights] and those of the intake.
     """
     name = options.base
+    if name == RANDOM_ROWS:
+        return _RANDOM_ROWS
     if name in CATALOGUE:
         return _inspected(name, _catalogue_folder(CATALOGUE[name]), options, CATALOGUE[name])
     for folder in (recipe_folder / expanded(name), runs / name):
@@ -122,6 +124,21 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
         known=sorted(CATALOGUE),
         hint=f'did you mean "{close}"?' if close else "a hub id looks like owner/name; a folder holds config.json",
     )
+
+
+_RANDOM_ROWS = Base(
+    name=RANDOM_ROWS,
+    folder=Path(),
+    model_type=RANDOM_ROWS,
+    parameters=0,
+    sha256="",
+    pooling="first",
+    normalize=False,
+    max_length=0,
+    width=0,
+    license="none is needed, its weights are random",
+    context=0,
+)
 
 
 def load_encoder(base: Base) -> Module:

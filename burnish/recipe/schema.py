@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from pydantic import Field
 
-from burnish.data.options import DataOptions
+from burnish.data.options import DataOptions, TableOptions
 from burnish.engine.options import AugmentationOptions, CheckpointOptions, TrainingOptions
 from burnish.evaluation.options import EvaluationOptions
 from burnish.method.options import FullOptions, HeadOptions, MethodOptions
+from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
 from burnish.settings import Options
 from burnish.task.options import ONLY, PreferenceOptions
@@ -22,6 +24,7 @@ class Recipe(Options):
     task: str | None = Field(default=None, description="what is learned; null: inferred from the columns")
     model: ModelOptions = ModelOptions()
     data: DataOptions
+    table: TableOptions = TableOptions()
     method: MethodOptions | None = Field(default=None, description="which weights learn; null: from size of the data")
     preference: PreferenceOptions = PreferenceOptions()
     training: TrainingOptions = TrainingOptions()
@@ -59,6 +62,11 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found += _of_preferences(recipe)
     elif recipe.task is not None and recipe.preference != PreferenceOptions():
         found.append(("preference", f"a {recipe.task} learns from no preferences"))
+    if recipe.task == "tabular":
+        found += _of_tables(recipe)
+    elif recipe.task is not None and (recipe.table != TableOptions() or recipe.model.base == RANDOM_ROWS):
+        field = "table" if recipe.table != TableOptions() else "model.base"
+        found.append((field, f"a {recipe.task} reads no columns of a table"))
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
         found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
     if recipe.model.initialization == "random":
@@ -94,6 +102,32 @@ _NOT_OF_IMAGES = (
     ("clean.redact", "text to redact"),
     ("clean.max_characters", "characters to count"),
     ("clean.length_outliers", "characters to count"),
+)
+
+
+def _of_tables(recipe: Recipe) -> list[tuple[str, str]]:
+    table = recipe.table
+    found = [
+        (f"data.{name}", f"cells of a table have no {lacks}")
+        for name, lacks in _NOT_OF_TABLES
+        if _set(recipe.data, name)
+    ]
+    named = Counter([*table.numeric, *table.categorical, *table.dates, *table.drop])
+    twice = sorted(column for column, count in named.items() if count > 1)
+    found += [("table", f'the column "{column}" is named more than once') for column in twice]
+    if table.predict == "number" and table.positive is not None:
+        found.append(("table.positive", "numbers have no positive class"))
+    return found
+
+
+_NOT_OF_TABLES = (
+    ("noisy_copies", "texts that may be spelt otherwise"),
+    ("label_map", "labels that are spelt otherwise"),
+    ("clean.relabel", "labels that are audited"),
+    ("clean.redact", "texts that are redacted"),
+    ("clean.near_duplicates", "texts that say almost the same"),
+    ("clean.max_characters", "texts that are cut"),
+    ("clean.length_outliers", "texts of unusual length"),
 )
 PREFERENCE_LONG_ROWS = ("drop", "drop-first-turns")
 _NOT_OF_CHAT = (

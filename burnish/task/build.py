@@ -11,6 +11,7 @@ from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
 from burnish.task.question_answering import QuestionAnswering
 from burnish.task.seq2seq import Seq2Seq
+from burnish.task.tabular import Tabular
 from burnish.task.text_classification import TextClassification
 from burnish.task.text_pair import TextPairClassification, TextPairRegression
 from burnish.task.text_regression import TextRegression
@@ -27,6 +28,7 @@ TASKS: Mapping[str, Any] = {
         TokenClassification,
         ImageClassification,
         QuestionAnswering,
+        Tabular,
         Chat,
         Preference,
         Seq2Seq,

@@ -13,6 +13,7 @@ from burnish.testing.subject import (
     preference_subject_over,
     seq2seq_subject_over,
     subject_over,
+    table_subject,
 )
 from burnish.testing.task import TASK_CHECKS, check_task
 
@@ -27,4 +28,5 @@ __all__ = [
     "preference_subject_over",
     "seq2seq_subject_over",
     "subject_over",
+    "table_subject",
 ]

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from burnish.data.options import TableOptions
 from burnish.data.split import labels_in
+from burnish.data.table_columns import fit_table
 from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Training
@@ -25,7 +27,9 @@ from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
 from burnish.model.marks import find_marks
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4
+from burnish.model.tabular import TabularTransformer
 from burnish.model.template import find_template
+from burnish.serving.table_predict import ROWS_ARE_ALIKE
 from burnish.settings import settings
 from burnish.storage.durable import make_folder
 from burnish.storage.run_folder import RunFolder
@@ -35,6 +39,7 @@ from burnish.task.mask import Masker
 from burnish.task.options import PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
 from burnish.task.seq2seq import Seq2Seq
+from burnish.task.tabular import Tabular
 from burnish.types import Encoded, Method, Progress, Row, Silent, Task
 
 CPU = torch.device("cpu")
@@ -144,6 +149,18 @@ def image_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row]
         torch.manual_seed(0)
         model = made.build(encoder, width=found.width, pooling=found.pooling, normalize=found.normalize)
         return model, image_layout(preprocessing)
+
+    return Subject(made, build, rows, refused)
+
+
+def table_subject(rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """The task tabular over rows with features and a class each."""
+    table = fit_table([row["features"] for row in rows], TableOptions())
+    made = Tabular(table, sorted({row["target"] for row in rows}))
+
+    def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:
+        torch.manual_seed(0)
+        return TabularTransformer(made.shape()), ROWS_ARE_ALIKE
 
     return Subject(made, build, rows, refused)
 

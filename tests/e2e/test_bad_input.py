@@ -214,7 +214,7 @@ def trains(shown: Any) -> str:
     ("name", "content", "said"),
     [
         ("rows.csv", CSV + b"where is the lost money,refund\n", 'label "refund" has one row'),
-        ("rows.csv", CSV + b"the money " * 100_000 + b",late\n", "1 texts are longer"),
+        ("rows.csv", CSV + b"the money " * 100_000 + b",late\n", "1 row is longer"),
         ("rows.csv", CSV.replace(b"\n", b"\r\n"), "header on the first row"),
         ("rows.csv", b"\xef\xbb\xbf" + CSV, "columns body, intent"),
         ("rows.tsv", HEADERLESS, "no header"),

@@ -55,3 +55,12 @@ def test_recipes_of_other_tasks_train(name: str, sentence_base: Path, tmp_path: 
     run = train(EXAMPLES / name / "recipe.yaml", overrides=overrides, output=tmp_path / "run")
     assert run.folder.manifest()["status"] == "finished"
     assert not run.folder.manifest()["data"]["problems"]
+
+
+def test_a_table_trains(tmp_path: Path) -> None:
+    """Two steps of the transformer; the trees are whole. Thirty test rows settle nothing, or the trees win."""
+    overrides = ["training.max_steps=2", "evaluation.resamples=100"]
+    run = train(EXAMPLES / "tabular" / "recipe.yaml", overrides=overrides, output=tmp_path / "run")
+    assert run.folder.manifest()["status"] == "finished"
+    assert run.verdict["answer"] in ("too little data", "worse")
+    assert (run.path / "final" / "trees.txt").is_file()

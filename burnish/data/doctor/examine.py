@@ -19,6 +19,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     content.broken_characters,
     language.languages,
     table.target_leaks,
+    table.unread_columns,
 )
 # What reading, cleaning and splitting did about rows: sentence and advice. Other codes are rows that cannot be used.
 _LEFT_OUT = {

@@ -1,13 +1,16 @@
-"""Columns of a table that give the target away."""
+"""Columns of a table that give the target away, and those that tell nothing."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 
 from burnish.data.doctor.finding import Array, Finding, Subject, is_table
+from burnish.data.table import cell
+from burnish.data.table_columns import Kind, kind_of
 
 BINS = 32  # a number is cut into at most so many bins of equal size
 GIVEN_AWAY = 0.9  # share of the majority's mistakes that one column removes
@@ -37,6 +40,23 @@ def target_leaks(subject: Subject) -> Iterator[Finding]:
                 f'ask whether "{column}" is known before the target is; if not, leave it out',
                 details=[f"{column}: right in {1 - wrong / len(rows):.1%} of the rows"],
             )
+
+
+def unread_columns(subject: Subject) -> Iterator[Finding]:
+    """Columns that no model of a table reads: names of rows, and those that are always the same."""
+    rows = [example.row["features"] for example in subject.examples if is_table(example.row)]
+    columns = dict.fromkeys(column for row in rows for column in row)
+    why = {column: kind_of(column, [cell(row.get(column)) for row in rows]) for column in columns}
+    unread = {column: reason for column, reason in why.items() if reason not in get_args(Kind)}
+    if unread:
+        yield subject.finding(
+            "data/unread-column",
+            "info",
+            (),
+            f"{len(unread)} of {len(columns)} columns tell nothing and are not read",
+            "nothing to do; `table: {categorical: [COLUMN]}` reads one all the same",
+            details=[f"{column}: {reason}" for column, reason in unread.items()],
+        )
 
 
 def _left_out_hits(values: Sequence[str], target: Sequence[str]) -> int:

@@ -11,7 +11,8 @@ from burnish.evaluation.metrics.answers import ANSWER_METRICS
 from burnish.evaluation.metrics.classification import Accuracy, MacroF1
 from burnish.evaluation.metrics.correlation import Spearman
 from burnish.evaluation.metrics.label_sets import LABEL_SET_METRICS
-from burnish.evaluation.metrics.regression import MeanAbsoluteError, RootMeanSquaredError, RSquared
+from burnish.evaluation.metrics.probabilities import PROBABILITY_METRICS
+from burnish.evaluation.metrics.regression import NUMBER_METRICS
 from burnish.evaluation.metrics.spans import SPAN_METRICS
 from burnish.evaluation.metrics.tagging import TAGGING_METRICS
 from burnish.evaluation.metrics.texts import TEXT_METRICS
@@ -19,12 +20,11 @@ from burnish.types import Metric
 
 ENTRY_POINTS = "burnish.metrics"
 LABEL_METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Accuracy, MacroF1)}
-METRICS: dict[str, type[Metric]] = {
-    **LABEL_METRICS,
-    **{metric.name: metric for metric in (*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS)},
-    **{metric.name: metric for metric in (*SPAN_METRICS, *TEXT_METRICS)},
-    **{metric.name: metric for metric in (RSquared, MeanAbsoluteError, RootMeanSquaredError, Spearman)},
-}
+_OTHERS: tuple[type[Metric], ...] = (
+    *(*ANSWER_METRICS, *TAGGING_METRICS, *LABEL_SET_METRICS, *SPAN_METRICS, *TEXT_METRICS),
+    *(*PROBABILITY_METRICS, *NUMBER_METRICS, Spearman),
+)
+METRICS: dict[str, type[Metric]] = LABEL_METRICS | {metric.name: metric for metric in _OTHERS}
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes
 
 

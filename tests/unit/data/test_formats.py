@@ -333,3 +333,23 @@ def test_public_sets(shared_data: Path, name: str, format_: str, task: str, rows
     items = list(found.examples(read_source(shared_data / name, shape, options)))
     assert (found.name, found.task, len(items)) == (format_, task, rows)
     assert sum(isinstance(item, Problem) for item in items) == refused
+
+
+@pytest.mark.parametrize(
+    ("targets", "first"),
+    [(["yes", "no"], "yes"), (["1", "2"], "1"), ([1, 0], "1"), (["1.5", "2.25"], 1.5), (range(30), 0.0)],
+)
+def test_a_target_is_a_class_or_a_number(targets: Sequence[object], first: object) -> None:
+    made = [{"age": 20 + i % 9, "job": "ab"[i % 2], "target": targets[i % len(targets)]} for i in range(60)]
+    (row, *_) = canonical(*made)
+    assert row == {"features": {"age": 20, "job": "a"}, "target": first}
+
+
+def test_one_column_of_remarks_among_many_does_not_hide_a_table() -> None:
+    made = [
+        {**{f"x{k}": (i * k) % 7 for k in range(8)}, "remark": f"{LONG} number {i}", "target": "ab"[i % 2]}
+        for i in range(40)
+    ]
+    found = detected(*made)
+    assert found is not None
+    assert found.task == "tabular"

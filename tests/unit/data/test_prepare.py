@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from burnish.data.formats import detect_format
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
 from burnish.data.repair import row_key
+from burnish.data.source import inspect_source
 from burnish.errors import DataProblemError, DataReadError
 from burnish.types import Example, Split
 
@@ -327,3 +329,36 @@ def test_a_file_with_other_labels_is_named(tmp_path: Path) -> None:
         'b.csv shares no label with the files before it: "x", "y" there, "a", "b" in them; '
         "`data.label_map` makes them one"
     ]
+
+
+def table_of(folder: Path, content: str, **options: Any) -> PreparedData:
+    (folder / "train.csv").write_text(content)
+    settings = DataOptions(train="train.csv", **options)
+    shape = inspect_source(folder / "train.csv", settings, name="train.csv")
+    row_format = detect_format(shape.columns, shape.sample)
+    assert row_format is not None
+    return prepare(settings, {}, base_folder=folder, seed=13, row_format=row_format)
+
+
+def test_classes_of_a_table_are_counted_and_weighed(tmp_path: Path) -> None:
+    content = "x,y,class\n" + "".join(f"{i},{i % 7},{'ab'[i % 4 == 0]}\n" for i in range(80))
+    data = table_of(tmp_path, content, balance="weights")
+    assert data.labels == ("a", "b")
+    assert data.label_counts[Split.TRAIN] == {"a": 42, "b": 14}
+    assert data.class_weights == {"a": 56 / 84, "b": 2.0}
+
+
+def test_cells_of_a_table_that_are_alike_with_another_target_are_no_contradiction(tmp_path: Path) -> None:
+    content = "x,y,class\n" + "".join(f"{i % 3},{i % 2},{'ab'[i % 7 < 3]}\n" for i in range(84))
+    data = table_of(tmp_path, content, deduplicate=False)
+    assert sum(data.sizes.values()) == 84
+    assert data.problems == []
+
+
+def test_a_class_of_a_table_that_train_lacks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("x,y,class\n" + "".join(f"{i},{i % 5},{'ac'[i % 2]}\n" for i in range(20)))
+    content = "x,y,class\n" + "".join(f"{i + 100},{i % 7},{'ab'[i % 2]}\n" for i in range(80))
+    with pytest.raises(DataProblemError) as caught:
+        table_of(tmp_path, content, test="test.csv")
+    assert caught.value.code == "data/unknown-label"
+    assert caught.value.message.startswith('"c" is not one of the 2 labels')

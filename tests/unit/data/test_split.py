@@ -126,3 +126,19 @@ def test_equal_times_are_cut_by_the_hash_and_not_by_the_order() -> None:
     backward = split(examples[::-1], 0.2, 0.2, seed=1, times=[5.0] * 20)
     for part in Split:
         assert {e.origin.line for e in forward[part]} == {e.origin.line for e in backward[part]}
+
+
+def test_classes_of_a_table_keep_their_shares_and_numbers_have_none() -> None:
+    cells = [Example({"features": {"x": i}, "target": "ab"[i % 5 == 0]}, Origin("f", i)) for i in range(100)]
+    parts = split(cells, 0.15, 0.15, seed=1)
+    assert {part.value: Counter(e.row["target"] for e in some) for part, some in parts.items()} == {
+        "train": {"a": 56, "b": 14},
+        "validation": {"a": 12, "b": 3},
+        "test": {"a": 12, "b": 3},
+    }
+    numbers = [Example({"features": {"x": i}, "target": i / 2}, Origin("f", i)) for i in range(100)]
+    assert {part.value: len(some) for part, some in split(numbers, 0.15, 0.15, seed=1).items()} == {
+        "train": 70,
+        "validation": 15,
+        "test": 15,
+    }

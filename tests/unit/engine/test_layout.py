@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -309,3 +310,22 @@ def test_segments_of_a_row_do_not_see_each_other(encoder: Make) -> None:
             model = encoder("bert")
         states = hidden(model, [one], LayoutChoice(padded, 0, ""))[0]
         assert torch.allclose(states, expected, atol=TOLERANCE)
+
+
+class TakesNumbers(nn.Module):
+    """An encoder that adds what its rows bring to every state."""
+
+    def forward(self, input_ids: Tensor, given: Tensor, **_: Tensor) -> Any:
+        rows = input_ids.view(len(given), -1)
+        states = (rows[..., None] + given[:, None].float()).view(*input_ids.shape, -1)
+        return SimpleNamespace(last_hidden_state=states)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_numbers_of_the_rows_are_given_to_an_encoder_that_takes_them(padded: bool) -> None:
+    rows = [
+        Encoded(np.array([1, 2]), (2,), np.array(0), given=np.array([0.5, 0.0])),
+        Encoded(np.array([3, 4]), (2,), np.array(0), given=np.array([0.0, 7.0])),
+    ]
+    hidden = LaidOut(rows, [0, 1], padded=padded, device=torch.device("cpu")).hidden(TakesNumbers())
+    assert hidden.tolist() == [[1.5, 1.0], [2.5, 2.0], [3.0, 10.0], [4.0, 11.0]]

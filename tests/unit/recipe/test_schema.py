@@ -20,6 +20,7 @@ FIELDS = {
         "long_conversations",
         *("near_duplicates", "group_by", "time_column", "keep_columns", "clean", "balance", "noisy_copies"),
     },
+    "table": {"predict", "positive", "numeric", "categorical", "dates", "drop"},
     "method": None,
     "preference": {"loss", "beta", "label_smoothing", "margin", "desirable_weight", "undesirable_weight"},
     "training": {

@@ -1,11 +1,11 @@
-"""Columns that give the target away."""
+"""Columns that give the target away, and columns that tell nothing."""
 
 from __future__ import annotations
 
 import random
 from typing import Any
 
-from burnish.data.doctor.table import target_leaks
+from burnish.data.doctor.table import target_leaks, unread_columns
 
 
 def rows(n: int, **columns: Any) -> list[dict[str, Any]]:
@@ -40,3 +40,13 @@ def test_names_and_few_rows_prove_nothing(subject: Any) -> None:
     assert list(target_leaks(subject(rows(300)))) == []
     assert list(target_leaks(subject(rows(20, closed=lambda target, _: target)))) == []
     assert list(target_leaks(subject(["a text"] * 100))) == []
+
+
+def test_columns_that_tell_nothing_are_named_with_the_reason(subject: Any) -> None:
+    made = rows(60, country=lambda *_: "NL", plan=lambda _, chooser: chooser.choice("abc"))
+    (found,) = unread_columns(subject(made))
+    assert (found.code, found.severity, found.count) == ("data/unread-column", "info", 0)
+    assert found.what == "2 of 4 columns tell nothing and are not read"
+    assert found.details == ("id: has another value in nearly every row", "country: holds one value only")
+    assert list(unread_columns(subject([{"features": {"age": i % 7}, "target": "a"} for i in range(60)]))) == []
+    assert list(unread_columns(subject(["a text"] * 100))) == []
