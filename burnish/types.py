@@ -115,6 +115,8 @@ class Encoded:
         truncated_tokens: tokens that did not fit into max_length and were left out.
         given: (K,) float64 numbers that the loss needs beside its targets, such as log-probabilities of a reference
             model, or that an encoder with an argument of this name reads beside the tokens; the same K for all rows.
+        pixels: (H, W, 3) uint8, the image of a row that has one instead of tokens; all rows of a size. Its only
+            segment is as long as patches of 16 x 16 pixels cover it: what it costs.
         token_types: (S,) int64 number of the text each token is of, 0 or 1, for bases that tell two texts apart by it.
     """
 
@@ -126,14 +128,17 @@ class Encoded:
     truncated_tokens: int = 0
     shared_prefix: int = 0
     given: np.ndarray[Any, Any] | None = None
+    pixels: np.ndarray[Any, Any] | None = None
     token_types: np.ndarray[Any, Any] | None = None
 
     @property
     def length(self) -> int:
-        return len(self.token_ids)
+        """Tokens, or patches of an image."""
+        return sum(self.segment_lengths)
 
 
-Reads = Literal["all", "first", "last", "read"]  # every token, one of each segment, or the rows' read positions
+# Every token, one of each segment, the rows' read positions, or the one vector that the base itself makes of a row.
+Reads = Literal["all", "first", "last", "read", "own"]
 
 
 class Batch(Protocol):

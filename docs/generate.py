@@ -166,6 +166,7 @@ def works_table() -> str:
     for task, offered in TASKS.items():
         lines.append(f"| {task} | " + " | ".join("✓" if name in offered.methods else " " for name in METHODS) + " |")
     written = {"parquet": "Parquet", "arrow": "Arrow", "conll": "CoNLL", "text": "plain text", "markdown": "Markdown"}
+    written["image-folder"] = "folders of images"
     formats = ", ".join(written.get(name, name.upper()) for name in get_args(Format))
     return "\n".join(
         [

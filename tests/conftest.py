@@ -236,6 +236,77 @@ def language_base(make_language_base: MakeBase) -> Path:
     return make_language_base()
 
 
+IMAGE_BASES = {  # the families of image models in tiny shapes, for images of 32 x 32 pixels
+    "vit": ("ViT", {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}),
+    "resnet": ("ResNet", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}),
+    "convnext": ("ConvNext", {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "patch_size": 4}),
+    "mobilenet_v1": ("MobileNetV1", {"depth_multiplier": 0.05, "min_depth": 4}),
+    "mobilenet_v2": ("MobileNetV2", {"depth_multiplier": 0.1, "min_depth": 4, "depth_divisible_by": 4}),
+}
+
+
+@pytest.fixture(scope="session")
+def make_image_base(tmp_path_factory: pytest.TempPathFactory, single_thread: None) -> MakeBase:
+    """A random image classifier of a family, with the settings of its images."""
+
+    def make(family: str = "vit", *, seed: int = 0, **config: Any) -> Path:
+        import torch
+        import transformers
+
+        name, shape = IMAGE_BASES[family]
+        if family == "vit":
+            shape = {**shape, "image_size": 32, "patch_size": 8, "initializer_range": 0.3, "hidden_dropout_prob": 0.1}
+        folder = tmp_path_factory.mktemp("image-base")
+        torch.manual_seed(seed)
+        made = getattr(transformers, f"{name}ForImageClassification")(
+            getattr(transformers, f"{name}Config")(**{**shape, **config})
+        )
+        made.save_pretrained(folder)
+        about = {"do_resize": True, "size": {"height": 32, "width": 32}, "do_center_crop": False, "resample": 2}
+        about |= {
+            "image_mean": [0.5, 0.4, 0.3],
+            "image_std": [0.2, 0.3, 0.25],
+            "image_processor_type": "ViTImageProcessor",
+        }
+        (folder / "preprocessor_config.json").write_text(json.dumps(about))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def image_base(make_image_base: MakeBase) -> Path:
+    """A tiny vision transformer; shared, so nothing may change it."""
+    return make_image_base()
+
+
+@pytest.fixture(scope="session")
+def write_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A folder of PNG files, one folder per class: noise in which one colour is brighter than the others."""
+
+    def write(count: int = 40, *, classes: Sequence[str] = ("blue", "green", "red"), seed: int = 0) -> Path:
+        from PIL import Image
+
+        folder = tmp_path_factory.mktemp("images")
+        random = np.random.default_rng(seed)
+        for index in range(count):
+            channel = index % len(classes)
+            pixels = random.integers(0, 160, size=(24, 20 + index % 5, 3))
+            pixels[..., 2 - channel] += 60
+            path = folder / classes[channel] / f"{index:03}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def image_folder(write_images: Callable[..., Path]) -> Path:
+    """120 images of three classes; shared, so nothing may change it."""
+    return write_images(120)
+
+
 @pytest.fixture(scope="session")
 def conversations(toy_rows: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """120 different rows of messages; the answer is a word of the question, some have two turns."""
@@ -358,6 +429,8 @@ def _cells(text: str) -> dict[str, str]:
 def make_subject(
     sentence_base: Path,
     language_base: Path,
+    image_base: Path,
+    image_folder: Path,
     seq2seq_base: Path,
     toy_rows: list[tuple[str, str]],
     conversations: list[dict[str, Any]],
@@ -371,6 +444,7 @@ def make_subject(
     from burnish.testing import (
         chat_subject_over,
         embedding_subject_over,
+        image_subject_over,
         preference_subject_over,
         seq2seq_subject_over,
         subject_over,
@@ -396,6 +470,9 @@ def make_subject(
             ]
             endless = {**pairs[0], "prompt": [{"role": "user", "content": "a" * 3_000}]}
             return preference_subject_over(str(language_base), pairs, PreferenceOptions(), refused=[endless])
+        if name == "image-classification":
+            images = [{"image": str(p), "label": p.parent.name} for p in sorted(image_folder.glob("*/*.png"))[::5]]
+            return image_subject_over(str(image_base), images[:28], refused=[{"image": "absent.png", "label": "red"}])
         if name == "tabular":
             cells = [{"features": _cells(text), "target": label} for text, label in toy_rows[:28]]
             return table_subject(cells, refused=[{**cells[0], "target": "none"}])

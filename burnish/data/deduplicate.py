@@ -14,11 +14,19 @@ LEARNED = frozenset((LABEL, "labels", "tags", "score", "answers"))  # columns th
 
 
 def normal_form(row: Row) -> str:
-    """What a row says without its label, labels, tags or score: NFC, each run of whitespace one space.
+    """What a row says without its label, labels, tags or score: NFC, each run of whitespace one space;
+    of an image the hash of its file.
 
     Two rows are exact duplicates when their normal forms are equal. Case counts.
     """
+    if "sha256" in row:
+        return str(row["sha256"])
     return "\0".join(_collapsed(_as_text(row[column])) for column in sorted(row) if column not in LEARNED)
+
+
+def content_name(row: Row) -> str:
+    """What a row holds beside what is learned of it, for people."""
+    return "image" if "sha256" in row else "text"
 
 
 def _as_text(value: object) -> str:
@@ -105,7 +113,7 @@ def leakage(examples: Iterable[Example], judged_on: Iterable[Example]) -> tuple[
         if twin is None:
             kept.append(example)
         else:
-            reason = f"the same text is in {twin.origin}, which the model is judged on"
+            reason = f"the same {content_name(example.row)} is in {twin.origin}, which the model is judged on"
             problems.append(Problem("data/leakage", reason, example.origin))
     return kept, problems
 
@@ -120,7 +128,7 @@ def _judge(group: Sequence[Example], dropped: dict[int, Problem]) -> None:
         if example is keeper:
             continue
         if keeper is not None and _learned(example) == majority:
-            same = "text and label" if majority else "values"
+            same = f"{content_name(example.row)} and label" if majority else "values"
             problem = Problem("data/duplicate", f"the same {same} as {keeper.origin}", example.origin)
         else:
             problem = _conflict(group, labels, example, keeper)
@@ -137,6 +145,6 @@ def _conflict(group: Sequence[Example], labels: Counter[str], example: Example, 
     shares = ", ".join(f'"{label}" {count}' for label, count in labels.most_common())
     other = next(twin for twin in group if _learned(twin) != _learned(example))
     decision = f"{keeper.origin} is kept" if keeper else "no label has a majority, so none is kept"
-    reason = f"the same text as {other.origin} with another label ({shares}); {decision}"
+    reason = f"the same {content_name(example.row)} as {other.origin} with another label ({shares}); {decision}"
     column = next(column for column in sorted(LEARNED) if column in example.row)
     return Problem("data/conflicting-label", reason, example.origin, column=column)

@@ -38,6 +38,8 @@ _LABELS = ",".join(sorted(KNOWN_NAMES["label"])) + ",gold label,is duplicate"
 _TEXTS = "text," + ",".join(sorted(KNOWN_NAMES["text"] - {"text"}))
 _TARGETS = "target,class,label,outcome,churn,default,y,survived,result,category"
 
+IMAGES = "image-label"  # the format of rows that name an image and its class
+
 Canonical = Callable[[Mapping[str, object], Mapping[str, str]], dict[str, object]]
 
 

@@ -23,8 +23,9 @@ _WIDE_BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+_ZIP = b"PK\x03\x04"
 _FOREIGN_FORMATS = (
-    (b"PK\x03\x04", "a ZIP or Excel file"),
+    (_ZIP, "a ZIP or Excel file"),
     (b"PAR1", "a Parquet file"),
     (b"ARROW1", "an Arrow file"),
     (b"FEA1", "a Feather file of the first version"),
@@ -282,13 +283,10 @@ def _check_head(head: bytes, name: str) -> None:
         raise DataReadError("data/empty-file", "is empty", where=name, hint="a data file holds one row per line")
     for magic, what in _FOREIGN_FORMATS:
         if head.startswith(magic):
-            raise DataReadError(
-                "data/unknown-format",
-                f"is {what}",
-                where=name,
-                known=FORMAT_NAMES,
-                hint="save its rows as CSV, JSONL or Parquet (Parquet and Arrow without gzip or zstd around them)",
-            )
+            hint = "save its rows as CSV, JSONL or Parquet (Parquet and Arrow without gzip or zstd around them)"
+            if magic == _ZIP:
+                hint += "; of images, unpack the archive and name the folder that holds a folder per class"
+            raise DataReadError("data/unknown-format", f"is {what}", where=name, known=FORMAT_NAMES, hint=hint)
     wide = next((what for mark, what in _WIDE_BOMS if head.startswith(mark)), None)
     if wide is None and head.count(0) * 5 > len(head):  # ASCII in UTF-16 is half NUL bytes
         wide = "UTF-16 or binary"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from burnish.settings import Options
 
-Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "text", "markdown", "html"]
+Format = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "conll", "text", "markdown", "html", "image-folder"]
 FORMAT_NAMES: tuple[str, ...] = get_args(Format)
 Files = str | Annotated[tuple[str, ...], Field(min_length=1)]
 Ratio = Annotated[float, Field(gt=0, lt=0.5)]
@@ -45,8 +45,8 @@ class DataOptions(Options):
     """Which files to read, how to read them, what to clean and how to split."""
 
     train: Files = Field(
-        description="file or files of the training rows, relative to the recipe's folder; patterns such as "
-        "tickets/*.csv and URLs (hf://datasets/OWNER/NAME/FILE, s3://, gs://, az://) are understood"
+        description="file or files of the training rows, relative to the recipe's folder, or a folder of images; "
+        "patterns such as tickets/*.csv and URLs (hf://datasets/OWNER/NAME/FILE, s3://, gs://, az://) are understood"
     )
     validation: Files | None = Field(
         default=None, description="file or files of the validation rows; null: they are split off the training rows"

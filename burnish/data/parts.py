@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from burnish.data.bundles import bundles, group_of
 from burnish.data.clean import check_bad_rows
-from burnish.data.deduplicate import leakage, loose_form
-from burnish.data.near_duplicates import near_duplicate_clusters
+from burnish.data.deduplicate import content_name, leakage
+from burnish.data.near_rows import near_row_clusters
 from burnish.data.options import DataOptions
 from burnish.data.split import split
 from burnish.errors import excerpt
@@ -71,11 +71,10 @@ def without_twins(
     if not kept or not judged_on:
         return kept, problems
     if options.near_duplicates:
-        texts = [loose_form(example.row) for example in (*kept, *judged_on)]
-        clusters = near_duplicate_clusters(texts).tolist()
+        clusters = near_row_clusters([example.row for example in (*kept, *judged_on)]).tolist()
         judged = dict(zip(clusters[len(kept) :], judged_on, strict=True))
         twins = [judged.get(cluster) for cluster in clusters[: len(kept)]]
-        kept = _without(kept, twins, "almost the same text is in {}, which the model is judged on", problems)
+        kept = _without(kept, twins, "almost the same {what} is in {}, which the model is judged on", problems)
     if options.group_by is not None:
         groups = {group_of(example, options.group_by): example for example in judged_on}
         groups.pop(None, None)
@@ -95,7 +94,9 @@ def _without(
         if twin is None:
             kept.append(example)
         else:
-            problems.append(Problem("data/leakage", reason.format(twin.origin), example.origin))
+            problems.append(
+                Problem("data/leakage", reason.format(twin.origin, what=content_name(example.row)), example.origin)
+            )
     return kept
 
 
@@ -115,7 +116,7 @@ def _split_off(rows: Mapping[Split, list[Example]], options: DataOptions, seed: 
         check_bad_rows(untimed, len(rows[Split.TRAIN]), options.max_bad_ratio)
     clusters = None
     if options.near_duplicates:
-        clusters = near_duplicate_clusters([loose_form(example.row) for example in train]).tolist()
+        clusters = near_row_clusters([example.row for example in train]).tolist()
     together = bundles(train, clusters=clusters, group_by=options.group_by)
     parts = split(train, validation_ratio, test_ratio, seed, together=together, times=times)
     return {part: parts[part] if part is Split.TRAIN else rows.get(part, parts[part]) for part in Split}, untimed

@@ -15,6 +15,8 @@ from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
 from burnish.data.formats import RowFormat, detect_format
+from burnish.data.image_folder import folder_parts, folder_sha256
+from burnish.data.images import examples_of
 from burnish.data.options import DataOptions
 from burnish.data.parts import make_parts
 from burnish.data.records import Record, SourceShape
@@ -23,7 +25,7 @@ from burnish.data.source import inspect_source, read_source
 from burnish.data.split import LABELS, TAGS, TARGET, labels_in
 from burnish.errors import DataProblemError, DataReadError, excerpt, nearest
 from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
-from burnish.types import Example, Problem, Provenance, Split
+from burnish.types import Example, Problem, Provenance, Row, Split
 
 _SHOWN = 10  # places listed in an error
 _NO_TEXTS = ("tabular", "recommendation")  # rows of numbers and categories are alike without saying the same
@@ -145,9 +147,16 @@ def prepare(
 
 
 def _files(options: DataOptions, base_folder: Path) -> dict[Split, list[DataFile]]:
-    """The files of each part that has its own, training files first."""
+    """The files of each part that has its own, training files first.
+
+    A folder of images that holds folders of the parts gives those that the recipe does not name.
+    """
     named = {Split.TRAIN: options.train_files, Split.VALIDATION: options.validation_files}
     named[Split.TEST] = options.test_files
+    if len(options.train_files) == 1 and (parts := folder_parts(base_folder / options.train_files[0])):
+        found = {part: (str(Path(options.train_files[0]) / folder.name),) for part, folder in parts.items()}
+        named = {part: found.get(part, ()) if part is Split.TRAIN else names for part, names in named.items()}
+        named |= {part: names for part, names in found.items() if not named[part]}
     return {part: find_files(names, base_folder) for part, names in named.items() if names}
 
 
@@ -186,21 +195,25 @@ class _Intake:
         facts = self._facts(path, name)
         examples = self.examples.setdefault(part, [])
         before = len(examples)
-        for item in self._examples(read_source(path, shape, self.options)):
+        changes = Counter[str]()  # of images, by kind
+        for item in self._examples(read_source(path, shape, self.options), path, changes):
             facts["rows"] += 1
             if isinstance(item, Problem):
                 self.problems.append(item)
             else:
                 examples.append(item)
         self.files[name] = facts
+        self.notes += [f"{name}: {count:,} images with {change}" for change, count in sorted(changes.items())]
         if LABEL in self.wanted:
             self._compare_labels(name, {str(example.row[LABEL]) for example in examples[before:]})
 
-    def _examples(self, records: Iterator[Record | Problem]) -> Iterator[Example | Problem]:
-        if self.row_format is not None:
-            found = self.row_format.examples(records, self.options.kept_columns)
-            return map(self._relabelled, found) if self.options.label_map else found
-        return to_examples(records, self.columns, self.wanted, self.options)
+    def _examples(
+        self, records: Iterator[Record | Problem], path: Path, changes: Counter[str]
+    ) -> Iterator[Example | Problem]:
+        if self.row_format is None:
+            return to_examples(records, self.columns, self.wanted, self.options)
+        found = examples_of(self.row_format, records, path, kept=self.options.kept_columns, changes=changes)
+        return map(self._relabelled, found) if self.options.label_map else found
 
     def _relabelled(self, item: Example | Problem) -> Example | Problem:
         """The row with `data.label_map` applied to its label, labels or tags."""
@@ -338,7 +351,7 @@ class _Intake:
             self.notes.append(f"{part}: {count:,} {_FOUND[code]} {action}")
 
     def _facts(self, path: Path, name: str) -> FileFacts:
-        sha256 = file_sha256(path)
+        sha256, size = folder_sha256(path) if path.is_dir() else (file_sha256(path), path.stat().st_size)
         twin = next((other for other, facts in self.files.items() if facts["sha256"] == sha256), None)
         if twin is not None:
             raise DataProblemError(
@@ -347,7 +360,7 @@ class _Intake:
                 where=name,
                 hint="name each file once; without a test file, test rows are split off the training rows",
             )
-        return FileFacts(sha256=sha256, bytes=path.stat().st_size, rows=0)
+        return FileFacts(sha256=sha256, bytes=size, rows=0)
 
 
 def _few(labels: set[str]) -> str:
@@ -397,8 +410,13 @@ def _check_known_labels(splits: Mapping[Split, Sequence[Example]]) -> None:
 
 def rows_sha256(examples: Sequence[Example]) -> str:
     """sha256 over the sorted canonical rows: equal for the same rows in any order."""
-    return canonical_sha256(sorted(canonical_json(example.row) for example in examples))
+    return canonical_sha256(sorted(_canonical(example.row) for example in examples))
 
 
 def _split_fingerprint(splits: Mapping[Split, Sequence[Example]]) -> str:
-    return canonical_sha256({part: sorted(canonical_json(e.row) for e in rows) for part, rows in splits.items()})
+    return canonical_sha256({part: sorted(_canonical(e.row) for e in rows) for part, rows in splits.items()})
+
+
+def _canonical(row: Row) -> str:
+    """What a row is, wherever it lies: an image is its bytes, not its path."""
+    return canonical_json({name: value for name, value in row.items() if name != "image" or "sha256" not in row})

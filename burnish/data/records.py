@@ -63,6 +63,7 @@ _DESCRIBED: dict[Format, str] = {
     "text": "plain text, a row per paragraph, with",
     "markdown": "Markdown, a row per section, with",
     "html": "HTML, a row per section, with",
+    "image-folder": "a folder of images, one folder per class, with",
 }
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.clean import LABEL
-from burnish.data.deduplicate import loose_form, normal_form
-from burnish.data.near_duplicates import near_duplicate_clusters
+from burnish.data.deduplicate import content_name, normal_form
+from burnish.data.near_rows import near_row_clusters
 from burnish.data.options import CleanOptions
 from burnish.data.personal import find_personal_rows, redact
 from burnish.errors import DataReadError, excerpt
@@ -147,13 +147,13 @@ def drop_near_duplicates(examples: Sequence[Example]) -> Repaired:
     """
     first: dict[tuple[int, Any], Example] = {}
     kept, problems = [], []
-    clusters = near_duplicate_clusters([loose_form(example.row) for example in examples])
+    clusters = near_row_clusters([example.row for example in examples])
     for example, cluster in zip(examples, clusters, strict=True):
         twin = first.setdefault((int(cluster), example.row.get(LABEL)), example)
         if twin is example:
             kept.append(example)
         else:
-            reason = f"almost the same text as {twin.origin}, with the same label"
+            reason = f"almost the same {content_name(example.row)} as {twin.origin}, with the same label"
             problems.append(Problem("data/near-duplicate", reason, example.origin))
     return kept, problems
 

@@ -11,6 +11,7 @@ from burnish.data.conll import conll_records, conll_shape
 from burnish.data.delimited_file import delimited_records, delimited_shape
 from burnish.data.dialect import is_delimited
 from burnish.data.documents import DOCUMENT_FORMATS, document_records, document_shape
+from burnish.data.image_folder import folder_records, folder_shape
 from burnish.data.json_array import json_records, json_shape, looks_like_json_lines
 from burnish.data.jsonl import objects
 from burnish.data.lines import SAMPLE_BYTES, TextFile, open_text_file, read_head, require_bounded
@@ -38,7 +39,7 @@ _FORMAT_OF_SUFFIX: dict[str, Format] = {
 
 
 def inspect_source(path: Path, options: DataOptions, *, name: str | None = None) -> SourceShape:
-    """The shape of a file, from its beginning: 256 KiB of text, 1,000 rows of Parquet or Arrow.
+    """The shape of a file, from its beginning: 256 KiB of text, 1,000 rows of Parquet or Arrow, 1,000 images.
 
     Args:
         path: where the file is.
@@ -51,6 +52,8 @@ def inspect_source(path: Path, options: DataOptions, *, name: str | None = None)
             cannot be read.
     """
     name = name or str(path)
+    if path.is_dir():
+        return folder_shape(path, name)
     columnar = columnar_format(read_head(path, name), path, options)
     require_bounded(path, name)
     if columnar:
@@ -73,6 +76,8 @@ def read_source(path: Path, shape: SourceShape, options: DataOptions) -> Iterato
     """
     if shape.format in ("parquet", "arrow"):
         return columnar_records(path, shape, options)
+    if shape.format == "image-folder":
+        return folder_records(path, shape.name)
     return _TEXT_RECORDS[shape.format](open_text_file(path, shape.name, options), shape)
 
 

@@ -29,7 +29,11 @@ _draw: ContextVar[Tensor | None] = ContextVar("draw", default=None)
 
 @contextlib.contextmanager
 def drawn(rows: Tensor | None) -> Iterator[None]:
-    """Sets the pool row of every token, shape (1, T) or (G, S), for the forward pass inside the block."""
+    """Sets the pool row of every token for the forward pass inside the block.
+
+    Args:
+        rows: (1, T) or (G, S); or (B,), of the first token of each row, where the base makes the tokens itself.
+    """
     token = _draw.set(rows)
     try:
         yield
@@ -38,7 +42,17 @@ def drawn(rows: Tensor | None) -> Iterator[None]:
 
 
 def draw_starts(row_ids: Sequence[int], *, seed: int, step: int) -> np.ndarray[Any, Any]:
-    """(B,) int64 start in the pool of each row: splitmix64 of (seed, step, row).
+    """(B,) int64 start in the pool of each row."""
+    return pool_starts(row_draws(row_ids, seed=seed, step=step))
+
+
+def pool_starts(draws: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(B,) int64 start in the pool for what chance gave each row."""
+    return (draws % np.uint64(POOL_ROWS)).astype(np.int64)
+
+
+def row_draws(row_ids: Sequence[int], *, seed: int, step: int) -> np.ndarray[Any, Any]:
+    """(B,) uint64, what chance gives each row in a step: splitmix64 of (seed, step, row).
 
     Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
     """
@@ -46,7 +60,7 @@ def draw_starts(row_ids: Sequence[int], *, seed: int, step: int) -> np.ndarray[A
         mixed = np.asarray(row_ids, dtype=np.uint64)
         for key in (seed, step):
             mixed = _splitmix64(mixed ^ _splitmix64(np.array([key], dtype=np.uint64)))
-    return (mixed % np.uint64(POOL_ROWS)).astype(np.int64)
+    return mixed
 
 
 def _splitmix64(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -77,6 +91,8 @@ class RowDropout(nn.Module):
         if not self.training or self.probability == 0.0:
             return states
         rows = _draw.get()
+        if rows is not None and rows.ndim == 1 and states.ndim == 3:
+            rows = rows[:, None] + torch.arange(states.shape[1], device=rows.device)
         if rows is not None and rows.shape != states.shape[:-1]:
             rows = wanted_only(rows)  # a last layer that computes only what is read
         if rows is None or rows.shape != states.shape[:-1]:

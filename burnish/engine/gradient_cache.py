@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
 from burnish.engine.faults import is_out_of_memory
-from burnish.engine.layout import LaidOut
+from burnish.engine.layout import RowBatch
 from burnish.engine.precision import Precision
 from burnish.types import Comparing, LossTerm
 
@@ -26,7 +26,7 @@ from burnish.types import Comparing, LossTerm
 def compare_in_pieces(
     task: Comparing,
     model: nn.Module,
-    pieces: Sequence[LaidOut],
+    pieces: Sequence[RowBatch],
     *,
     rows: int,
     precision: Precision,
@@ -43,7 +43,7 @@ def compare_in_pieces(
         torch.OutOfMemoryError: on all ranks, when memory ended on one before the rows could be compared.
     """
 
-    def represented(piece: LaidOut) -> Tensor:
+    def represented(piece: RowBatch) -> Tensor:
         with precision.compute(device):
             return task.represent(model, piece)
 
@@ -66,7 +66,7 @@ def compare_in_pieces(
 
 
 def _first_pass(
-    pieces: Sequence[LaidOut], represented: Callable[[LaidOut], Tensor], device: torch.device, ranks: Ranks
+    pieces: Sequence[RowBatch], represented: Callable[[RowBatch], Tensor], device: torch.device, ranks: Ranks
 ) -> tuple[list[list[Tensor]], list[Tensor]]:
     """Before each piece the state of what draws, and its vectors; a rank without memory tells the others."""
     states, vectors, full = [], [], ""

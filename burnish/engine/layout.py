@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn import functional as F
 
-from burnish.engine.dropout import drawn
+from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.prompted import behind_prompt
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
-from burnish.types import Encoded, Reads
+from burnish.types import Batch, Encoded, Reads
 
 ATTENTION = "burnish_segments"
 ENDS: tuple[Reads, ...] = ("first", "last")
@@ -120,6 +120,13 @@ def register() -> None:
 
     AttentionInterface.register(ATTENTION, segment_attention)
     AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
+
+
+class RowBatch(Batch, Protocol):
+    """A batch that knows which rows it holds."""
+
+    @property
+    def row_ids(self) -> tuple[int, ...]: ...
 
 
 class LaidOut:
@@ -384,6 +391,29 @@ class LayoutChoice:
     padded: bool
     position_offset: int
     reason: str  # for the run's record
+
+    def lay_out(
+        self,
+        rows: Sequence[Encoded],
+        row_ids: Sequence[int],
+        *,
+        device: torch.device,
+        draws: np.ndarray[Any, Any] | None = None,
+    ) -> RowBatch:
+        """A micro-batch.
+
+        Args:
+            row_ids: stable number of each row in its split.
+            draws: (B,) uint64, what chance gives each row in this step; None: nothing is left to chance.
+        """
+        return LaidOut(
+            rows,
+            row_ids,
+            padded=self.padded,
+            device=device,
+            draw=None if draws is None else pool_starts(draws),
+            position_offset=self.position_offset,
+        )
 
 
 def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.device) -> LayoutChoice:

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
 from burnish.engine.distributed import Ranks
-from burnish.engine.dropout import draw_starts, replace_dropout
+from burnish.engine.dropout import replace_dropout, row_draws
 from burnish.engine.faults import IN_A_ROW, Faults, is_out_of_memory
 from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.journal import Figures, Journal
-from burnish.engine.layout import LaidOut, LayoutChoice
+from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
@@ -307,14 +307,12 @@ class Training:
         term.total.backward()  # type: ignore[no-untyped-call]
         return self._counted(term)
 
-    def _laid_out(self, piece: list[int]) -> LaidOut:
-        return LaidOut(
+    def _laid_out(self, piece: list[int]) -> RowBatch:
+        return self.layout.lay_out(
             [self.rows[i] for i in piece],
             piece,
-            padded=self.layout.padded,
             device=self.device,
-            draw=draw_starts(piece, seed=self.options.seed, step=self.step),
-            position_offset=self.layout.position_offset,
+            draws=row_draws(piece, seed=self.options.seed, step=self.step),
         )
 
     def _counted(self, term: LossTerm) -> tuple[float, float]:

@@ -49,6 +49,19 @@ class TrainingOptions(Options):
     )
 
 
+class AugmentationOptions(Options):
+    """How training images are changed by chance; validation and test images are shown as they are."""
+
+    flip: Literal["none", "horizontal", "both"] = Field(
+        default="none",
+        description="mirror half of the images left to right, or upside down too, where that means the same",
+    )
+    shift: float = Field(default=0.1, ge=0, le=0.5, description="share of the side that images are moved by at most")
+    light: float = Field(
+        default=0.1, ge=0, lt=1, description="share by which brightness and contrast are changed at most"
+    )
+
+
 class CheckpointOptions(Options):
     """When the state is saved, and how many states are kept beside the best one."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.faults import is_out_of_memory
-from burnish.engine.layout import LaidOut, LayoutChoice
+from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
@@ -34,7 +34,7 @@ def predict_rows(
     """The task's predictions, one per row, in the order of `rows`."""
     results: list[Row | None] = [None] * len(rows)
 
-    def keep(batch: LaidOut) -> None:
+    def keep(batch: RowBatch) -> None:
         for index, prediction in zip(batch.row_ids, task.predict(model, batch), strict=True):
             results[index] = prediction
 
@@ -57,7 +57,7 @@ def pooled_features(
     """
     features: list[np.ndarray[Any, Any] | None] = [None] * len(rows)
 
-    def keep(batch: LaidOut) -> None:
+    def keep(batch: RowBatch) -> None:
         pooled: Tensor = model(batch)
         each = np.cumsum(batch.read_counts)[:-1] if any(batch.read_counts) else batch.row_count
         for index, vectors in zip(batch.row_ids, np.split(pooled.float().cpu().numpy(), each), strict=True):
@@ -80,7 +80,7 @@ def loss_and_predictions(
     total, weight = 0.0, 0.0
     results: list[Row | None] = [None] * len(rows)
 
-    def judge(batch: LaidOut) -> None:
+    def judge(batch: RowBatch) -> None:
         nonlocal total, weight
         predictions = task.predict(model, batch)
         term = task.loss(model, batch)
@@ -95,7 +95,7 @@ def loss_and_predictions(
 
 def _over(
     rows: Sequence[Encoded],
-    use: Callable[[LaidOut], None],
+    use: Callable[[RowBatch], None],
     layout: LayoutChoice,
     precision: Precision,
     device: torch.device,
@@ -123,16 +123,15 @@ def _over(
 
 
 def _fits(
-    use: Callable[[LaidOut], None],
+    use: Callable[[RowBatch], None],
     rows: Sequence[Encoded],
     piece: Sequence[int],
     layout: LayoutChoice,
     device: torch.device,
 ) -> bool:
     """Whether the batch was used; False when memory ended."""
-    offset = layout.position_offset
     try:
-        use(LaidOut([rows[i] for i in piece], piece, padded=layout.padded, device=device, position_offset=offset))
+        use(layout.lay_out([rows[i] for i in piece], piece, device=device))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

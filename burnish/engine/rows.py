@@ -21,8 +21,8 @@ class EncodedRows(Sequence[Encoded]):
     Args:
         arrays: "tokens" (T,), "row_ends" (N,), "segments" (G,) lengths, "segment_ends" (N,), "weights" (N,),
             "truncated" (N,), "targets" (N, ...) or (R, ...), for rows that name read positions "reads" (R,) and
-            "read_ends" (N,), and where rows have them "prefixes" (N,) shared by segments, "types" (T,) of tokens and
-            "given" (N, K). Ends count from the first row on.
+            "read_ends" (N,), and where rows have them "prefixes" (N,) shared by segments, "types" (T,) of tokens,
+            "given" (N, K) and "pixels" (N, H, W, 3). Ends count from the first row on; rows of pixels have no tokens.
         place: (V,) new token id of each old one; None keeps them.
     """
 
@@ -63,6 +63,8 @@ class EncodedRows(Sequence[Encoded]):
             arrays["types"] = _joined([_types_of(row) for row in found]).astype(np.int8)
         if found and found[0].given is not None:
             arrays["given"] = np.stack([row.given for row in found if row.given is not None])
+        if found and found[0].pixels is not None:
+            arrays["pixels"] = np.stack([row.pixels for row in found if row.pixels is not None])
         return cls(arrays)
 
     def __len__(self) -> int:
@@ -90,6 +92,7 @@ class EncodedRows(Sequence[Encoded]):
             truncated_tokens=int(arrays["truncated"][row]),
             shared_prefix=int(arrays["prefixes"][row]) if "prefixes" in arrays else 0,
             given=arrays["given"][row] if "given" in arrays else None,
+            pixels=arrays["pixels"][row] if "pixels" in arrays else None,
             token_types=arrays["types"][own].astype(np.int64) if "types" in arrays else None,
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
 from burnish.engine.gradient_cache import compare_in_pieces
-from burnish.engine.layout import LaidOut, LayoutChoice, own_attention, probe_rows
+from burnish.engine.layout import LayoutChoice, RowBatch, own_attention, probe_rows
 from burnish.engine.precision import Precision
 from burnish.errors import SelfTestError
 from burnish.types import Comparing, Encoded, LossTerm, Method, Task
@@ -88,7 +88,7 @@ def check_invariants(
         _require_gradients(whole, {name for name, weight in trainable.items() if id(weight) in ran}, method)
         ways, worst = [], (0.0, 0.0)
         for other in _arrangements(probe, layout, task):
-            there = LayoutChoice(other.padded, layout.position_offset, "")
+            there = replace(layout, padded=other.padded)
             found = _measure(task, model, trainable, other.pieces, there, device)
             difference = _require_same(whole, found, other, task, len(probe))
             worst = max(worst[0], difference[0]), max(worst[1], difference[1])
@@ -133,8 +133,7 @@ def _measure(
     """Forward and backward over all pieces, then one division, as in a step of the training."""
     model.zero_grad(set_to_none=True)
     total, weight = 0.0, 0.0
-    place: dict[str, Any] = {"padded": layout.padded, "device": device, "position_offset": layout.position_offset}
-    batches = [LaidOut(piece, range(len(piece)), **place) for piece in pieces]
+    batches = [layout.lay_out(piece, range(len(piece)), device=device) for piece in pieces]
     with own_attention(model) if layout.padded else contextlib.nullcontext():
         for term in _terms(task, model, batches, device):
             total += float(term.total.detach())
@@ -143,7 +142,7 @@ def _measure(
     return Measured(total / weight, weight, gradient)
 
 
-def _terms(task: Task, model: nn.Module, batches: Sequence[LaidOut], device: torch.device) -> Iterator[LossTerm]:
+def _terms(task: Task, model: nn.Module, batches: Sequence[RowBatch], device: torch.device) -> Iterator[LossTerm]:
     """The loss of each batch, or of several compared with each other; its gradient is in the weights."""
     if isinstance(task, Comparing) and len(batches) > 1:
         rows = sum(batch.row_count for batch in batches)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
 COST = (  # cheapest to run first
-    *("majority", "mean", "no-answer", "length", "dictionary", "bm25", "tf-idf-cosine", "tf-idf", "nearest-answer"),
+    *("majority", "mean", "no-answer", "length", "dictionary", "pixels"),
+    *("bm25", "tf-idf-cosine", "tf-idf", "nearest-answer"),
     *("base-similarity", "base-centroid", "base-probe"),
     *("linear", "trees"),
     *("base", "base-mean", "base-few-shot"),

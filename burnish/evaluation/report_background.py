@@ -22,6 +22,7 @@ from burnish.evaluation.report_html import (
     section,
     table,
 )
+from burnish.evaluation.report_images import contact_sheet
 from burnish.evaluation.report_sections import LABEL_LIMIT
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import count, entries, figure, finite, metric_title
@@ -30,9 +31,9 @@ MOST_POINTS = 200  # of a curve; longer ones are drawn as means of neighbours
 MOST_BARS = 15
 FIRST_PLACES = 3
 PROBLEM_TITLES = {  # where a row's own reason names another row or a number
-    "data/leakage": "the same text is among the rows the model is judged on",
-    "data/duplicate": "the same text and label again",
-    "data/conflicting-label": "the same text with contradicting labels",
+    "data/leakage": "the same, or almost the same, is among the rows the model is judged on",
+    "data/duplicate": "the same row again",
+    "data/conflicting-label": "the same row with contradicting labels",
     "data/truncated": "longer than the model reads; the end is not read",
 }
 ENVIRONMENT_TITLES = {
@@ -135,6 +136,7 @@ def data_section(record: RunRecord) -> Html:
         ),
         facts({**dict(numbers), **_classes(labels), **_written_by(data), "columns": _columns(data)}),
         _label_counts(labels),
+        contact_sheet(record),
         _lengths(entries(record.manifest.get("lengths"))),
         _problems(record),
         _notes(data),
@@ -336,8 +338,10 @@ def use_section(record: RunRecord) -> Html:
 
 
 def command_line(record: RunRecord) -> str:
-    return f'burnish predict {shlex.quote(str(record.folder))} --text "your text here"'
+    asked = "--data your-image.jpg" if record.shows_images else '--text "your text here"'
+    return f"burnish predict {shlex.quote(str(record.folder))} {asked}"
 
 
 def python_lines(record: RunRecord) -> str:
-    return f'import burnish\n\nmodel = burnish.load({str(record.folder)!r})\nprint(model.predict(["your text here"]))'
+    asked = "your-image.jpg" if record.shows_images else "your text here"
+    return f'import burnish\n\nmodel = burnish.load({str(record.folder)!r})\nprint(model.predict(["{asked}"]))'

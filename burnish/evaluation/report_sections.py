@@ -17,6 +17,7 @@ from burnish.evaluation.report_html import (
     section,
     table,
 )
+from burnish.evaluation.report_images import error_picture, short_name
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import count, entries, escaped, figure, finite, interval, metric_title
 
@@ -30,6 +31,7 @@ SIGNS = {"better": "▲ better", "same": "= the same", "worse": "▼ worse", "to
 WHAT_ARMS_ARE = {
     "tuned": "The model of this run, trained on your rows.",
     "majority": "Always the most frequent label of the training rows. Whoever is not above it has learned nothing.",
+    "pixels": "A linear classifier on 16 x 16 pixels of each image. No pretrained model at all.",
     "tf-idf": "A linear classifier on counts of words and letters. No pretrained model at all.",
     "mean": "Always the mean of the training rows, or the shares of their classes: what is known without looking.",
     "no-answer": "No answer to any question.",
@@ -38,7 +40,7 @@ WHAT_ARMS_ARE = {
     "base-similarity": "The base model as it comes: how alike its vectors of two texts are, or which sentence answers.",
     "dictionary": "Each token gets the tag it most often has in the training rows. No model at all.",
     "bm25": "A search by words, the rare ones counting most. No model at all.",
-    "base-centroid": "The base model as it comes; a text gets the class whose mean vector is nearest.",
+    "base-centroid": "The base model as it comes; a row gets the class whose mean vector is nearest.",
     "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
     "linear": "Logistic or ridge regression on the same columns.",
     "trees": "Gradient-boosted trees (LightGBM) on the same columns, their settings chosen on validation rows.",
@@ -216,7 +218,7 @@ def classes_section(record: RunRecord) -> Html:
         cells = [_with_interval(name, figures_of.get(name)) for name in ("f1", "precision", "recall")]
         rows.append([isolated(label, LABEL_LIMIT), *cells, count(figures_of.get("support"))])
     text = (
-        "The weakest class first. Precision: of the texts given this label, how many deserve it. Recall: of the texts "
+        "The weakest class first. Precision: of the rows given this label, how many deserve it. Recall: of the rows "
         "that deserve it, how many got it. A wide interval means few test rows."
     )
 
@@ -347,9 +349,11 @@ def errors_section(record: RunRecord) -> Html:
     if not wrong:
         return section("errors", "Worst errors", paragraph(f"None: all {total} got the right label."))
     shown = wrong[:MOST_ERRORS]
+    these = "is the one" if len(shown) == 1 else f"are the {len(shown)}"
+    look = "Look at them" if record.shows_images else "Read the texts"
     text = (
-        f"{len(wrong):,} of {total} are wrong. Here {'is the one' if len(shown) == 1 else f'are the {len(shown)}'} the "
-        "model was surest of. Read the texts: often it is the label that is wrong, and mending it helps most."
+        f"{len(wrong):,} of {total} are wrong. Here {these} the model was surest of. {look}: often it is the label "
+        "that is wrong, and mending it helps most."
     )
     items = "".join(_error(record, row) for row in shown)
     return section("errors", "Worst errors", paragraph(text), f'<ol class="errors">{items}</ol>')
@@ -359,8 +363,9 @@ def _error(record: RunRecord, row: Mapping[str, Any]) -> str:
     label, prediction = row.get("label"), row.get("prediction")
     right = [escaped(arm) for arm, guess in entries(row.get("arms")).items() if guess == label]
     others = f" · right: {', '.join(right)}" if right else ""
+    shown = row.get("text", short_name(row))
     return (
-        f'<li><q dir="auto">{escaped(row.get("text", ""), TEXT_LIMIT)}</q>'
+        f'<li>{error_picture(record, row)}<q dir="auto">{escaped(shown, TEXT_LIMIT)}</q>'
         f"<span>label <b>{isolated(label or NONE, TEXT_LIMIT)}</b> · predicted "
         f"<b>{isolated(prediction or NONE, TEXT_LIMIT)}</b> "
         f"({figure('accuracy', row.get('probability'))} sure){others} · {escaped(record.place(row))}</span></li>"

@@ -106,6 +106,10 @@ details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); fon
 .errors li { border-top: 1px solid var(--line); padding: .85rem 0; }
 .errors q { display: block; quotes: none; font-size: 1.0125rem; }
 .errors span { display: block; margin-top: .3rem; font-size: .925rem; color: var(--muted); }
+.errors img { float: left; margin: 0 1rem .25rem 0; } .errors li { overflow: hidden; }
+.errors img, .sheet img { width: 72px; height: auto; border-radius: 4px; background: var(--line); }
+.sheet div { border-top: 1px solid var(--line); padding: .6rem 0; } .sheet dt { font-weight: 600; }
+.sheet dd { margin: .3rem 0 0; display: flex; flex-wrap: wrap; gap: .5rem; }
 .errors b { color: var(--ink); font-weight: 600; }
 @media (max-width: 34rem) {
   header, main, footer { padding-inline: 1.05rem; }

@@ -23,6 +23,7 @@ class RunRecord:
     metrics: Sequence[Mapping[str, Any]]
     problems: Sequence[Mapping[str, Any]]
     predictions: Sequence[Mapping[str, Any]]
+    pictures: Mapping[str, Any]  # small copies of images: of each class, and of the worst errors
     pairwise: Mapping[str, Any]  # what choices between answers say
     samples: Sequence[Mapping[str, Any]]  # answers of a language model while it was trained
     recipe: str
@@ -43,6 +44,7 @@ class RunRecord:
             metrics=_rows(folder, folder.metrics),
             problems=_rows(folder, folder.problems),
             predictions=_rows(folder, folder.predictions),
+            pictures=_object(folder.pictures),
             pairwise=_object(folder.pairwise),
             samples=_rows(folder, folder.samples),
             recipe=_text(folder.recipe),
@@ -76,6 +78,11 @@ class RunRecord:
     @property
     def environment(self) -> Mapping[str, Any]:
         return entries(self.manifest.get("environment"))
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether the model names what images show."""
+        return bool(self.pictures)
 
     def arms(self) -> list[str]:
         """Names of the compared models: the tuned one first, then the best on the deciding metric first."""

@@ -13,6 +13,7 @@ from burnish.lifecycle.classifier_bench import ClassifierBench
 from burnish.lifecycle.embedding_bench import EmbeddingBench
 from burnish.lifecycle.encoder_bench import EncoderBench
 from burnish.lifecycle.fit_base import fitted_base
+from burnish.lifecycle.image_bench import ImageBench
 from burnish.lifecycle.judge_chat import judge_conversations
 from burnish.lifecycle.judge_embedding import judge_embedding
 from burnish.lifecycle.judge_preferences import judge_preferences
@@ -55,6 +56,7 @@ KINDS: Mapping[str, Kind] = {
     "text-pair-classification": Kind(PairClassifierBench),
     "text-pair-regression": Kind(PairNumberBench),
     "token-classification": Kind(TaggerBench),
+    "image-classification": Kind(ImageBench),
     "question-answering": Kind(QuestionBench),
     "tabular": Kind(TabularBench, lambda folder, bench, runs, opened: bench.judge(opened)),
     "chat": Kind(ChatBench, judge_conversations),

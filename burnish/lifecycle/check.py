@@ -75,6 +75,13 @@ def check_data(
         progress.note(explain(other))
     data = _prepared(recipe, folder, other)
     subject = Subject.of(_in_file_order(data))
+    if subject.shows_images and (deep or base):
+        raise UsageError(
+            "cli/not-for-images",
+            "--deep and --base look at texts; the vectors of images are not examined",
+            where=str(source),
+            hint="leave them out: broken, equal and nearly equal images are found without",
+        )
     found_base, embed = _base(recipe, base, folder, progress) if deep or (base and not show_mask) else (None, None)
     findings = left_out(data.problems, _row_count(data))
     findings += examine(

@@ -127,13 +127,16 @@ class ClassifierBench(EncoderBench):
         class_of = self._class_ids(Split.TRAIN)
         places = [np.flatnonzero(class_of == k) for k in range(len(self.data.labels))]
         count = max(HEAD_START_ROWS_OF_A_CLASS, HEAD_START_ROWS // len(places))
-        few = [p[np.linspace(0, len(p) - 1, min(len(p), count)).round().astype(int)] for p in places]
-        chosen = np.sort(np.concatenate(few))
+        chosen = np.sort(np.concatenate([spread(of_class, count) for of_class in places]))
         self.progress.stage(f"vectors of the frozen base for {len(chosen):,} rows, where the head starts")
         rows = EncodedRows.of([self.encoded[Split.TRAIN][i] for i in chosen.tolist()])
         head.cpu().start_from_centroids(
-            torch.from_numpy(np.array(self.vectors(rows))), torch.from_numpy(class_of[chosen])
+            torch.from_numpy(np.array(self._start_vectors(rows))), torch.from_numpy(class_of[chosen])
         )
+
+    def _start_vectors(self, rows: EncodedRows) -> np.ndarray[Any, Any]:
+        """(rows, D) vectors that the head starts from."""
+        return self.vectors(rows)
 
     def arms(self) -> list[ArmResult]:
         train, validation, test = (self.labels(split) for split in Split)
@@ -176,6 +179,12 @@ class ClassifierBench(EncoderBench):
 
     def said(self, example: Example, answer: Any) -> Any:
         return answer
+
+
+def spread(places: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """At most `count` of the places, evenly spread from the first to the last."""
+    chosen: np.ndarray[Any, Any] = places[np.linspace(0, len(places) - 1, min(len(places), count)).round().astype(int)]
+    return chosen
 
 
 def _text(example: Example) -> str:

@@ -1,7 +1,8 @@
-"""Rows into tokens, once: in parallel the first time, from the user's cache every other time."""
+"""Rows into tokens or pixels, once: in parallel the first time, from the user's cache every other time."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 from collections.abc import Iterable, Sequence
@@ -70,8 +71,45 @@ def warn_of_truncated(problems: Sequence[Problem], max_length: int, progress: Pr
     if problems:
         rows = "1 row is" if len(problems) == 1 else f"{len(problems):,} rows are"
         progress.warn(
-            f"{rows} longer than the {max_length} tokens the base reads; their end is not read (listed in problems.jsonl)"
+            f"{rows} longer than the {max_length} tokens the base reads; their end is not read "
+            "(listed in problems.jsonl)"
         )
+
+
+def encode_images(task: Any, data: PreparedData, progress: Progress) -> dict[Split, EncodedRows]:
+    """The pixels of every image in the size of the base, decoded once for the same files and the same base.
+
+    Raises:
+        UsageError: the code of the task's refusal, at the row's place.
+    """
+    encoded: dict[Split, EncodedRows] = {}
+    for split, examples in data.splits.items():
+        key = _key_of_images(task, examples)
+        kept = cache().find(key)
+        if kept is None:
+            progress.stage(f"decoding the {split.value} images")
+            rows = []
+            for done, example in enumerate(examples):
+                rows.append(required(task.encode(example.row), example))
+                progress.advance(done + 1, len(examples), {})
+            kept = EncodedRows.of(rows).arrays
+            cache().keep(key, kept)
+        encoded[split] = EncodedRows(kept)
+    return encoded
+
+
+def _key_of_images(task: Any, examples: Sequence[Example]) -> str:
+    """Everything the pixels depend on: the files, the base's size and filter, Pillow, and the code."""
+    import PIL
+
+    settled: dict[str, Any] = {
+        "rows": [[example.row["sha256"], example.row["label"]] for example in examples],
+        "preprocessing": dataclasses.asdict(task.preprocessing),
+        "labels": task.labels,
+        "pillow": PIL.__version__,
+        "code": [file_sha256(Path(inspect.getfile(part))) for part in (type(task), type(task.preprocessing))],
+    }
+    return canonical_sha256(settled)
 
 
 def encode_or_refuse(task: Task, examples: Sequence[Example]) -> list[Encoded | Refusal]:

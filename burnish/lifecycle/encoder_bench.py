@@ -145,7 +145,7 @@ class EncoderBench(Workbench):
 
     def _key_of_vectors(self, rows: EncodedRows, model: PooledEncoder) -> str:
         """Everything that decides their bits."""
-        names = ("tokens", "row_ends", "segments", "segment_ends", "reads", "read_ends", "types")
+        names = ("tokens", "row_ends", "segments", "segment_ends", "reads", "read_ends", "types", "pixels")
         arrays = (rows.arrays[name] for name in names if name in rows.arrays)
         settled = {
             "base": self.base.describe() | {"adapter": str(self.base.adapter)},

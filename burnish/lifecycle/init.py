@@ -23,6 +23,7 @@ from burnish.lifecycle.train import read_rows, recipe_of
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
 from burnish.task.embedding import Embedding
+from burnish.task.image_classification import ImageClassification
 from burnish.task.options import PREFERENCE_LOSSES
 from burnish.task.seq2seq import Seq2Seq
 from burnish.task.text_classification import TextClassification
@@ -253,22 +254,26 @@ def _of_chat(data: Path, output: Path, recipe: Recipe, prepared: PreparedData) -
     )
 
 
+_BASES = {Seq2Seq.name: "google-t5/t5-small", ImageClassification.name: "microsoft/resnet-18"}
+
+
 def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, task: Any) -> str:
     if task.name == Embedding.name:
         decided, _ = decide_embedding_metric(recipe, prepared.splits[Split.TRAIN][0].row)
     else:
         decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])
     rows = len(prepared.splits[Split.TRAIN])
+    images = task.name == ImageClassification.name
     return TASK_TEMPLATE.format(
         schema=SCHEMA,
         name=output.name,
         task=task.name,
+        base=_BASES.get(task.name, "minilm"),
         learns=LEARNS.get(task.row_kinds[0], ""),
-        base="google-t5/t5-small" if task.name == Seq2Seq.name else "minilm",
         train=json.dumps(_relative(data, output.parent)),
         columns=json.dumps(dict(prepared.columns)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",
-        method="lora" if rows < FEW_ROWS and "lora" in task.methods else "full",
+        method="lora" if rows < FEW_ROWS and "lora" in task.methods and not images else "full",
         methods=", ".join(task.methods),
         metric=decided.evaluation.metric,
     )

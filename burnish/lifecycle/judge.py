@@ -13,6 +13,7 @@ from typing import Any
 from burnish.data.clean import check_bad_rows, to_examples
 from burnish.data.columns import check_columns
 from burnish.data.deduplicate import leakage
+from burnish.data.images import examples_of
 from burnish.data.prepare import PreparedData
 from burnish.data.source import inspect_source, read_source
 from burnish.data.split import labels_in
@@ -20,6 +21,7 @@ from burnish.errors import DataProblemError, RunError, excerpt, nearest
 from burnish.evaluation.card import render_card
 from burnish.evaluation.report import render_report
 from burnish.lifecycle.benches import judged, open_bench
+from burnish.lifecycle.image_bench import ImageBench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.pairs import settle_pairs
 from burnish.lifecycle.rows import settled_task
@@ -42,6 +44,8 @@ def judge_run(folder: RunFolder, bench: Workbench, *, runs: Path) -> None:
     if "shipped" in evaluation:
         use(folder.final, evaluation["shipped"])
     write_json(folder.evaluation, evaluation)
+    if isinstance(bench, ImageBench):
+        write_json(folder.pictures, bench.pictures(rows))
     verdict = evaluation["verdict"]
     value = evaluation["models"]["tuned"][verdict["metric"]]["value"]
     folder.update_manifest(
@@ -112,7 +116,7 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
     records = read_source(path, shape, recipe.data)
     row_format = settled_task(recipe, Path())[1]
     if row_format is not None:
-        items = list(row_format.examples(records))
+        items = list(examples_of(row_format, records, path))
     else:
         items = list(to_examples(records, prepared.columns, task_class(recipe).columns, recipe.data))
     rows = [item for item in items if not isinstance(item, Problem)]

@@ -21,6 +21,8 @@ from burnish.types import Row
 FEW_ROWS = 1_000  # below: parameter-efficient before full
 LARGE_BASE = 400_000_000  # weights; above, full fine-tuning needs more memory than most machines have
 LANGUAGE_EPOCHS = 3
+IMAGE_EPOCHS = 20  # of under FEW_ROWS images; of more 8
+IMAGE_RATE = 1e-3  # the rate for a small convolutional base; vision transformers want smaller ones
 SEQ2SEQ_RATE = 3e-4  # full; ten times that for LoRA. T5 was pretrained with large steps and wants them again
 SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of weights that are drawn: the validation loss says when it is enough
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
@@ -62,6 +64,31 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
     if recipe.training.learning_rate is None:
         filled["learning_rate"] = default_learning_rate(method=_method_name(recipe), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
+    return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def decide_image_method(recipe: Recipe) -> tuple[Recipe, str | None]:
+    """Fills in `method` of an image model; gives the recipe and the reason, None when the recipe says it."""
+    if recipe.method is not None:
+        return recipe, None
+    return _with(recipe, method=FullOptions()), "method: full, because images of a new kind are learned in all layers"
+
+
+def decide_image_training(recipe: Recipe, *, train_rows: int) -> tuple[Recipe, list[str]]:
+    """Fills in epochs and learning rate of an image model, whose layers all learn at the same rate."""
+    if isinstance(recipe.method, HeadOptions):
+        return recipe, []
+    said = recipe.training.model_fields_set
+    filled: dict[str, Any] = {}
+    notes: list[str] = []
+    if recipe.training.epochs is None:
+        filled["epochs"] = IMAGE_EPOCHS if train_rows < FEW_ROWS else IMAGE_EPOCHS // 2
+        notes.append(f"training.epochs: {filled['epochs']}, for {train_rows:,} images")
+    if recipe.training.learning_rate is None:
+        filled["learning_rate"] = IMAGE_RATE
+        notes.append(f"training.learning_rate: {IMAGE_RATE:g}, for images")
+    if "layer_decay" not in said:
+        filled["layer_decay"] = 1.0
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
 
 

@@ -48,7 +48,8 @@ def other_rows(recipe: Recipe, folder: Path) -> RowFormat | None:
     """
     if recipe.task in (*TRAINED_ON, *_ALIASES):
         return _for_task(recipe, folder)
-    if recipe.task not in (None, TRAINED) or set(recipe.data.columns) & {"text", "label"}:
+    columns = set(recipe.data.columns)
+    if recipe.task not in (None, TRAINED) or (columns & {"text", "label"} and "image" not in columns):
         return None
     found = _found(recipe, folder)
     if found is None or found.task == TRAINED or (recipe.task == TRAINED and found.task not in _OTHER_LABELS):

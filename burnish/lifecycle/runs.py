@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.data.columns import infer_columns
+from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import LEARNED
 from burnish.data.formats import detect_format
+from burnish.data.images import image_path, is_image_name
 from burnish.data.options import DataOptions
+from burnish.data.records import RefusedRowError
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError
 from burnish.lifecycle.own import Own
@@ -18,6 +20,7 @@ from burnish.recipe.read import read_recipe
 from burnish.registry.runs import find_run
 from burnish.settings import settings
 from burnish.task.build import WRITING
+from burnish.task.image_classification import ImageClassification
 from burnish.task.tabular import Tabular
 from burnish.types import Example, Problem, Progress, Row
 
@@ -65,6 +68,8 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
         found = detect_format(shape.columns, shape.sample)
         if found is not None and found.task in WRITING:
             return [_asked(item) for item in found.examples(read_source(data, shape, plain))]
+    if loaded.folder.manifest().get("task") == ImageClassification.name:
+        return images_of(data, options)
     if loaded.folder.manifest().get("task") == Tabular.name:
         return _cells_of(data, options)
     rows = _rows_of(loaded, data, options)
@@ -85,6 +90,34 @@ def texts_of(run: str | Path, data: Path) -> list[str | Row]:
             raise DataProblemError("predict/bad-row", f'no text in column "{column}"', where=str(record.origin))
         texts.append(text)
     return texts
+
+
+def images_of(data: Path, options: DataOptions) -> list[str | Row]:
+    """The paths of images: those in a folder, at any depth, those that a list names, or the one that the path is.
+
+    Raises:
+        DataProblemError: [predict/bad-row] for a path that leaves the list's folder, or a folder without files.
+    """
+    if data.is_dir():
+        found = sorted(str(path) for path in data.rglob("[!.]*") if path.is_file())
+        if not found:
+            raise DataProblemError("predict/bad-row", "holds no files", where=str(data))
+        return [{"image": path} for path in found]
+    if is_image_name(data.name):
+        return [{"image": str(data)}]
+    column = options.columns["image"]
+    options = options.model_copy(update={"columns": {"image": column}})
+    shape = inspect_source(data, options)
+    check_columns(shape, options.columns)
+    paths: list[str | Row] = []
+    for record in read_source(data, shape, options):
+        if isinstance(record, Problem):
+            raise DataProblemError("predict/bad-row", record.reason, where=str(record.origin))
+        try:
+            paths.append({"image": str(image_path(data.parent, str(record.values.get(column))))})
+        except RefusedRowError as refused:
+            raise DataProblemError("predict/bad-row", refused.reason, where=str(record.origin)) from None
+    return paths
 
 
 def _rows_of(loaded: Run, data: Path, options: DataOptions) -> list[str | Row] | None:

@@ -42,6 +42,8 @@ from burnish.lifecycle.resolve import (
     decide_answer_metric,
     decide_embedding_metric,
     decide_embedding_training,
+    decide_image_method,
+    decide_image_training,
     decide_language_training,
     decide_method,
     decide_metric,
@@ -60,6 +62,7 @@ from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
 from burnish.task.build import TASKS, WRITING
 from burnish.task.embedding import Embedding
+from burnish.task.image_classification import ImageClassification
 from burnish.task.tabular import Tabular
 from burnish.types import Metric, Progress, Silent, Split
 
@@ -370,6 +373,10 @@ def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress
         recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
         recipe, why_training = decide_embedding_training(recipe, train_rows=rows, width=base.width)
         recipe, why_metric = decide_embedding_metric(recipe, data.splits[Split.TRAIN][0].row)
+    elif task.name == ImageClassification.name:
+        recipe, why_method = decide_image_method(recipe)
+        recipe, why_training = decide_image_training(recipe, train_rows=rows)
+        recipe, why_metric = decide_metric(recipe, task, counts)
     else:
         recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
         recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)

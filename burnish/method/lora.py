@@ -62,6 +62,13 @@ class Lora:
 
     def _targets(self, core: Module) -> list[str]:
         read = linear_layers(core)
+        if not read:
+            raise RecipeError(
+                "method/no-target",
+                "this base has no linear layers for LoRA to stand beside, as convolutional ones have none",
+                where="method",
+                hint="write `method: full`, `method: freeze` or `method: head`",
+            )
         if self.target_modules is None:
             return read
         chosen = [name for name in read if any(name == t or name.endswith("." + t) for t in self.target_modules)]

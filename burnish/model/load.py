@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.errors import ModelError, nearest
 from burnish.model.adapters import adapter_weights, with_adapter
 from burnish.model.catalogue import CATALOGUE, RANDOM_ROWS, CatalogueEntry
+from burnish.model.images import FAMILIES, is_image_model, vector_width
 from burnish.model.intake import excerpt_of, inspect_model_folder
 from burnish.model.options import ModelOptions
 from burnish.settings import expanded
@@ -148,6 +149,8 @@ def load_encoder(base: Base) -> Module:
     """
     require_one_stack(base)
     encoder = load_pretrained(base, head=False)
+    if FAMILIES.get(base.model_type) == "first":
+        encoder.register_module("pooler", None)  # image classifiers do not have it: its weights would be noise
     pooler = getattr(encoder, "pooler", None)
     if pooler is not None:
         pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read
@@ -312,6 +315,8 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         pooling, normalize = _pooling(folder, config)
         limit = _length_limit(folder, config)
         width = int(next((config[name] for name in WIDTH_NAMES if config.get(name)), 0))
+        if is_image_model(config):
+            pooling, width = FAMILIES[config["model_type"]], vector_width(folder)
         context = int(next((config[name] for name in CONTEXT_NAMES if config.get(name)), 2_048))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError("model/bad-file", f"settings of an unknown form: {error}", where=str(folder)) from error

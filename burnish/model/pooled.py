@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,10 +11,9 @@ from torch.nn import functional as F
 from burnish.types import Batch, Reads
 
 READ = "read"  # no pooling: each token that a row names as read, for tasks that look at tokens
+OWN = "own"  # the vector that the base itself makes of a row, as image models do
 SCALE = 20.0  # cosine similarities reach ±1; softmax over them needs logits of this size (NormFace, arXiv:1704.06369)
-
-
-_AT: dict[str, Reads] = {"first": "first", "last": "last", READ: "read"}
+_AT: dict[str, Reads] = {"first": "first", "last": "last", READ: "read", OWN: "own"}
 
 
 class PooledEncoder(nn.Module):
@@ -20,7 +21,8 @@ class PooledEncoder(nn.Module):
 
     Args:
         encoder: transformers module that returns hidden states.
-        pooling: "mean", "first" or "last" token of each segment, or "read": the tokens that the rows name.
+        pooling: "mean", "first" or "last" token of each segment, "read": the tokens that the rows name, or the
+            encoder's "own".
         normalize: scale each vector to length 1.
     """
 
@@ -46,6 +48,14 @@ class PooledEncoder(nn.Module):
         else:
             pooled_GD = batch.hidden(self.encoder, at=_AT[self.pooling]).float()
         return F.normalize(pooled_GD, dim=-1) if self.normalize else pooled_GD
+
+    def train(self, mode: bool = True) -> Self:
+        """Batch norms keep the statistics of the base: those of a batch would make its rows depend on each other."""
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        return self
 
 
 class PooledClassifier(nn.Module):

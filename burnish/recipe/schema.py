@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from burnish.data.options import DataOptions, TableOptions
-from burnish.engine.options import CheckpointOptions, TrainingOptions
+from burnish.engine.options import AugmentationOptions, CheckpointOptions, TrainingOptions
 from burnish.evaluation.options import EvaluationOptions
 from burnish.method.options import FullOptions, HeadOptions, MethodOptions
 from burnish.model.catalogue import RANDOM_ROWS
@@ -29,6 +29,7 @@ class Recipe(Options):
     preference: PreferenceOptions = PreferenceOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
     training: TrainingOptions = TrainingOptions()
+    augmentation: AugmentationOptions = AugmentationOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
 
@@ -51,6 +52,13 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found += [(f"data.{name}", f"{rows} have no {lacks}") for name, lacks in said]
     if recipe.task not in (None, "chat", "preference") and _changed(data, "long_conversations"):
         found.append(("data.long_conversations", "these rows are no conversations"))
+    if recipe.task == "image-classification":
+        said = ((name, lacks) for name, lacks in _NOT_OF_IMAGES if _set(data, name))
+        found += [(f"data.{name}", f"images have no {lacks}") for name, lacks in said]
+        if recipe.model.max_length is not None:
+            found.append(("model.max_length", "images have no tokens to count"))
+    elif recipe.task is not None and recipe.augmentation != AugmentationOptions():
+        found.append(("augmentation", f"a {recipe.task} learns from no images"))
     if recipe.task == "preference":
         found += _of_preferences(recipe)
     elif recipe.task is not None and recipe.preference != PreferenceOptions():
@@ -93,6 +101,14 @@ def _of_preferences(recipe: Recipe) -> list[tuple[str, str]]:
         ways = " or ".join(PREFERENCE_LONG_ROWS)
         found.append(("data.long_conversations", f"what is too long for a comparison can be left out: {ways}"))
     return found
+
+
+_NOT_OF_IMAGES = (
+    ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
+    ("clean.redact", "text to redact"),
+    ("clean.max_characters", "characters to count"),
+    ("clean.length_outliers", "characters to count"),
+)
 
 
 def _of_tables(recipe: Recipe) -> list[tuple[str, str]]:

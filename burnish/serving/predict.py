@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import predict_rows
 from burnish.errors import DataProblemError
+from burnish.model.images import FAMILIES, read_preprocessing
 from burnish.model.load import load_tokenizer
 from burnish.serving.package import HeadBuilder, load_package
 from burnish.task.build import TASKS
@@ -40,8 +42,13 @@ class Predictor:
         self.precision: Precision = choose_precision(precision, self.device)
         self.model = package.model.to(self.device)
         chosen = task or TASKS[package.description["task"]]
-        self.task = chosen.rebuilt(load_tokenizer(final), package.description)
         self._layout: LayoutChoice | None = None
+        if package.base.model_type in FAMILIES:
+            preprocessing = read_preprocessing(final)
+            self.task = chosen.rebuilt(preprocessing, package.description)
+            self._layout = image_layout(preprocessing)
+        else:
+            self.task = chosen.rebuilt(load_tokenizer(final), package.description)
 
     def predict(self, given: Sequence[str | Row], *, progress: Progress | None = None) -> list[Row]:
         """What the task says of each text or row, in order: {"label", "probability", "margin"} of a classifier.
@@ -50,7 +57,7 @@ class Predictor:
             given: texts, or rows with the task's columns.
 
         Raises:
-            DataProblemError: [predict/bad-text] when something is not a text or is empty.
+            DataProblemError: [predict/bad-text] when something is not a text or is empty; [predict/bad-image].
         """
         rows = [self.task.asked(one) if isinstance(one, str | Mapping) else {} for one in given]
         for index, row in enumerate(rows):
@@ -83,7 +90,8 @@ class Predictor:
     def _encoded(self, index: int, row: Row) -> Encoded:
         encoded: Encoded | Refusal = self.task.encode(self.task.asked(row))
         if isinstance(encoded, Refusal):
-            raise DataProblemError("predict/bad-text", encoded.reason, where=f"item {index + 1}")
+            code = "predict/bad-image" if "image" in self.task.columns else "predict/bad-text"
+            raise DataProblemError(code, encoded.reason, where=f"item {index + 1}")
         return encoded
 
 

@@ -31,6 +31,7 @@ class RunFolder:
         self.final = path / "final"
         self.evaluation = path / "evaluation.json"
         self.predictions = path / "predictions.jsonl"
+        self.pictures = path / "pictures.json"
         self.choices = path / "choices.jsonl"
         self.pairwise = path / "pairwise.json"
         self.samples = path / "samples.jsonl"

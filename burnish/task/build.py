@@ -7,6 +7,7 @@ from typing import Any
 
 from burnish.task.chat import Chat
 from burnish.task.embedding import Embedding
+from burnish.task.image_classification import ImageClassification
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
 from burnish.task.question_answering import QuestionAnswering
@@ -26,6 +27,7 @@ TASKS: Mapping[str, Any] = {
         TextPairClassification,
         TextPairRegression,
         TokenClassification,
+        ImageClassification,
         QuestionAnswering,
         Tabular,
         Chat,

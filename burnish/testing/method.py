@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from burnish.engine.checkpoint import read_checkpoint
 from burnish.engine.dropout import replace_dropout
-from burnish.engine.layout import LaidOut, LayoutChoice, own_attention
+from burnish.engine.layout import own_attention
 from burnish.engine.loop import Training, can_be_cut
 from burnish.engine.predict import loss_and_predictions
 from burnish.engine.selftest import check_invariants
@@ -39,7 +40,7 @@ def check_arrangements(subject: Subject, method: Method, folder: Path) -> None:
     try:
         check_invariants(task=subject.task, method=method, model=model, rows=rows, layout=layout, **place)
         with own_attention(model):
-            padded = LayoutChoice(True, layout.position_offset, "")
+            padded = replace(layout, padded=True)
             check_invariants(task=subject.task, method=method, model=model, rows=rows, layout=padded, **place)
     except SelfTestError as error:
         raise AssertionError(str(error)) from error
@@ -77,8 +78,7 @@ def check_logged_loss(subject: Subject, method: Method, folder: Path) -> None:
     (line,) = _lines(subject.training(method, folder, dropout=0.0, **chosen))
     model, layout = subject.learner(method)
     replace_dropout(model, seed=0, probability=0.0)
-    offset = layout.position_offset
-    batch = LaidOut(rows, range(len(rows)), padded=layout.padded, device=CPU, position_offset=offset)
+    batch = layout.lay_out(rows, range(len(rows)), device=CPU)
     term = subject.task.loss(model.train(), batch)
     (term.total / term.weight).backward()  # type: ignore[no-untyped-call]
     gradients = [weight.grad for weight in method.trainable(model).values() if weight.grad is not None]

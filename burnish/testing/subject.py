@@ -14,12 +14,14 @@ from torch import nn
 from burnish.data.options import TableOptions
 from burnish.data.split import labels_in
 from burnish.data.table_columns import fit_table
+from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
 from burnish.engine.predict import loss_and_predictions, predict_rows
 from burnish.method.lora import QLora
+from burnish.model.images import read_preprocessing
 from burnish.model.language import load_language_model
 from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
 from burnish.model.marks import find_marks
@@ -34,6 +36,7 @@ from burnish.storage.durable import make_folder
 from burnish.storage.run_folder import RunFolder
 from burnish.task.chat import Chat
 from burnish.task.embedding import Embedding, ScoredPairs
+from burnish.task.image_classification import ImageClassification
 from burnish.task.mask import Masker
 from burnish.task.options import EmbeddingOptions, PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
@@ -135,6 +138,21 @@ def _learned(rows: Sequence[Row]) -> dict[str, Any]:
     if scores:
         return {"mean": float(np.mean(scores)), "deviation": float(np.std(scores))}
     return {"labels": sorted({label for row in rows for label in labels_in(row)})}
+
+
+def image_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:
+    """The task image-classification over an image base; the labels are those of the rows."""
+    found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
+    preprocessing = read_preprocessing(found.folder)
+    made = ImageClassification(preprocessing, sorted({row["label"] for row in rows}))
+
+    def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:
+        encoder = load_encoder(found)
+        torch.manual_seed(0)
+        model = made.build(encoder, width=found.width, pooling=found.pooling, normalize=found.normalize)
+        return model, image_layout(preprocessing)
+
+    return Subject(made, build, rows, refused)
 
 
 def table_subject(rows: Sequence[Row], *, refused: Sequence[Row] = ()) -> Subject:

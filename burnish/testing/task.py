@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import LayoutChoice, own_attention
+from burnish.engine.layout import own_attention
 from burnish.testing.subject import Subject
 from burnish.types import Encoded, Refusal, Row, Task
 
@@ -71,7 +72,7 @@ def check_predictions(subject: Subject) -> None:
     alone = [subject.predict(model, [row], layout)[0] for row in rows]
     assert_alike(alone, together, "row by row")
     with own_attention(model):
-        padded = subject.predict(model, rows, LayoutChoice(True, layout.position_offset, ""))
+        padded = subject.predict(model, rows, replace(layout, padded=True))
     assert_alike(padded, together, "padded")
 
 

@@ -32,6 +32,7 @@ WRITING_METHODS = {"write_text", "write_bytes", "touch", "tofile", "save_pretrai
 # which `published_folder` completes, syncs and renames, and the tokenizer's files are copied into the same folder.
 INTO_A_PUBLISHED_FOLDER = {
     "serving/package.py": {"save_pretrained", "shutil.copyfile"},
+    "serving/image_package.py": {"save_pretrained", "shutil.copyfile"},
     "serving/language_package.py": {"save_pretrained", "shutil.copyfile"},
     "serving/embedding_package.py": {"save_pretrained", "shutil.copyfile"},
     "serving/seq2seq_package.py": {"save_pretrained", "shutil.copyfile"},

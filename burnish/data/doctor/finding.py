@@ -12,6 +12,7 @@ import numpy as np
 
 from burnish.data.clean import LABEL
 from burnish.data.near_duplicates import near_duplicate_clusters
+from burnish.data.near_rows import near_row_clusters
 from burnish.types import Example, Origin, Row
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +24,8 @@ INPUT, ANSWER, REJECTED, SYSTEM, CELL = "input", "answer", "rejected", "system",
 ROLES = (INPUT, ANSWER, REJECTED, SYSTEM, CELL)
 _ROLE_OF_COLUMN = {"completion": ANSWER, "target": ANSWER, "chosen": ANSWER, "rejected": REJECTED, "system": SYSTEM}
 _ROLE_OF_SPEAKER = {"assistant": ANSWER, "system": SYSTEM, "developer": SYSTEM}
-_NO_TEXT = {LABEL, "labels", "score", "tags", "tools", "weights", "origin", "image", "audio", "user", "item", "time"}
+_NO_TEXT = {LABEL, "labels", "score", "tags", "tools", "weights", "origin", "user", "item", "time"}
+_NO_TEXT |= {"image", "sha256", "dhash", "audio"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,10 +206,16 @@ class Subject:
     @cached_property
     def clusters(self) -> Array:
         """(N,) near-duplicate cluster of each row's content; rows without content are alone."""
+        if self.shows_images:
+            return near_row_clusters([example.row for example in self.examples])
         clusters = near_duplicate_clusters(self.contents)
         empty = np.array([not content.strip() for content in self.contents], bool)
         clusters[empty] = np.flatnonzero(empty)
         return clusters
+
+    @property
+    def shows_images(self) -> bool:
+        return bool(self.examples) and "dhash" in self.examples[0].row
 
     @cached_property
     def labels(self) -> list[str] | None:

@@ -31,7 +31,7 @@ class Limit:
 
 def length_histogram(subject: Subject) -> dict[str, Any]:
     """Characters per row: {"median", "p95", "longest", "longest_at", "histogram": [[from, rows], ...]}."""
-    if not len(subject.examples) or CELL in subject.used_roles:
+    if not len(subject.examples) or CELL in subject.used_roles or subject.shows_images:
         return {}
     lengths = _characters(subject)
     counts, _ = np.histogram(lengths, bins=[*EDGES, np.iinfo(np.int64).max])

@@ -14,8 +14,8 @@ SHOWN = 20  # pairs in the details
 
 
 def near_duplicates(subject: Subject) -> Iterator[Finding]:
-    """Rows whose text overlaps with that of an earlier row by a Jaccard index of 0.8 or more."""
-    if INPUT not in subject.used_roles:
+    """Rows whose text overlaps with that of an earlier row by a Jaccard index of 0.8 or more, or that show the same."""
+    if INPUT not in subject.used_roles and not subject.shows_images:
         return
     groups = _groups(subject.clusters)
     if not groups:
@@ -27,7 +27,7 @@ def near_duplicates(subject: Subject) -> Iterator[Finding]:
         "data/near-duplicate",
         "warning",
         again,
-        f"say almost the same as an earlier row; {len(groups):,} groups, the largest of {largest:,} rows",
+        f"{_verb(subject)} almost the same as an earlier row; {len(groups):,} groups, the largest of {largest:,} rows",
         "`data: {clean: {near_duplicates: true}}` trains on one row of each group; a group stays in one part of the "
         "data anyway",
         details=details,
@@ -42,7 +42,13 @@ def _groups(clusters: Array) -> list[list[int]]:
     return [group.tolist() for group in np.split(order, cuts) if len(group) > 1]
 
 
+def _verb(subject: Subject) -> str:
+    return "show" if subject.shows_images else "say"
+
+
 def _pair(subject: Subject, first: int, second: int) -> str:
+    if subject.shows_images:
+        return f"{subject.place(first)} ~ {subject.place(second)}"
     (index,) = jaccard([comparable(subject.contents[first])], [comparable(subject.contents[second])])
     return f"{subject.place(first)} ~ {subject.place(second)} ({index:.2f})"
 
@@ -65,9 +71,9 @@ def _conflicts(subject: Subject, groups: list[list[int]]) -> Iterator[Finding]:
             "data/near-conflict",
             "warning",
             rows,
-            "say almost the same but have different labels: at least one label of each group is wrong, or the "
-            "difference is one word",
-            "read the pairs and correct the labels",
+            f"{_verb(subject)} almost the same but have different labels: at least one label of each group is wrong, "
+            "or the difference is small",
+            "look at the pairs and correct the labels",
             details=details[:SHOWN],
         )
 

@@ -77,17 +77,17 @@ def epoch_starts_over(patch: Patch) -> None:
 
 
 def dropout_from_the_global_generator(patch: Patch) -> None:
-    patch.setattr(loop, "draw_starts", lambda *_, **__: None)
+    patch.setattr(loop, "row_draws", lambda *_, **__: None)
 
 
 def dropout_without_the_step(patch: Patch) -> None:
-    original = loop.draw_starts
-    patch.setattr(loop, "draw_starts", lambda rows, *, seed, step: original(rows, seed=seed, step=0))
+    original = loop.row_draws
+    patch.setattr(loop, "row_draws", lambda rows, *, seed, step: original(rows, seed=seed, step=0))
 
 
 def dropout_of_the_place_in_the_piece(patch: Patch) -> None:
-    original = loop.draw_starts
-    patch.setattr(loop, "draw_starts", lambda rows, **keys: original(range(len(rows)), **keys))
+    original = loop.row_draws
+    patch.setattr(loop, "row_draws", lambda rows, **keys: original(range(len(rows)), **keys))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ FIELDS = {
         *("label_smoothing", "precision", "patience", "evaluate_every_steps", "log_every_steps"),
         *("processes", "threads"),
     },
+    "augmentation": {"flip", "shift", "light"},
     "checkpoint": {"every_steps", "keep"},
     "evaluation": {"metric", "goals", "minimum_effect", "resamples", "max_prompts"},
 }

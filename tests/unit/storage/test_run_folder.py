@@ -26,6 +26,7 @@ def test_the_names_are_those_of_the_design(tmp_path: Path) -> None:
         "final": "final",
         "evaluation": "evaluation.json",
         "predictions": "predictions.jsonl",
+        "pictures": "pictures.json",
         "choices": "choices.jsonl",
         "pairwise": "pairwise.json",
         "samples": "samples.jsonl",
