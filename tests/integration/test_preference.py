@@ -15,6 +15,7 @@ from burnish.errors import DataProblemError, RecipeError
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import resume_run, train
 from burnish.storage.run_folder import RunFolder
+from burnish.task.text_classification import TextClassification
 from burnish.types import Silent
 
 QUICK = ("training.epochs=3", "training.learning_rate=0.01", "training.log_every_steps=1", "training.threads=1")
@@ -155,7 +156,7 @@ def test_a_method_that_the_task_is_not_trained_with(toy: Path, sentence_base: Pa
         train(toy, overrides=[f"model.base={sentence_base}", "method=qlora"], output=tmp_path / "run")
     assert (caught.value.code, caught.value.where) == ("recipe/method-not-offered", "method")
     assert caught.value.message == "text-classification is not trained with qlora"
-    assert caught.value.known == ("head", "lora", "freeze", "full")
+    assert caught.value.known == TextClassification.methods
     assert caught.value.hint == "write `method: lora`"
 
 
