@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from scipy.sparse import spmatrix
     from sklearn.svm import LinearSVC
 
-COST = (  # cheapest to run first
-    *("majority", "mean", "no-answer", "length", "dictionary", "pixels"),
-    *("bm25", "tf-idf-cosine", "tf-idf", "nearest-answer"),
-    *("base-similarity", "base-centroid", "base-probe"),
-    *("linear", "trees"),
-    *("base", "base-mean", "base-few-shot"),
-)
 
 WORDS = r"\w+|[^\w\s]+"  # a word or a run of signs: every text that is not blank has one, in any script
 SVM_STRENGTHS = (0.3, 1.0, 3.0)  # C of the linear SVM; on short texts the best lies in this range

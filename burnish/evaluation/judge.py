@@ -17,6 +17,7 @@ from burnish.evaluation.metrics.classification import ClassFigures
 from burnish.evaluation.metrics.resampling import measured, value_of
 from burnish.evaluation.options import EvaluationOptions
 from burnish.evaluation.verdict import Evidence, decide
+from burnish.task.build import TASKS
 from burnish.types import Metric
 
 
@@ -68,6 +69,7 @@ def judge(
         minimum_effect=options.minimum_effect,
         method=method_name,
         weakest_class=_weakest(classes) if classes else None,
+        head="head" in getattr(TASKS.get(task), "methods", ("head",)),
     )
     goals = [parse_goal(text, list(classes or ())) for text in options.goals]
     return {

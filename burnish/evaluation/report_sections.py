@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.evaluation import chart, wording
+from burnish.evaluation.arm_words import words_for
 from burnish.evaluation.report_html import (
     Html,
     content,
@@ -28,29 +29,6 @@ LABEL_LIMIT, TEXT_LIMIT = 80, 400  # characters
 NONE = "none"  # of the entities of a sentence, of the labels of a text
 
 SIGNS = {"better": "▲ better", "same": "= the same", "worse": "▼ worse", "too little data": "? too little data"}
-WHAT_ARMS_ARE = {
-    "tuned": "The model of this run, trained on your rows.",
-    "majority": "Always the most frequent label of the training rows. Whoever is not above it has learned nothing.",
-    "pixels": "A linear classifier on 16 x 16 pixels of each image. No pretrained model at all.",
-    "tf-idf": "A linear classifier on counts of words and letters. No pretrained model at all.",
-    "mean": "Always the mean of the training rows, or the shares of their classes: what is known without looking.",
-    "no-answer": "No answer to any question.",
-    "tf-idf-cosine": "By the words that two texts share, rare ones counting more: how alike they are, which sentence "
-    "answers.",
-    "base-similarity": "The base model as it comes: how alike its vectors of two texts are, or which sentence answers.",
-    "dictionary": "Each token gets the tag it most often has in the training rows. No model at all.",
-    "bm25": "A search by words, the rare ones counting most. No model at all.",
-    "base-centroid": "The base model as it comes; a row gets the class whose mean vector is nearest.",
-    "base-probe": "The base model as it comes, with a linear classifier on its vectors.",
-    "linear": "Logistic or ridge regression on the same columns.",
-    "trees": "Gradient-boosted trees (LightGBM) on the same columns, their settings chosen on validation rows.",
-    "nearest-answer": "The answer of the training row whose prompt has the most similar words. No model at all.",
-    "copy": "The source itself, unchanged. What stays when nothing is done.",
-    "length": "The longer answer, or the shorter one: whichever is right more often on the validation rows.",
-    "base-mean": "The base model as it comes: the answer it finds likelier per token.",
-    "base": "The base model as it comes, used in the same way as the tuned one.",
-    "base-few-shot": "The base model as it comes, with the most similar training rows in its prompt.",
-}
 
 
 def verdict_section(record: RunRecord) -> Html:
@@ -151,8 +129,7 @@ def arms_section(record: RunRecord) -> Html:
     metrics = list(dict.fromkeys(metric for arm in arms for metric in entries(record.models[arm])))
     rows = []
     for arm in arms:
-        what = WHAT_ARMS_ARE.get(arm, "")
-        name = Html(f'{escaped(arm)}<small class="what">{escaped(what)}</small>')
+        name = Html(f'{escaped(arm)}<small class="what">{escaped(words_for(arm).what)}</small>')
         cells = [_with_interval(metric, entries(record.models[arm]).get(metric)) for metric in metrics]
         rows.append([name, *cells])
     against = str(record.verdict.get("against", ""))

@@ -9,30 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from burnish.errors import excerpt
-from burnish.evaluation.arms import COST
+from burnish.evaluation.arm_words import ARMS, words_for
 from burnish.evaluation.compare import Difference
 
-# What to do instead; {good} says how the arm compares: as good, nearly as good or better.
-INSTEAD = {
-    "majority": "Do not fine-tune on this data: always answering the most frequent label is {good}. "
-    "Check that the text holds the answer and that the labels are right.",
-    "tf-idf": "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
-    "mean": "Do not fine-tune on this data: always answering the mean is {good}. Check that the rows hold the answer.",
-    "no-answer": "Do not fine-tune on this data: never answering is {good}. Check that the contexts hold the answers.",
-    "tf-idf-cosine": "Do not fine-tune: how many rare words two texts share (TF-IDF) is {good} and needs no model.",
-    "base-similarity": "Use the base as it comes: the likeness of its vectors is {good}.",
-    "bm25": "Do not fine-tune: a search by words (BM25) is {good} and needs no model.",
-    "dictionary": "Do not fine-tune: a dictionary of the training tokens with their tags is {good}.",
-    "base-centroid": "Write `method: head`: the nearest class centre on the frozen base model is {good} already, "
-    "and a head trains in seconds.",
-    "base-probe": "Write `method: head`: a linear classifier on the frozen base model is {good} and trains in seconds.",
-    "nearest-answer": "Do not fine-tune: the answer of the most similar training row, found by words, is {good}.",
-    "length": "Do not fine-tune: going by the length of the answers is {good}. Mend the pairs: their better answers "
-    "differ in length first of all.",
-    "base-mean": "Use the base's own likelihood per token, which is {good}.",
-    "base": "Use the base as it comes, which is {good}.",
-    "base-few-shot": "Use the base with a few of your rows in its prompt, which is {good}.",
-}
 # Metrics whose scores are right or wrong, so that the exact test is a test of the metric itself.
 EXACT = ("accuracy", "exact-match", "final-number", "json-match", "reward-accuracy")
 SIGNIFICANT = 0.05
@@ -83,6 +62,7 @@ class Evidence:
         differences: tuned minus arm for every arm, on the same test rows, oriented so that more is better.
         discordant: test rows that exactly one of tuned and `against` gets right.
         weakest_class: label and F1 of the tuned model's weakest class; None where there are no classes.
+        head: whether the task has a method that trains a head alone.
     """
 
     metric: str
@@ -93,6 +73,7 @@ class Evidence:
     minimum_effect: float
     method: str
     weakest_class: tuple[str, float] | None
+    head: bool = True
 
 
 def decide(evidence: Evidence) -> Verdict:
@@ -157,7 +138,7 @@ def _advice(answer: Answer, d: Difference, evidence: Evidence) -> str:
     if answer is Answer.TOO_LITTLE_DATA:
         meanwhile = (
             f"On these rows {evidence.against}, which needs no fine-tuning, is at least as good: use it until then. "
-            if d.value <= 0 and evidence.against in COST
+            if d.value <= 0 and evidence.against in ARMS
             else ""
         )
         return (
@@ -171,14 +152,15 @@ def _advice(answer: Answer, d: Difference, evidence: Evidence) -> str:
             "`method: head` trains a linear classifier on the frozen base model, which is what base-probe is: "
             "no difference is to be expected. Keep it as it is, or write `method: lora` to train the base model too."
         )
-    advice = INSTEAD.get(instead, "Use {arm}: it needs no fine-tuning and is {good}.")
-    advice = advice.format(arm=instead, good=_how_good(evidence.differences[instead]))
+    words = words_for(instead)
+    advice = words.instead if evidence.head else words.headless or words.instead
+    advice = advice.format(good=_how_good(evidence.differences[instead]))
     return f"Do not use the tuned model. {advice}" if answer is Answer.WORSE else advice
 
 
 def _cheapest_as_good(evidence: Evidence) -> str:
     """The arm that is cheapest to run among those over which the gain is not both shown and worth having."""
-    cost = {name: rank for rank, name in enumerate(COST)}
+    cost = {name: rank for rank, name in enumerate(ARMS)}
     as_good = [name for name, d in evidence.differences.items() if d.low <= 0 or d.value < evidence.minimum_effect]
     return min(as_good or [evidence.against], key=lambda name: cost.get(name, len(cost)))
 

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from burnish.evaluation.arm_words import words_for
+
 NOTHING = "–"
 TIED = "\u00a0"  # no line breaks between a number and its unit
 # metrics of written answers
@@ -54,27 +56,6 @@ METRIC_TITLES = {
     "recall@10": "recall@10",
     "ndcg@10": "NDCG@10",
     "mrr@10": "MRR@10",
-}
-ARM_TITLES = {
-    "tuned": "the tuned model",
-    "majority": "always answering the most frequent label",
-    "dictionary": "a dictionary of the training tokens",
-    "mean": "always answering the mean",
-    "no-answer": "never answering",
-    "tf-idf-cosine": "the words that two texts share",
-    "base-similarity": "how alike the texts are to the frozen base",
-    "bm25": "a search by words (BM25)",
-    "tf-idf": "TF-IDF with a linear classifier",
-    "linear": "a linear model of the same columns",
-    "trees": "gradient-boosted trees",
-    "base-centroid": "the nearest class centre on the frozen base",
-    "base-probe": "a linear classifier on the frozen base",
-    "nearest-answer": "the answer of the most similar training row",
-    "copy": "copying the source",
-    "length": "going by the length of the answers",
-    "base": "the base as it comes",
-    "base-mean": "the base's likelihood per token",
-    "base-few-shot": "the base with similar training rows in its prompt",
 }
 HEADLINES = {
     "better": "Yes, the tuned model is better.",
@@ -150,7 +131,7 @@ def metric_title(metric: object) -> str:
 
 
 def arm_title(arm: object) -> str:
-    return ARM_TITLES.get(str(arm), str(arm))
+    return words_for(str(arm)).title
 
 
 def figure(metric: object, value: Any) -> str:

@@ -29,8 +29,8 @@ from burnish.data.remote import is_remote
 from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
 from burnish.lifecycle.datasets import keep_version
+from burnish.lifecycle.decided import decided
 from burnish.lifecycle.environment import (
-    default_threads,
     describe_environment,
     differing_environment,
     peak_memory_bytes,
@@ -39,31 +39,18 @@ from burnish.lifecycle.follow import follow, follows, led, release_followers
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
-    decide_answer_metric,
-    decide_embedding_metric,
-    decide_embedding_training,
-    decide_image_method,
-    decide_image_training,
-    decide_language_training,
-    decide_method,
-    decide_metric,
-    decide_training,
 )
-from burnish.lifecycle.resolve_table import decide_table_metric, decide_table_training
 from burnish.lifecycle.rows import settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
-from burnish.model.load import Base, find_base
+from burnish.model.load import find_base
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
 from burnish.settings import expanded, settings
 from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
-from burnish.task.build import TASKS, WRITING
-from burnish.task.embedding import Embedding
-from burnish.task.image_classification import ImageClassification
-from burnish.task.tabular import Tabular
+from burnish.task.build import TASKS
 from burnish.types import Metric, Progress, Silent, Split
 
 if TYPE_CHECKING:
@@ -210,7 +197,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
     progress.stage("opening the base")
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
-    recipe = _decided(recipe, data, base, chosen, progress)
+    recipe = decided(recipe, data, base, chosen, progress)
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
     for difference in differing_environment(folder.manifest().get("environment", {})):
@@ -355,54 +342,6 @@ def _entry_point(group: str, name: str) -> Any:
     for entry in importlib.metadata.entry_points(group=group, name=name):
         return entry.load()
     return None
-
-
-def _decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress: Progress) -> Recipe:
-    """The recipe with everything filled in that it left open."""
-    rows = len(data.splits[Split.TRAIN])
-    counts = data.label_counts[Split.TRAIN]
-    why_method: str | None = None
-    if task.name == Tabular.name:
-        recipe, why_training = decide_table_training(recipe, train_rows=rows)
-        recipe, why_metric = decide_table_metric(recipe, counts)
-    elif task.name in WRITING:
-        recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
-        recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
-        recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
-    elif task.name == Embedding.name:
-        recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
-        recipe, why_training = decide_embedding_training(recipe, train_rows=rows, width=base.width)
-        recipe, why_metric = decide_embedding_metric(recipe, data.splits[Split.TRAIN][0].row)
-    elif task.name == ImageClassification.name:
-        recipe, why_method = decide_image_method(recipe)
-        recipe, why_training = decide_image_training(recipe, train_rows=rows)
-        recipe, why_metric = decide_metric(recipe, task, counts)
-    else:
-        recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
-        recipe, why_training = decide_training(recipe, train_rows=rows, classes=len(counts), width=base.width)
-        recipe, why_metric = decide_metric(recipe, task, counts)
-    _require_offered(recipe, task)
-    for reason in (why_method, *why_training, why_metric):
-        if reason:
-            progress.note(reason)
-    columns = recipe.data.model_copy(update={"columns": dict(data.columns)})
-    threads = recipe.training.threads or settings().threads or default_threads()
-    training = recipe.training.model_copy(update={"threads": threads})
-    return recipe.model_copy(update={"task": task.name, "data": columns, "training": training})
-
-
-def _require_offered(recipe: Recipe, task: Any) -> None:
-    """Raises RecipeError [recipe/method-not-offered] for a method that the task is not trained with."""
-    offered = getattr(task, "methods", None)  # a task of another package may say nothing about it
-    if recipe.method is None or offered is None or recipe.method.name in offered:
-        return
-    raise RecipeError(
-        "recipe/method-not-offered",
-        f"{task.name} is not trained with {recipe.method.name}",
-        where="method",
-        known=offered,
-        hint=f"write `method: {'lora' if 'lora' in offered else offered[0]}`",
-    )
 
 
 def refuse_changed_data(folder: RunFolder, data: PreparedData) -> None:

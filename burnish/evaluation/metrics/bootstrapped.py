@@ -37,6 +37,9 @@ class Bootstrapped:
         self.references += other.references
 
     def compute(self) -> MetricValue:
+        """The value over all rows, 0 of none."""
+        if not self.references:
+            return MetricValue(self.name, 0.0, 0, higher_is_better=self.higher_is_better)
         rows, counts_N = cells(self.references, self.predictions)
         references, predictions = [row[0] for row in rows], [row[1] for row in rows]
         value = float(self.weighted(references, predictions, counts_N[None])[0])

@@ -6,17 +6,15 @@ Shapes: N rows, R weightings of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
-from burnish.evaluation.metrics.resampling import Array, bias_corrected_interval, cells, draws
-from burnish.types import MetricValue, Row
-
-RESAMPLES = 1_000  # of the interval the metric gives by itself
+from burnish.evaluation.metrics.bootstrapped import Bootstrapped
+from burnish.evaluation.metrics.resampling import Array
 
 
-class Spearman:
+class Spearman(Bootstrapped):
     """Correlation of the ranks of predictions and references, -1..1; interval: bias-corrected bootstrap over rows.
 
     Equal numbers share the mean of their ranks. 0 where all predictions, or all references, are equal.
@@ -26,26 +24,6 @@ class Spearman:
 
     name: ClassVar[str] = "spearman"
     higher_is_better: ClassVar[bool] = True
-
-    def __init__(self) -> None:
-        self.references: list[float] = []
-        self.predictions: list[float] = []
-
-    def update(self, predictions: Sequence[Row], references: Sequence[Row]) -> None:
-        self.predictions += [float(row["label"]) for row in predictions]
-        self.references += [float(row["label"]) for row in references]
-
-    def merge(self, other: Self) -> None:
-        self.predictions += other.predictions
-        self.references += other.references
-
-    def compute(self) -> MetricValue:
-        rows, counts_N = cells(self.references, self.predictions)  # sorted: their order changes no interval
-        references, predictions = [row[0] for row in rows], [row[1] for row in rows]
-        value = float(self.weighted(references, predictions, counts_N[None])[0])
-        blocks = [self.weighted(references, predictions, block) for block in draws(counts_N, RESAMPLES, 0)]
-        low, high = bias_corrected_interval(np.concatenate(blocks), value)
-        return MetricValue(self.name, value, int(counts_N.sum()), low, high)
 
     def weighted(self, references: Sequence[Any], predictions: Sequence[Any], weights_RN: Array) -> Array:
         """The correlation when row i counts `weights_RN[r, i]` times, (R,) float64."""

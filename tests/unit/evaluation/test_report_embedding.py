@@ -21,6 +21,7 @@ def record(judged: dict[str, Any], rows: list[dict[str, Any]]) -> RunRecord:
         problems=(),
         predictions=rows,
         pairwise={},
+        pictures={},
         samples=(),
         recipe="",
         use="",
