@@ -3,9 +3,10 @@
     python benchmarks/tagging.py [--output FOLDER]
 
 MiniLM (22 M weights, trained on sentences without capitals) is tuned on the training sentences of WNUT 2017, chooses on
-its validation sentences and is judged on its test sentences: emerging entities in noisy texts of another year and place.
-Published for the same test: BERTweet, 135 M weights trained on tweets, 56.5 (Nguyen et al. 2020, arXiv:2005.10200). Prints a
-table with 95 % intervals and writes benchmarks/results/tagging.json. A finished run in --output is read, not repeated.
+its validation sentences and is judged on its test sentences: emerging entities in noisy texts of another year.
+Published for the same test: BERTweet, 135 M weights trained on tweets, 56.5 (Nguyen et al. 2020, arXiv:2005.10200).
+Prints a table with 95 % intervals and writes benchmarks/results/tagging.json. A finished run in --output is read, not
+repeated.
 """
 
 from __future__ import annotations
