@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from burnish.data.balance import is_imbalanced
-from burnish.data.doctor.finding import Finding, Subject
+from burnish.data.doctor.finding import Finding, Subject, is_table
 
 VERY_IMBALANCED = 10  # largest : smallest class
 RARE = 10  # rows of a label; of fewer, 15 % are at most one test row, which judges nothing
@@ -91,7 +91,9 @@ def too_few(subject: Subject, base_parameters: int | None) -> Iterator[Finding]:
             "info",
             (),
             f"{count:,} rows are few: differences under some points cannot be proven",
-            "`method: lora` or `method: head` change few weights; more rows help most",
+            "more rows help most"
+            if is_table(subject.examples[0].row)
+            else "`method: lora` or `method: head` change few weights; more rows help most",
         )
     elif count > MANY:
         yield subject.finding(
