@@ -36,8 +36,10 @@ _SECOND = "sentence2,sentence 2,sentence b,text2,text 2,text b,question2,questio
 _SCORES = "score,similarity,similarity score,relatedness score,rating,stars"
 _LABELS = ",".join(sorted(KNOWN_NAMES["label"])) + ",gold label,is duplicate"
 _TEXTS = "text," + ",".join(sorted(KNOWN_NAMES["text"] - {"text"}))
+_TITLES = "title,item title,item name,movie title,product name,product title,book title,track name,name,text"
 _TARGETS = "target,class,label,outcome,churn,default,y,survived,result,category"
 
+INTERACTIONS = "user-item-time"  # the format of rows that say who chose what and when
 IMAGES = "image-label"  # the format of rows that name an image and its class
 
 Canonical = Callable[[Mapping[str, object], Mapping[str, str]], dict[str, object]]
@@ -363,12 +365,20 @@ def _interaction(look: Look) -> RowFormat | None:
     if columns is None:
         return None
     return RowFormat(
-        name="user-item-time",
+        name=INTERACTIONS,
         task="recommendation",
-        columns=dict(zip(("user", "item", "time"), columns, strict=True)) | _present(look, rating="rating,score,stars"),
+        columns=dict(zip(("user", "item", "time"), columns, strict=True)) | _title_and_rating(look, columns[1]),
         reason="who chose what, and when",
         canonical=row_values.interaction,
     )
+
+
+def _title_and_rating(look: Look, item: str) -> dict[str, str]:
+    """The optional columns of interactions; a title is one where each item has one, or else it is a review's."""
+    found = _present(look, title=_TITLES, rating="rating,score,stars")
+    if "title" in found and not look.is_told_by(found["title"], item):
+        del found["title"]
+    return found
 
 
 def _graded_prompt(look: Look) -> RowFormat | None:

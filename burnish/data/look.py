@@ -71,6 +71,17 @@ class Look:
         values = self.values(column)
         return 2 <= self.distinct(column) <= len(values) // 2
 
+    def is_told_by(self, column: str, other: str) -> bool:
+        """Whether a value of the other column that comes again brings the same value of this one, nearly always."""
+        first: dict[str, object] = {}
+        again = []
+        for record in self._sample:
+            key, value = str(record.values.get(other)), record.values.get(column)
+            if key in first:
+                again.append(first[key] == value)
+            first.setdefault(key, value)
+        return _mostly(again)
+
     def is_prose(self, column: str) -> bool:
         """Whether the usual value is a text of several words."""
         words = sorted(len(value.split()) if isinstance(value, str) else 0 for value in self.values(column))

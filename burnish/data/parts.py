@@ -112,7 +112,8 @@ def _split_off(rows: Mapping[Split, list[Example]], options: DataOptions, seed: 
         return dict(rows), []
     train, times, untimed = rows[Split.TRAIN], None, list[Problem]()
     if options.time_column is not None:
-        train, times, untimed = _timed(train, options.time_column)
+        column = options.time_column
+        train, times, untimed = timed(train, [example.extra.get(column) for example in train], column)
         check_bad_rows(untimed, len(rows[Split.TRAIN]), options.max_bad_ratio)
     clusters = None
     if options.near_duplicates:
@@ -122,21 +123,23 @@ def _split_off(rows: Mapping[Split, list[Example]], options: DataOptions, seed: 
     return {part: parts[part] if part is Split.TRAIN else rows.get(part, parts[part]) for part in Split}, untimed
 
 
-def _timed(examples: Sequence[Example], column: str) -> tuple[list[Example], list[float], list[Problem]]:
+def timed(
+    examples: Sequence[Example], values: Sequence[object], column: str
+) -> tuple[list[Example], list[float], list[Problem]]:
     """The rows with a readable time, these times, and a Problem for each other row.
 
     A column holds dates or numbers; when it holds both, the rarer kind is unreadable.
     """
-    moments = [moment(example.extra.get(column)) for example in examples]
+    moments = [moment(value) for value in values]
     kinds = Counter(kind for kind, _ in filter(None, moments))
     usual = max(sorted(kinds), key=kinds.__getitem__, default="date")
     kept, times, problems = [], [], []
-    for example, found in zip(examples, moments, strict=True):
+    for example, value, found in zip(examples, values, moments, strict=True):
         if found is not None and found[0] == usual:
             kept.append(example)
             times.append(found[1])
         else:
-            shown = excerpt(str(example.extra.get(column, "")))
+            shown = excerpt("" if value is None else str(value))
             reason = f"the time is no {usual}" if shown.strip() else "the time is missing"
             problems.append(Problem("data/bad-time", reason, example.origin, column=column, excerpt=shown))
     return kept, times, problems

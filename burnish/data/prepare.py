@@ -14,9 +14,10 @@ from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label
 from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
-from burnish.data.formats import RowFormat, detect_format
+from burnish.data.formats import INTERACTIONS, RowFormat, detect_format
 from burnish.data.image_folder import folder_parts, folder_sha256
 from burnish.data.images import examples_of
+from burnish.data.interactions import leave_last_out
 from burnish.data.options import DataOptions
 from burnish.data.parts import make_parts
 from burnish.data.records import Record, SourceShape
@@ -41,6 +42,8 @@ _FOUND = {
     "data/length-outlier": "rows of unusual length",
     "data/synthetic": "synthetic rows",
     "data/bad-time": "rows without a readable time",
+    "data/repeated-choice": "choices of what the user knows already",
+    "data/unknown-item": "choices of what no training row holds",
 }
 
 
@@ -300,7 +303,11 @@ class _Intake:
 
     def make_parts(self, seed: int) -> dict[Split, list[Example]]:
         """The three parts, and the repairs that touch training rows only."""
-        splits, left_out = make_parts(self.examples, self.options, seed)
+        if self.row_format is not None and self.row_format.name == INTERACTIONS:
+            choices = self.examples[Split.TRAIN]
+            splits, left_out = leave_last_out(choices, max_bad_ratio=self.options.max_bad_ratio)
+        else:
+            splits, left_out = make_parts(self.examples, self.options, seed)
         for part, problems in left_out.items():
             self.report(problems, part)
         splits[Split.TRAIN], problems = repair_training_rows(splits[Split.TRAIN], self.options.clean)

@@ -120,13 +120,15 @@ def media(values: Values, columns: Columns) -> dict[str, object]:
 
 
 def interaction(values: Values, columns: Columns) -> dict[str, object]:
-    """Who, what, when, and how much it was liked."""
+    """Who, what, when, what it is called, and how much it was liked."""
     row: dict[str, object] = {name: label(values.get(columns[name]), name) for name in ("user", "item")}
     time = values.get(columns["time"])
     try:
         row["time"] = number(time, "time")
     except RefusedRowError:
         row["time"] = as_text(time, "time")
+    if "title" in columns:
+        row["title"] = as_text(values.get(columns["title"]), "title")
     if "rating" in columns:
         row["rating"] = number(values.get(columns["rating"]), "rating")
     return row

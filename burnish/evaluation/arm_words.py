@@ -56,6 +56,16 @@ ARMS: Mapping[str, Arm] = {  # cheapest to run first
         "A linear classifier on 16 x 16 pixels of each image. No pretrained model at all.",
         "Do not fine-tune: a linear classifier on 16 x 16 pixels is {good} and needs no base model.",
     ),
+    "popularity": Arm(
+        "the most popular items",
+        "The items that were chosen most often in the training rows, the same for everybody. No model at all.",
+        "Do not fine-tune: always recommending the most popular items is {good}.",
+    ),
+    "successor": Arm(
+        "what most often follows the last item",
+        "What was most often chosen right after the last item, in the training rows. No model at all.",
+        "Do not fine-tune: a table of what most often follows each item is {good}.",
+    ),
     "bm25": Arm(
         "a search by words (BM25)",
         "A search by words, the rare ones counting most. No model at all.",

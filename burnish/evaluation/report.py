@@ -32,6 +32,7 @@ from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import escaped
 from burnish.task.build import WRITING
 from burnish.task.embedding import Embedding
+from burnish.task.recommendation import Recommendation
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Section = Callable[[RunRecord], Html]
@@ -92,7 +93,7 @@ def render_report(run: Path) -> str:
 def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
     """Anchor -> (name, what builds it), in the order of the page; a judged run shows what its judgement holds."""
     task = str(record.manifest.get("task"))
-    kinds = (_OF_CHAT, task in WRITING), (_OF_VECTORS, task == Embedding.name)
+    kinds = (_OF_CHAT, task in WRITING), (_OF_VECTORS, task in (Embedding.name, Recommendation.name))
     others = {part for parts, own in kinds if not own for part in parts}
     others |= {part for part in ("calibration", "importance") if part not in record.evaluation}
     if any(own for _, own in kinds):

@@ -29,14 +29,15 @@ class Search:
         queries: each has a relevant document.
         documents: all different.
         relevant: numbers of documents, sorted, for each query.
-        itself: the document that is the query's own text and is not searched for; None where there is none.
+        itself: the document that is the query's own text and is not searched for, or several documents that the
+            query knows already; None where there is none.
         rows: the row of the data that each query is of.
     """
 
     queries: Sequence[str]
     documents: Sequence[str]
     relevant: Sequence[Array]
-    itself: Sequence[int | None]
+    itself: Sequence[int | Array | None]
     rows: Sequence[int]
 
     @property

@@ -62,6 +62,7 @@ KINDS: Mapping[str, Kind] = {
     "chat": Kind(ChatBench, judge_conversations),
     "preference": Kind(PreferenceBench, judge_preferences),
     "embedding": Kind(EmbeddingBench, judge_embedding),
+    "recommendation": Kind(EmbeddingBench, judge_embedding),
     "seq2seq": Kind(Seq2SeqBench, judge_written),
 }
 

@@ -25,6 +25,7 @@ from burnish.settings import settings
 from burnish.task.build import WRITING
 from burnish.task.embedding import Embedding
 from burnish.task.image_classification import ImageClassification
+from burnish.task.recommendation import Recommendation
 from burnish.task.tabular import Tabular
 from burnish.types import Progress, Split
 
@@ -41,7 +42,7 @@ def decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress:
         recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
         recipe, why_training = decide_language_training(recipe, task=task.name, width=base.width)
         recipe, why_metric = decide_answer_metric(recipe, task.name, [e.row for e in data.splits[Split.TRAIN]])
-    elif task.name == Embedding.name:
+    elif task.name in (Embedding.name, Recommendation.name):
         recipe, why_method = decide_method(recipe, train_rows=rows, base_parameters=base.parameters)
         recipe, why_training = decide_embedding_training(recipe, train_rows=rows, width=base.width)
         recipe, why_metric = decide_embedding_metric(recipe, data.splits[Split.TRAIN][0].row)

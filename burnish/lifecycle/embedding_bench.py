@@ -21,6 +21,7 @@ from burnish.evaluation.metrics.resampling import value_of
 from burnish.lifecycle.embedding_rows import Trial, all_texts, build_task, learned_pairs, trial_of, validation_pairs
 from burnish.lifecycle.encode import encode_or_refuse, required, truncated, warn_of_truncated
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.recommendation_rows import catalogue
 from burnish.lifecycle.workbench import Workbench, settled_machine
 from burnish.model.load import Base, load_encoder, require_known_tokens
 from burnish.model.pooled import PooledEncoder
@@ -28,6 +29,7 @@ from burnish.recipe.schema import Recipe
 from burnish.serving.embedding_package import save_sentence_encoder
 from burnish.storage.run_folder import RunFolder
 from burnish.task.embedding import texts_of
+from burnish.task.recommendation import Recommendation
 from burnish.types import Encoded, Example, Progress, Split
 
 Array = np.ndarray[Any, Any]
@@ -112,6 +114,14 @@ class EmbeddingBench(Workbench):
         values = {name: value_of(create_metric(name, ()), trial.references, answers) for name in names}
         return {"loss": self._loss_of(vectors_ND), **values}
 
+    def _catalogue(self, model: PooledEncoder) -> tuple[list[str], torch.Tensor]:
+        """The items that are recommended, and their vectors (N, D)."""
+        items = catalogue(self.data.splits)
+        texts = [Example({"text": item}, self.data.splits[Split.TRAIN][0].origin) for item in items]
+        rows = list(map(required, encode_or_refuse(self.task, texts), texts))
+        place: dict[str, Any] = {"layout": self.layout, "precision": self.precision, "device": self.device}
+        return items, torch.from_numpy(pooled_features(model, rows, **place))
+
     def _loss_of(self, vectors_ND: Array) -> float:
         """Loss per validation pair, in nats; compared in batches as large as those of the training."""
         total, pairs, size = 0.0, len(self.pair_places), self.recipe.training.global_batch_size
@@ -133,5 +143,6 @@ class EmbeddingBench(Workbench):
         self.progress.stage("saving the model")
         assert self.recipe.method is not None
         described = {"task": self.task.name, "method": self.recipe.method.name, **self.task.describe()}
-        save_sentence_encoder(self.folder.final, model.cpu(), base=self.base, described=described)
+        catalogue = self._catalogue(model) if self.task.name == Recommendation.name else None
+        save_sentence_encoder(self.folder.final, model.cpu(), base=self.base, described=described, catalogue=catalogue)
         self.folder.event("saved", path="final")

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from burnish.errors import DataProblemError, RecipeError
 from burnish.evaluation.similarity import ScoredTexts, Search, search_of_labels, search_of_pairs
+from burnish.lifecycle.recommendation_rows import choices_of, histories
 from burnish.model.load import Base, load_tokenizer
 from burnish.recipe.schema import Recipe
-from burnish.task.embedding import Embedding, ScoredPairs
+from burnish.task.embedding import Embedding
 from burnish.task.pairing import paired
+from burnish.task.recommendation import class_for
 from burnish.types import Example, Problem, Row, Split
 
 Trial = Search | ScoredTexts
@@ -38,12 +40,14 @@ def build_task(recipe: Recipe, base: Base, first: Row) -> Embedding:
             where="embedding.dimensions",
             hint=f"write lengths under {base.width}",
         )
-    kind = ScoredPairs if "score" in first else Embedding
-    return kind(load_tokenizer(base.folder), options, max_length=base.max_length)
+    return class_for(first)(load_tokenizer(base.folder), options, max_length=base.max_length)
 
 
 def learned_pairs(examples: Sequence[Example], *, seed: int) -> tuple[list[Example], list[Problem]]:
-    """The rows as they are learned from: those of a text and a label get another text of their label."""
+    """The rows as they are learned from: those of a text and a label get another text of their label, choices what
+    their user chose before."""
+    if "item" in examples[0].row:
+        return _first_left_out(examples)
     if "text" not in examples[0].row:
         return list(examples), []
     rows = [example.row for example in examples]
@@ -68,17 +72,33 @@ def learned_pairs(examples: Sequence[Example], *, seed: int) -> tuple[list[Examp
     return found, alone
 
 
+def _first_left_out(examples: Sequence[Example]) -> tuple[list[Example], list[Problem]]:
+    """The choices with their histories; the first one of each user has none."""
+    found = histories({Split.TRAIN: examples}, Split.TRAIN)
+    if not found:
+        raise DataProblemError(
+            "data/no-pairs",
+            f"no user has two of the {len(examples)} training rows: there is nothing that came next",
+            where=str(examples[0].origin),
+            hint="give more rows of each user",
+        )
+    return found, []
+
+
 def trial_of(splits: Splits, part: Split) -> Trial:
     """What vectors are judged by on a part of the data.
 
     Pairs with a score: the score itself. Other pairs: the anchors of the part search all its positives and negatives.
-    Rows of a text and a label: the texts of the part search the training rows for those of their label.
+    Rows of a text and a label: the texts of the part search the training rows for those of their label. Choices: what
+    a user chose before searches all items of the training rows for the choice.
 
     Raises:
         DataProblemError: [data/no-pairs] when nothing that is searched for can be found.
     """
     examples = splits[part]
     rows = [example.row for example in examples]
+    if "item" in rows[0]:
+        return choices_of(splits, part)
     if "score" in rows[0]:
         sides = ([row[name] for row in rows] for name in ("first", "second", "score"))
         return ScoredTexts(*sides)
@@ -99,6 +119,8 @@ def validation_pairs(splits: Splits, *, seed: int) -> list[Example]:
     """The validation rows with the texts that their loss compares; rows of a label with one of the training texts
     that they are to find."""
     examples = list(splits[Split.VALIDATION])
+    if "item" in examples[0].row:
+        return histories(splits, Split.VALIDATION)
     if "text" not in examples[0].row:
         return examples
     among = [example.row for example in splits[Split.TRAIN]]

@@ -25,6 +25,7 @@ from burnish.storage.durable import make_folder, write_text
 from burnish.task.embedding import Embedding
 from burnish.task.image_classification import ImageClassification
 from burnish.task.options import PREFERENCE_LOSSES
+from burnish.task.recommendation import Recommendation
 from burnish.task.seq2seq import Seq2Seq
 from burnish.task.text_classification import TextClassification
 from burnish.types import Split
@@ -258,7 +259,7 @@ _BASES = {Seq2Seq.name: "google-t5/t5-small", ImageClassification.name: "microso
 
 
 def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, task: Any) -> str:
-    if task.name == Embedding.name:
+    if task.name in (Embedding.name, Recommendation.name):
         decided, _ = decide_embedding_metric(recipe, prepared.splits[Split.TRAIN][0].row)
     else:
         decided, _ = decide_metric(recipe, task, prepared.label_counts[Split.TRAIN])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from burnish.evaluation.arms import ArmResult
+from burnish.evaluation.choices import Choices, popularity_vectors, successor_vectors
 from burnish.evaluation.embedding_arms import Sides, bm25_vectors, tf_idf_vectors
 from burnish.evaluation.judge import judge
 from burnish.evaluation.metrics import create_metric
@@ -18,6 +19,7 @@ from burnish.evaluation.similarity import Search
 from burnish.lifecycle.embed import embedder
 from burnish.lifecycle.embedding_bench import EmbeddingBench
 from burnish.lifecycle.embedding_rows import Trial
+from burnish.lifecycle.recommendation_rows import catalogue, sequences
 from burnish.serving.package import DESCRIPTION, base_of
 from burnish.storage.durable import require_undamaged
 from burnish.storage.run_folder import RunFolder
@@ -59,11 +61,32 @@ def judge_embedding(
 
 def _arms(bench: EmbeddingBench) -> list[ArmResult]:
     """Similarities that need no fine-tuning."""
+    if isinstance(bench.trials[Split.TEST], Choices):
+        return _arms_of_choices(bench)
     known = [text for example in bench.data.splits[Split.TRAIN] for text in texts_of(example.row)]
     arms = [_arm("tf-idf-cosine", bench, lambda trial: tf_idf_vectors(known, trial.sides))]
     if isinstance(bench.trials[Split.TEST], Search):
         arms.insert(0, _arm("bm25", bench, lambda trial: bm25_vectors(trial.sides)))
     return [*arms, _arm("base", bench, _embed(bench, bench.base))]
+
+
+def _arms_of_choices(bench: EmbeddingBench) -> list[ArmResult]:
+    """Recommendations that need no fine-tuning."""
+    chosen, items = sequences(bench.data.splits), catalogue(bench.data.splits)
+
+    def counted(vectors: Callable[[Sequence[Sequence[str]], Choices], Sides]) -> Embed:
+        def both(trial: Trial) -> Sides:
+            assert isinstance(trial, Choices)
+            return vectors(chosen, trial)
+
+        return both
+
+    return [
+        _arm("popularity", bench, counted(popularity_vectors)),
+        _arm("successor", bench, counted(successor_vectors)),
+        _arm("tf-idf-cosine", bench, lambda trial: tf_idf_vectors(items, trial.sides)),
+        _arm("base", bench, _embed(bench, bench.base)),
+    ]
 
 
 def _arm(name: str, bench: EmbeddingBench, embed: Embed) -> ArmResult:

@@ -15,7 +15,7 @@ from burnish.evaluation.metrics.tagging import TokenAccuracy
 from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
-from burnish.task.embedding import Embedding, ScoredPairs
+from burnish.task.recommendation import class_for
 from burnish.types import Row
 
 FEW_ROWS = 1_000  # below: parameter-efficient before full
@@ -165,7 +165,7 @@ def decide_embedding_metric(recipe: Recipe, first: Row) -> tuple[Recipe, str | N
     Raises:
         RecipeError: [recipe/invalid] for a metric that says nothing about them.
     """
-    metrics = (ScoredPairs if "score" in first else Embedding).metrics
+    metrics = class_for(first).metrics
     named = recipe.evaluation.metric
     if named not in (None, *metrics):
         raise RecipeError(

@@ -15,6 +15,7 @@ from burnish.types import Row
 if TYPE_CHECKING:
     from burnish.serving.answer import Answerer
     from burnish.serving.predict import Predictor
+    from burnish.serving.recommend import Recommender
     from burnish.serving.table_predict import TablePredictor
     from burnish.serving.writer import Writer
 
@@ -35,6 +36,7 @@ class Run:
     _answerer: Answerer | None = field(default=None, repr=False)
     _table: TablePredictor | None = field(default=None, repr=False)
     _writer: Writer | None = field(default=None, repr=False)
+    _recommender: Recommender | None = field(default=None, repr=False)
 
     @property
     def id(self) -> str:
@@ -81,7 +83,7 @@ class Run:
 
         Args:
             texts: texts, or rows with the task's columns: {"text": ...}, {"source": ...}, {"messages": [...],
-                "tools": [...]}.
+                "tools": [...]}, {"items": [...]} of a recommendation.
 
         Raises:
             RunError: [run/not-finished]; [run/own-parts] when the model needs a task that was not given.
@@ -90,6 +92,7 @@ class Run:
         from burnish.recipe.read import read_recipe
         from burnish.serving.predict import Predictor
         from burnish.task.build import WRITING
+        from burnish.task.recommendation import Recommendation
         from burnish.task.tabular import Tabular
 
         self.require_model()
@@ -97,6 +100,8 @@ class Run:
             return self._answers(texts)
         if self.folder.manifest().get("task") == Tabular.name:
             return self._of_table(texts)
+        if self.folder.manifest().get("task") == Recommendation.name:
+            return self._recommended(texts)
         if self._predictor is None:
             if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
                 raise RunError(
@@ -115,6 +120,13 @@ class Run:
         if self._table is None:
             self._table = TablePredictor(self.folder.final)
         return self._table.predict(rows)
+
+    def _recommended(self, histories: Sequence[str | Row]) -> list[Row]:
+        from burnish.serving.recommend import Recommender
+
+        if self._recommender is None:
+            self._recommender = Recommender(self.folder.final, runs=self.runs)
+        return self._recommender.recommend(histories)
 
     def _answers(self, texts: Sequence[str | Row]) -> list[Row]:
         from burnish.serving.answer import Answerer, prompt_of

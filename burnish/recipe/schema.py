@@ -71,6 +71,9 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     if recipe.task == "embedding":
         said = ((name, lacks) for name, lacks in _NOT_OF_EMBEDDING if _set(data, name))
         found += [(f"data.{name}", f"the pairs of an embedding have no {lacks}") for name, lacks in said]
+    elif recipe.task == "recommendation":
+        said = ((name, lacks) for name, lacks in _NOT_OF_CHOICES if _set(data, name))
+        found += [(f"data.{name}", lacks) for name, lacks in said]
     elif recipe.task is not None and recipe.embedding != EmbeddingOptions():
         found.append(("embedding", f"the task {recipe.task} compares no vectors"))
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
@@ -134,6 +137,11 @@ _NOT_OF_TABLES = (
     ("clean.near_duplicates", "texts that say almost the same"),
     ("clean.max_characters", "texts that are cut"),
     ("clean.length_outliers", "texts of unusual length"),
+)
+_SPLIT_BY_TIME = ("validation", "test", "validation_ratio", "test_ratio", "group_by", "time_column")
+_NOT_OF_CHOICES = (
+    *((name, "of each user the last choice tests and the one before it validates") for name in _SPLIT_BY_TIME),
+    *((name, f"choices have no {lacks}") for name, lacks in (("balance", "classes to even out"), *_NOT_OF_TABLES)),
 )
 PREFERENCE_LONG_ROWS = ("drop", "drop-first-turns")
 _NOT_OF_CHAT = (

@@ -3,6 +3,7 @@
 model.json              task, method, base: what the weights alone do not say
 config.json, model.safetensors          the whole encoder; an adapter is merged into it
 modules.json, 1_Pooling/, sentence_bert_config.json ...     how sentence-transformers makes one vector of a text
+catalogue.json, catalogue.safetensors   of a recommendation: its items, and their vectors (N, D) as `items`
 tokenizer.json ...      the base's own
 USE.md                  how to open it without burnish
 """
@@ -10,16 +11,21 @@ USE.md                  how to open it without burnish
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.method.core import merged
 from burnish.model.load import TOKENIZER_FILES, Base
 from burnish.model.pooled import PooledEncoder
 from burnish.serving.package import DESCRIPTION
 from burnish.storage.durable import make_folder, published_folder, write_json, write_text
+from burnish.storage.tensors import save_tensors
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CATALOGUE, VECTORS = "catalogue.json", "catalogue.safetensors"
 _MODES = {"mean": "pooling_mode_mean_tokens", "first": "pooling_mode_cls_token", "last": "pooling_mode_lasttoken"}
 _USE = """# Without burnish
 
@@ -33,11 +39,19 @@ print(model.encode(["your text here"]).tolist())  # of length 1: products are co
 """
 
 
-def save_sentence_encoder(target: Path, model: PooledEncoder, *, base: Base, described: Mapping[str, Any]) -> None:
+def save_sentence_encoder(
+    target: Path,
+    model: PooledEncoder,
+    *,
+    base: Base,
+    described: Mapping[str, Any],
+    catalogue: tuple[Sequence[str], Tensor] | None = None,
+) -> None:
     """Publishes the tuned model as `target`, complete with a manifest of its files.
 
     Args:
         described: "task", "method", and what the task keeps of itself.
+        catalogue: what the model recommends: N items, and their vectors (N, D).
 
     A LoRA adapter is merged into the base: sentence-transformers then needs no other folder.
     """
@@ -58,6 +72,9 @@ def save_sentence_encoder(target: Path, model: PooledEncoder, *, base: Base, des
             if path.is_file() and (path.name in TOKENIZER_FILES or path.suffix == ".model"):
                 shutil.copyfile(path, folder / path.name)
         _write_modules(folder, base)
+        if catalogue is not None:
+            write_json(folder / CATALOGUE, list(catalogue[0]))
+            save_tensors(folder / VECTORS, {"items": catalogue[1]})
         write_json(folder / DESCRIPTION, description)
         write_text(folder / "USE.md", _USE)
 

@@ -11,6 +11,7 @@ from burnish.task.image_classification import ImageClassification
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
 from burnish.task.question_answering import QuestionAnswering
+from burnish.task.recommendation import Recommendation
 from burnish.task.seq2seq import Seq2Seq
 from burnish.task.tabular import Tabular
 from burnish.task.text_classification import TextClassification
@@ -33,6 +34,7 @@ TASKS: Mapping[str, Any] = {
         Chat,
         Preference,
         Embedding,
+        Recommendation,
         Seq2Seq,
     )
 }

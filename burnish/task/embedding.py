@@ -77,8 +77,8 @@ class Embedding:
     def _targets(self, row: Row, segments: Sequence[np.ndarray]) -> np.ndarray:
         label = row.get("label")
         if label is not None:
-            return np.full(len(segments), _identity(str(label).encode()), dtype=np.int64)
-        return np.array([_identity(ids.tobytes()) for ids in segments], dtype=np.int64)
+            return np.full(len(segments), identity(str(label).encode()), dtype=np.int64)
+        return np.array([identity(ids.tobytes()) for ids in segments], dtype=np.int64)
 
     def represent(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, K, D) vectors of the texts of each row, before any comparison."""
@@ -152,6 +152,6 @@ def texts_of(row: Row) -> list[str]:
     return [row[name] for name in TEXTS if name in row]
 
 
-def _identity(said: bytes) -> int:
+def identity(said: bytes) -> int:
     """A number for what is said, the same everywhere; two of a million are equal by chance with p = 3e-8."""
     return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little", signed=True)

@@ -41,6 +41,11 @@ _LEFT_OUT = {
     "data/redacted": ("held personal data", "nothing to do: replaced as `data.clean.redact` says"),
     "data/long-row": ("have a long text", "cut or left out as `data.clean.max_characters` says"),
     "data/length-outlier": ("are far longer or shorter than others", "cut or left out, as `data.clean` says"),
+    "data/repeated-choice": ("choose what their user chose before", "nothing to do: a first choice counts"),
+    "data/unknown-item": (
+        "choose last what no training row holds",
+        "training judges nobody on them; more rows of these items let them be recommended",
+    ),
     "data/synthetic": ("are synthetic and stood in a file the model is judged on", "left out; keep them in train"),
 }
 

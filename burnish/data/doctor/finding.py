@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from burnish.data.clean import LABEL
+from burnish.data.interactions import item_of
 from burnish.data.near_duplicates import near_duplicate_clusters
 from burnish.data.near_rows import near_row_clusters
 from burnish.types import Example, Origin, Row
@@ -81,6 +82,8 @@ def texts_of(row: Row) -> list[tuple[str, str]]:
     """
     if is_table(row):
         return [(CELL, value) for value in row["features"].values() if isinstance(value, str)]
+    if "user" in row and "item" in row:  # choices of one thing are alike and do not say the same
+        return [(CELL, item_of(row))]
     found: list[tuple[str, str]] = []
     for column, value in row.items():
         if column not in _NO_TEXT:
