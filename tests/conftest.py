@@ -476,9 +476,10 @@ def make_subject(
         if name == "tabular":
             cells = [{"features": _cells(text), "target": label} for text, label in toy_rows[:28]]
             return table_subject(cells, refused=[{**cells[0], "target": "none"}])
-        if name == "embedding":
+        if name in ("embedding", "recommendation"):
+            known = "label" if name == "embedding" else "user"
             pairs = [
-                {"anchor": text, "positive": other, "label": label}
+                {"anchor": text, "positive": other, known: label}
                 for (text, label), (other, _) in zip(toy_rows[:28], toy_rows[3:31], strict=True)  # three labels in turn
             ]
             return embedding_subject_over(str(sentence_base), pairs, EmbeddingOptions(), refused=[{"other": "a"}])

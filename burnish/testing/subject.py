@@ -40,6 +40,7 @@ from burnish.task.image_classification import ImageClassification
 from burnish.task.mask import Masker
 from burnish.task.options import EmbeddingOptions, PreferenceOptions
 from burnish.task.preference import Preference, UnpairedPreference
+from burnish.task.recommendation import Recommendation
 from burnish.task.seq2seq import Seq2Seq
 from burnish.task.tabular import Tabular
 from burnish.types import Encoded, Method, Progress, Row, Silent, Task
@@ -180,9 +181,9 @@ def chat_subject_over(base: str, rows: Sequence[Row], *, refused: Sequence[Row] 
 def embedding_subject_over(
     base: str, rows: Sequence[Row], options: EmbeddingOptions, *, refused: Sequence[Row] = ()
 ) -> Subject:
-    """The task embedding over a base; rows with a score make it one of scored pairs."""
+    """The task embedding over a base; rows with a score make it one of scored pairs, with a user a recommendation."""
     found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=settings().runs)
-    kind = ScoredPairs if "score" in rows[0] else Embedding
+    kind = Recommendation if "user" in rows[0] else ScoredPairs if "score" in rows[0] else Embedding
     made = kind(load_tokenizer(found.folder), options, max_length=found.max_length)
 
     def build(quantization: str | None = None) -> tuple[nn.Module, LayoutChoice]:

@@ -18,9 +18,9 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ITEMS = [
-    f"{word} {kind}" for kind in ("card", "refund", "cash") for word in ("where", "my", "is", "late", "lost", "new")
-]
+WORDS = ("where", "my", "is", "late", "lost", "new")
+ITEMS = [f"{word} {kind}" for kind in ("card", "refund", "cash") for word in WORDS]
+METRICS = {"recall@10", "ndcg@10", "recall@1", "mrr@10"}
 
 
 def write(path: Path, choices: list[dict[str, Any]]) -> Path:
@@ -51,16 +51,12 @@ def test_from_rows_to_a_verdict(trained: Run) -> None:
     arms = {"tuned", "popularity", "successor", "tf-idf-cosine", "base"}
     assert (trained.status, evaluation["task"], evaluation["metric"]) == ("finished", "recommendation", "recall@10")
     assert set(evaluation["models"]) == arms
-    assert all(
-        set(values) == {"recall@10", "ndcg@10", "recall@1", "mrr@10"} for values in evaluation["models"].values()
-    )
+    assert all(set(values) == METRICS for values in evaluation["models"].values())
     assert evaluation["judged_by"] == {"kind": "search", "queries": 24, "documents": 18, "relevant_in_the_middle": 1.0}
     assert trained.verdict["answer"] in ("better", "same", "worse", "too little data")
     rows = trained.folder.rows(trained.folder.predictions)
     assert len(rows) == evaluation["n"] == 24
-    assert all(
-        row["wanted"] not in row["text"].split("; ") and row["found"] not in row["text"].split("; ") for row in rows
-    )
+    assert all({row["wanted"], row["found"]}.isdisjoint(row["text"].split("; ")) for row in rows)
     assert all(set(row["arms"]) == arms - {"tuned"} for row in rows)
 
 
@@ -73,14 +69,13 @@ def test_it_learns_what_comes_next(trained: Run) -> None:
 def test_the_report_shows_the_searches(trained: Run) -> None:
     page = trained.report.read_text(encoding="utf-8")
     assert "Worst searches" in page
-    assert "what most often follows the last item" in page
+    assert "right after the last item" in page
 
 
 def test_the_next_items(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (found, other) = trained.predict([{"items": ["my card", "late card"]}, "my refund"])
     assert len(found["items"]) == len(set(found["items"])) == 10
     assert set(found["items"]) <= set(ITEMS) - {"my card", "late card"}
-    assert sum(item.endswith("card") for item in found["items"][:3]) >= 2
     assert "my refund" not in other["items"]
     assert main(["predict", str(trained.path), "--text", "my refund", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["predictions"] == [{"text": "my refund", **other}]
@@ -143,7 +138,8 @@ def test_other_choices_of_known_users_are_judged(trained: Run, tmp_path: Path) -
 def test_parts_are_not_chosen(trained: Run, quick: tuple[str, ...], tmp_path: Path, field: str) -> None:
     with pytest.raises(RecipeError) as caught:
         train(trained.path.parent / "rows.jsonl", overrides=[*quick, field], output=tmp_path / "run")
-    assert (caught.value.code, caught.value.where) == ("recipe/contradiction", field.partition("=")[0])
+    assert caught.value.code == "recipe/invalid"
+    assert any(detail.startswith(field.partition("=")[0]) for detail in caught.value.details)
 
 
 def test_the_example_trains(sentence_base: Path, tmp_path: Path) -> None:

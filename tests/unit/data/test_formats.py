@@ -88,6 +88,18 @@ SAMPLES: list[tuple[str, str, list[Values]]] = [
 ]
 
 
+def test_the_title_of_what_was_chosen() -> None:
+    """It is the same wherever the item is; that of a review is not."""
+    rows = varied(userId=["1", "2", "3"], movieId=["7", "8"], timestamp=["3", "4"], title=["Heat", "Alien"])
+    found = detected(*rows)
+    assert found is not None
+    assert found.columns["title"] == "title"
+    assert {row["title"] for row in canonical(*rows) if isinstance(row, dict)} == {"Heat", "Alien"}
+    of_reviews = detected(*({**row, "title": f"number {index}"} for index, row in enumerate(rows)))
+    assert of_reviews is not None
+    assert "title" not in of_reviews.columns
+
+
 @pytest.mark.parametrize(("name", "task", "rows"), SAMPLES, ids=[f"{i}-{s[0]}" for i, s in enumerate(SAMPLES)])
 def test_format_and_task(name: str, task: str, rows: list[Values]) -> None:
     found = detected(*rows)

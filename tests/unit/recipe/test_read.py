@@ -236,6 +236,8 @@ def test_all_problems_are_reported_at_once(refuse: Refuse, place: Path) -> None:
         ("data:\n  train: a\n  test: b\n  test_ratio: 0.2\n", 4, "data.test_ratio: a test file is given"),
         ("data:\n  train: a\n  validation: b\n  validation_ratio: 0.2\n", 4, "data.validation_ratio: a "),
         (f"{SMALL}method: head\ntraining:\n  epochs: 3\n", 4, "training.epochs: method: head is solved at once"),
+        ("task: recommendation\ndata:\n  train: a\n  test: b\n", 4, "data.test: of each user the last choice tests"),
+        ("task: recommendation\ndata:\n  train: a\n  balance: weights\n", 4, "data.balance: choices have no classes"),
     ],
 )
 def test_contradictions(refuse: Refuse, place: Path, text: str, line: int, words: str) -> None:

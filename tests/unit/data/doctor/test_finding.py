@@ -23,6 +23,7 @@ def finding(severity: Any, count: int) -> Finding:
         ({"tokens": ["a", "b"], "tags": ["O", "O"]}, [("input", "a b")]),
         ({"anchor": "a", "positive": "b", "negative": "c"}, [("input", "a"), ("input", "b"), ("input", "c")]),
         ({"features": {"age": 3, "job": "clerk"}, "target": "yes"}, [("cell", "clerk")]),
+        ({"user": "u1", "item": "i7", "time": 3.0, "title": "rye bread"}, [("cell", "rye bread")]),
         (
             {
                 "messages": [
