@@ -143,6 +143,6 @@ class EmbeddingBench(Workbench):
         self.progress.stage("saving the model")
         assert self.recipe.method is not None
         described = {"task": self.task.name, "method": self.recipe.method.name, **self.task.describe()}
-        catalogue = self._catalogue(model) if self.task.name == Recommendation.name else None
-        save_sentence_encoder(self.folder.final, model.cpu(), base=self.base, described=described, catalogue=catalogue)
+        items = self._catalogue(model) if self.task.name == Recommendation.name else None
+        save_sentence_encoder(self.folder.final, model.cpu(), base=self.base, described=described, catalogue=items)
         self.folder.event("saved", path="final")

@@ -127,7 +127,7 @@ model:
 
 data:
   train: {train}
-  # test: FILE                       # without it: 70 % learn, 15 % choose and stop, 15 % judge once
+  # {parts}
   columns: {columns}
   # {rows} rows
 
@@ -140,6 +140,8 @@ evaluation:
   metric: {metric:<27}# decides early stopping and the verdict
   minimum_effect: 0.01               # smallest gain over the best arm without fine-tuning that is worth having
 """
+_PARTS = "test: FILE                       # without it: 70 % learn, 15 % choose and stop, 15 % judge once"
+_PARTS_OF_CHOICES = "of each user the last choice tests and the one before it validates"
 
 
 TABLE_TEMPLATE = """\
@@ -271,6 +273,7 @@ def _of_task(data: Path, output: Path, recipe: Recipe, prepared: PreparedData, t
         task=task.name,
         base=_BASES.get(task.name, "minilm"),
         learns=LEARNS.get(task.row_kinds[0], ""),
+        parts=_PARTS_OF_CHOICES if task.name == Recommendation.name else _PARTS,
         train=json.dumps(_relative(data, output.parent)),
         columns=json.dumps(dict(prepared.columns)),
         rows=f"{sum(len(part) for part in prepared.splits.values()):,}",

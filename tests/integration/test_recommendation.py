@@ -11,9 +11,11 @@ import pytest
 
 from burnish.cli.main import main
 from burnish.errors import DataProblemError, RecipeError
+from burnish.lifecycle.init import write_recipe
 from burnish.lifecycle.judge import evaluate_run
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import resume_run, train
+from burnish.recipe.read import read_recipe
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
 
@@ -140,6 +142,14 @@ def test_parts_are_not_chosen(trained: Run, quick: tuple[str, ...], tmp_path: Pa
         train(trained.path.parent / "rows.jsonl", overrides=[*quick, field], output=tmp_path / "run")
     assert caught.value.code == "recipe/invalid"
     assert any(detail.startswith(field.partition("=")[0]) for detail in caught.value.details)
+
+
+def test_a_recipe_is_written(tmp_path: Path) -> None:
+    output = tmp_path / "recipe.yaml"
+    found = write_recipe(EXAMPLES / "recommendation" / "orders.csv", output)
+    assert found["columns"] == {"user": "user_id", "item": "item_id", "time": "date", "title": "title"}
+    assert "of each user the last choice tests" in output.read_text(encoding="utf-8")
+    assert read_recipe(output).task == "recommendation"
 
 
 def test_the_example_trains(sentence_base: Path, tmp_path: Path) -> None:
