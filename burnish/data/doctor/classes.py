@@ -92,7 +92,7 @@ def too_few(subject: Subject, base_parameters: int | None) -> Iterator[Finding]:
             (),
             f"{count:,} rows are few: differences under some points cannot be proven",
             "more rows help most"
-            if is_table(subject.examples[0].row)
+            if subject.examples and is_table(subject.examples[0].row)
             else "`method: lora` or `method: head` change few weights; more rows help most",
         )
     elif count > MANY:
