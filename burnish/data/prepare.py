@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from burnish.data.augment import noisy_copies
 from burnish.data.balance import class_weights, is_imbalanced, oversample, undersample
-from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label_variants, to_examples
+from burnish.data.clean import LABEL, check_bad_rows, check_label_sets, check_labels, settle_label_variants, to_examples
 from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
@@ -123,6 +123,8 @@ def prepare(
     intake.drop_repeated_rows()
     if LABEL in wanted:
         intake.warnings += check_labels(intake.examples[Split.TRAIN])
+    for column in {LABELS, TAGS} & set(intake.columns):
+        check_label_sets(intake.examples[Split.TRAIN], column)
     splits = intake.make_parts(seed)
     _check_sizes(splits, options)
     if LABEL in wanted or (row_format is not None and TARGET in row_format.columns):
