@@ -108,7 +108,7 @@ def prepare(
         DataReadError: a file is missing or cannot be read, columns are unknown or unclear; [data/other-format] for a
             file whose rows are of another format than those before it.
         DataProblemError: [data/too-many-bad-rows], [data/label-variants], [data/one-class], [data/unknown-label],
-            [data/too-few-rows], [data/same-file].
+            [data/too-few-rows], [data/same-file], [data/nothing-to-map], [data/nothing-to-balance].
     """
     if row_format is not None and row_format.task in _NO_TEXTS:
         options = options.model_copy(update={"near_duplicates": False})
@@ -117,6 +117,7 @@ def prepare(
         for file in files:
             intake.read(part, file)
     check_bad_rows(intake.problems, sum(facts["rows"] for facts in intake.files.values()), options.max_bad_ratio)
+    intake.require_labels_to_map()
     intake.correct()
     if LABEL in wanted:
         intake.settle_labels()
@@ -196,7 +197,7 @@ class _Intake:
         check_columns(shape, {column: column for column in self.options.kept_columns})
         facts = self._facts(path, name)
         examples = self.examples.setdefault(part, [])
-        before = len(examples)
+        before, refused = len(examples), len(self.problems)
         changes = Counter[str]()  # of images, by kind
         for item in self._examples(read_source(path, shape, self.options), path, changes):
             facts["rows"] += 1
@@ -205,9 +206,16 @@ class _Intake:
             else:
                 examples.append(item)
         self.files[name] = facts
+        self._note_refused(name, self.problems[refused:])
         self.notes += [f"{name}: {count:,} images with {change}" for change, count in sorted(changes.items())]
         if LABEL in self.wanted:
             self._compare_labels(name, {str(example.row[LABEL]) for example in examples[before:]})
+
+    def _note_refused(self, name: str, problems: Sequence[Problem]) -> None:
+        if problems:
+            rows = "1 row" if len(problems) == 1 else f"{len(problems):,} rows"
+            first = f"line {problems[0].origin.line}: {problems[0].reason}"
+            self.notes.append(f"{name}: {rows} left out that cannot be used; {first}")
 
     def _examples(
         self, records: Iterator[Record | Problem], path: Path, changes: Counter[str]
@@ -218,13 +226,14 @@ class _Intake:
         return map(self._relabelled, found) if self.options.label_map else found
 
     def _relabelled(self, item: Example | Problem) -> Example | Problem:
-        """The row with `data.label_map` applied to its label, labels or tags."""
+        """The row with `data.label_map` applied to its label, class, labels or tags."""
         if isinstance(item, Problem):
             return item
         to = self.options.label_map
         row = dict(item.row)
-        if isinstance(row.get(LABEL), str):
-            row[LABEL] = to.get(row[LABEL], row[LABEL])
+        for column in (LABEL, TARGET):
+            if isinstance(row.get(column), str):
+                row[column] = to.get(row[column], row[column])
         for column in (LABELS, TAGS):
             if column in row:
                 row[column] = [to.get(label, label) for label in row[column]]
@@ -337,6 +346,17 @@ class _Intake:
         self.notes.append(f"data.balance: weights, a row counts from {extremes}")
         return learned, weights
 
+    def require_labels_to_map(self) -> None:
+        """Raises DataProblemError [data/nothing-to-map] when rows without labels are to get others."""
+        rows = (example.row for examples in self.examples.values() for example in examples)
+        if self.options.label_map and not any(map(labels_in, rows)):
+            raise DataProblemError(
+                "data/nothing-to-map",
+                "labels are mapped where rows have labels; these rows have none",
+                where="data.label_map",
+                hint="leave `data.label_map` out",
+            )
+
     def _require_no_balance(self) -> None:
         """Raises DataProblemError [data/nothing-to-balance] when rows without one label each are to be evened out."""
         if self.options.balance != "none":
@@ -382,6 +402,9 @@ def _check_sizes(splits: Mapping[Split, Sequence[Example]], options: DataOptions
     if sum(map(len, splits.values())) > _SHOWN and (options.near_duplicates or options.group_by):
         hint = "too many rows stay together: those that say almost the same (`data: {near_duplicates: false}` tears "
         hint += "them apart) and those of one group (`data.group_by`)"
+    elif sum(map(len, splits.values())) > _SHOWN:
+        hint = "too many rows stay together, those that have a text in common: add rows with texts of their own, or "
+        hint += "give files of their own with `data.validation` and `data.test`"
     sizes = ", ".join(f"{len(rows)} {part}" for part, rows in splits.items())
     raise DataProblemError(
         "data/too-few-rows",

@@ -60,7 +60,8 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
     notes: list[str] = []
     if recipe.training.epochs is None:
         filled["epochs"] = default_epochs(train_rows, classes)
-        notes.append(f"training.epochs: {filled['epochs']}, for {train_rows:,} rows in {classes} classes")
+        rows = f"{train_rows:,} rows in {classes} classes" if classes else f"{train_rows:,} rows"
+        notes.append(f"training.epochs: {filled['epochs']}, for {rows}")
     if recipe.training.learning_rate is None:
         filled["learning_rate"] = default_learning_rate(method=_method_name(recipe), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")

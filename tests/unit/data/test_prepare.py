@@ -197,6 +197,44 @@ def test_class_with_one_row_is_a_warning(tmp_path: Path) -> None:
     assert data.label_counts[Split.TRAIN]["c"] == 1
 
 
+def test_one_tag_for_every_token(tmp_path: Path) -> None:
+    rows = [{"tokens": ["row", str(i)], "tags": ["O", "O"]} for i in range(40)]
+    assert refused_rows(tmp_path, rows).code == "data/one-class"
+
+
+def test_refused_rows_are_said_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(50), ("one", ""), ("two", "")))
+    assert "train.csv: 2 rows left out that cannot be used; line 52: the label is empty" in prepared(tmp_path).notes
+
+
+def test_the_classes_of_a_table_are_mapped(tmp_path: Path) -> None:
+    rows = [{"age": i, "height": i + 0.5, "target": ["yes", "no", "nope"][i % 3]} for i in range(40)]
+    assert formatted(tmp_path, rows, label_map={"nope": "no"}).labels == ("no", "yes")
+
+
+def test_a_map_of_labels_where_there_are_none(tmp_path: Path) -> None:
+    error = refused_rows(tmp_path, [{"text": f"row {i}", "score": i / 2} for i in range(40)], label_map={"1": "2"})
+    assert (error.code, error.where, error.hint) == (
+        "data/nothing-to-map",
+        "data.label_map",
+        "leave `data.label_map` out",
+    )
+
+
+def formatted(folder: Path, rows: list[dict[str, Any]], **options: Any) -> PreparedData:
+    """The rows, prepared as what they are for."""
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = DataOptions(train="train.jsonl", **options)
+    shape = inspect_source(folder / "train.jsonl", settings)
+    return prepare(settings, {}, base_folder=folder, seed=13, row_format=detect_format(shape.columns, shape.sample))
+
+
+def refused_rows(folder: Path, rows: list[dict[str, Any]], **options: Any) -> DataProblemError:
+    with pytest.raises(DataProblemError) as caught:
+        formatted(folder, rows, **options)
+    return caught.value
+
+
 def test_too_few_rows(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(csv_of(*numbered(3)))
     error = refused(tmp_path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.lifecycle.resolve import default_language_rate, default_learning_rate
+from burnish.lifecycle.resolve import decide_training, default_language_rate, default_learning_rate
+from burnish.recipe.schema import Recipe
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,11 @@ def test_of_a_classifier(method: str, width: int, rate: float) -> None:
 )
 def test_of_a_language_model(method: str, width: int, rate: float) -> None:
     assert default_language_rate(method=method, width=width) == rate
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(3, "42 rows in 3 classes"), (0, "42 rows")])
+def test_classes_are_counted_where_there_are_some(classes: int, rows: str) -> None:
+    recipe = Recipe.model_validate({"data": {"train": "rows.csv"}, "method": "full"})
+    _, notes = decide_training(recipe, train_rows=42, classes=classes, width=384)
+    assert notes[0].startswith("training.epochs: ")
+    assert notes[0].endswith(f", for {rows}")
