@@ -231,7 +231,7 @@ class _Intake:
             return item
         to = self.options.label_map
         row = dict(item.row)
-        for column in (LABEL, TARGET):
+        for column in (LABEL, TARGET) if "features" in row else (LABEL,):
             if isinstance(row.get(column), str):
                 row[column] = to.get(row[column], row[column])
         for column in (LABELS, TAGS):

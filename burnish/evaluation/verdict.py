@@ -144,7 +144,7 @@ def _advice(answer: Answer, d: Difference, evidence: Evidence) -> str:
         return (
             f"{meanwhile}About {rows_needed(d, evidence.minimum_effect):,} test rows would settle it; "
             f"there are {d.n:,}. "
-            "Add labelled rows, or raise `evaluation.minimum_effect` if only a larger gain is worth having."
+            "Add rows, or raise `evaluation.minimum_effect` if only a larger gain is worth having."
         )
     instead = _cheapest_of_the_best(evidence) if answer is Answer.WORSE else _cheapest_as_good(evidence)
     if instead == "base-probe" and evidence.method == "head":

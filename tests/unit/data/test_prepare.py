@@ -197,6 +197,14 @@ def test_class_with_one_row_is_a_warning(tmp_path: Path) -> None:
     assert data.label_counts[Split.TRAIN]["c"] == 1
 
 
+def test_what_is_to_be_written_is_no_class(tmp_path: Path) -> None:
+    """Rows with a text of their own as "target" are split like any others."""
+    rows = [{"source": f"{i * 2654435761 % 2**32:08x}", "target": f"{i * 40503 % 65536:x} written"} for i in range(40)]
+    data = formatted(tmp_path, rows)
+    assert data.sizes == {Split.TRAIN: 28, Split.VALIDATION: 6, Split.TEST: 6}
+    assert data.labels == ()
+
+
 def test_one_tag_for_every_token(tmp_path: Path) -> None:
     rows = [{"tokens": ["row", str(i)], "tags": ["O", "O"]} for i in range(40)]
     assert refused_rows(tmp_path, rows).code == "data/one-class"
