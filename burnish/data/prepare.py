@@ -11,7 +11,7 @@ from typing import TypedDict
 from burnish.data.augment import noisy_copies
 from burnish.data.balance import class_weights, is_imbalanced, oversample, undersample
 from burnish.data.clean import LABEL, check_bad_rows, check_label_sets, check_labels, settle_label_variants, to_examples
-from burnish.data.columns import check_columns, infer_columns
+from burnish.data.columns import check_canonical, check_columns, check_kept_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
 from burnish.data.formats import RowFormat, detect_format
@@ -188,13 +188,11 @@ class _Intake:
             check_columns(shape, self.columns)
             self._check_format(shape)
         else:
-            self.columns = (
-                dict(self.row_format.columns) if self.row_format else infer_columns(shape, self.options, self.wanted)
-            )
+            self.columns = self._columns_of(shape)
             self.notes.append(
                 "columns: " + ", ".join(f'{key} is "{excerpt(name)}"' for key, name in self.columns.items())
             )
-        check_columns(shape, {column: column for column in self.options.kept_columns})
+        check_kept_columns(shape, self.options)
         facts = self._facts(path, name)
         examples = self.examples.setdefault(part, [])
         before, refused = len(examples), len(self.problems)
@@ -210,6 +208,14 @@ class _Intake:
         self.notes += [f"{name}: {count:,} images with {change}" for change, count in sorted(changes.items())]
         if LABEL in self.wanted:
             self._compare_labels(name, {str(example.row[LABEL]) for example in examples[before:]})
+
+    def _columns_of(self, shape: SourceShape) -> dict[str, str]:
+        """Canonical column -> column of the file, as the recipe says or as they look."""
+        if self.row_format is None:
+            return infer_columns(shape, self.options, self.wanted)
+        check_canonical(self.options, self.row_format.columns)
+        check_columns(shape, self.options.columns)
+        return dict(self.row_format.columns)
 
     def _note_refused(self, name: str, problems: Sequence[Problem]) -> None:
         if problems:

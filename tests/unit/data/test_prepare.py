@@ -16,7 +16,7 @@ from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
 from burnish.data.repair import row_key
 from burnish.data.source import inspect_source
-from burnish.errors import DataProblemError, DataReadError
+from burnish.errors import BurnishError, DataProblemError, DataReadError
 from burnish.types import Example, Split
 
 WANTED = {"text": str, "label": str}
@@ -205,6 +205,21 @@ def test_what_is_to_be_written_is_no_class(tmp_path: Path) -> None:
     assert data.labels == ()
 
 
+def test_columns_that_other_rows_do_not_have(tmp_path: Path) -> None:
+    rows = [{"age": i, "height": i + 0.5, "target": ["yes", "no"][i % 2]} for i in range(40)]
+    error = refused_rows(tmp_path, rows, columns={"target": "outcome"})
+    assert (error.code, error.where, error.known) == (
+        "data/unknown-column",
+        "train.jsonl",
+        ("age", "height", "target"),
+    )
+    error = refused_rows(tmp_path, rows, columns={"label": "target"})
+    assert (error.code, error.where, error.known) == ("data/unknown-canonical-column", "data.columns", ("target",))
+    error = refused_rows(tmp_path, rows, group_by="agee")
+    assert error.code == "data/unknown-column"
+    assert str(error.hint).endswith('did you mean "age"?')
+
+
 def test_one_tag_for_every_token(tmp_path: Path) -> None:
     rows = [{"tokens": ["row", str(i)], "tags": ["O", "O"]} for i in range(40)]
     assert refused_rows(tmp_path, rows).code == "data/one-class"
@@ -237,8 +252,8 @@ def formatted(folder: Path, rows: list[dict[str, Any]], **options: Any) -> Prepa
     return prepare(settings, {}, base_folder=folder, seed=13, row_format=detect_format(shape.columns, shape.sample))
 
 
-def refused_rows(folder: Path, rows: list[dict[str, Any]], **options: Any) -> DataProblemError:
-    with pytest.raises(DataProblemError) as caught:
+def refused_rows(folder: Path, rows: list[dict[str, Any]], **options: Any) -> BurnishError:
+    with pytest.raises((DataProblemError, DataReadError)) as caught:
         formatted(folder, rows, **options)
     return caught.value
 
