@@ -15,8 +15,8 @@ def bundles(
 
     Two rows are in one bundle when a chain of rows links them, each to the next by an equal loose form, an equal
     question (of conversations: what comes before the last turn; of seq2seq: the source), an equal text (of pairs that
-    belong together), an equal cluster or an equal value of the column `group_by`. A row without such a value belongs to
-    no group.
+    belong together; the context of questions), an equal cluster or an equal value of the column `group_by`. A row
+    without such a value belongs to no group.
 
     Args:
         clusters: one number per row, equal for rows that say almost the same; None: only equal texts count.

@@ -55,10 +55,12 @@ def asked_form(row: Row) -> str | None:
 
 
 def belonging_forms(row: Row) -> list[str]:
-    """What the texts of a pair say, each in loose form; nothing for other rows.
+    """What the texts of a pair say, or the context of a question, in loose form; nothing for other rows.
 
     A text of one pair tells a model something about every pair it is in. Negatives do not count: any text may be one.
     """
+    if "context" in row and "question" in row:
+        return [loose_form({"text": row["context"]})]
     if "anchor" not in row and ("first" not in row or "score" not in row):
         return []
     texts = (row[column] for column in ("anchor", "positive", "first", "second") if column in row)

@@ -67,9 +67,9 @@ ARMS: Mapping[str, Arm] = {  # cheapest to run first
         "Do not fine-tune: how many rare words two texts share (TF-IDF) is {good} and needs no model.",
     ),
     "tf-idf": Arm(
-        "TF-IDF with a linear classifier",
+        "TF-IDF with a linear model",
         "A linear classifier on counts of words and letters. No pretrained model at all.",
-        "Do not fine-tune: TF-IDF with a linear classifier is {good} and needs no GPU and no base model.",
+        "Do not fine-tune: TF-IDF with a linear model is {good} and needs no GPU and no base model.",
     ),
     "nearest-answer": Arm(
         "the answer of the most similar training row",
@@ -90,7 +90,7 @@ ARMS: Mapping[str, Arm] = {  # cheapest to run first
     ),
     "base-probe": Arm(
         "a linear classifier on the frozen base",
-        "The base model as it comes, with a linear classifier on its vectors.",
+        "The base model as it comes, with a linear model on its vectors.",
         "Write `method: head`: a linear classifier on the frozen base model is {good} and trains in seconds.",
         "Leave the base as it is: a linear model on its vectors is {good} and trains in seconds.",
     ),

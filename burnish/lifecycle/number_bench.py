@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from burnish.data.prepare import PreparedData
+from burnish.engine.rows import EncodedRows
 from burnish.errors import DataProblemError
 from burnish.evaluation.arms import ArmResult, tf_idf_features, unit_rows
-from burnish.evaluation.number_arms import mean_number, ridge
+from burnish.evaluation.number_arms import STRENGTHS, mean_number, ridge
 from burnish.lifecycle.encoder_bench import EncoderBench
 from burnish.lifecycle.own import Own
 from burnish.model.load import Base, load_tokenizer
+from burnish.model.pooled import LinearHead
 from burnish.recipe.schema import Recipe
 from burnish.types import Example, Row, Split
+
+HEAD_START_ROWS = 1_024
 
 
 @dataclass(slots=True)
@@ -35,6 +40,23 @@ class NumberBench(EncoderBench):
             )
         spread = {"mean": float(scores.mean()), "deviation": float(scores.std())}
         return task_class(load_tokenizer(base.folder), max_length=base.max_length, **spread)
+
+    def _before_steps(self) -> None:
+        """Starts the head at the least squares of a few rows, so that training begins at a probe and not at noise.
+
+        Source: the head-first start of Kumar et al. 2022, arXiv:2202.10054.
+        """
+        from sklearn.linear_model import RidgeCV
+
+        count = len(self.encoded[Split.TRAIN])
+        chosen = np.unique(np.linspace(0, count - 1, min(count, HEAD_START_ROWS)).round().astype(int))
+        self.progress.stage(f"vectors of the frozen base for {len(chosen):,} rows, where the head starts")
+        rows = EncodedRows.of([self.encoded[Split.TRAIN][i] for i in chosen.tolist()])
+        targets = rows.arrays["targets"].astype(np.float64)
+        ridge = RidgeCV(alphas=STRENGTHS).fit(self.vectors(rows), targets)
+        head: LinearHead = self.model.head.cpu()
+        weight = torch.from_numpy(np.atleast_2d(ridge.coef_)).float()
+        head.set_(weight, torch.tensor([float(ridge.intercept_)]))
 
     def arms(self) -> list[ArmResult]:
         train, validation, test = (self.references(split) for split in Split)

@@ -31,6 +31,12 @@ def test_pairs_with_a_text_in_common_are_one_bundle() -> None:
     assert bundles([Example(row, Origin("f", i)) for i, row in enumerate(scored)]) == [0, 0]
 
 
+def test_questions_about_one_context_are_one_bundle() -> None:
+    asked = [("who?", "Ann left."), ("when?", "Bob came."), ("what?", "ann left.")]
+    found = [{"question": question, "context": context, "answers": []} for question, context in asked]
+    assert bundles([Example(row, Origin("f", i)) for i, row in enumerate(found)]) == [0, 1, 0]
+
+
 def test_chains_link_everything_they_touch() -> None:
     examples = rows(("a", "1"), ("b", "2"), ("B", "3"), ("c", "3"))
     assert bundles(examples, clusters=[0, 0, 1, 2], group_by="user") == [0, 0, 0, 0]

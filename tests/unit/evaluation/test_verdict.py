@@ -112,7 +112,7 @@ def test_same_says_what_to_use_instead(arm: str, advice: str) -> None:
 
 def test_the_cheapest_arm_that_is_nearly_as_good_is_the_advice() -> None:
     nearly = {"tf-idf": Difference(0.009, 0.002, 0.016, 1000)}  # really behind, but by less than is worth having
-    assert "TF-IDF with a linear classifier is nearly as good" in verdict(0.0, -0.009, 0.009, others=nearly).advice
+    assert "TF-IDF with a linear model is nearly as good" in verdict(0.0, -0.009, 0.009, others=nearly).advice
     within = {"majority": Difference(0.03, 0.0, 0.06, 1000)}  # not shown to be behind
     assert "most frequent label is as good" in verdict(0.0, -0.009, 0.009, others=within).advice
 
