@@ -232,14 +232,13 @@ class _Intake:
         return map(self._relabelled, found) if self.options.label_map else found
 
     def _relabelled(self, item: Example | Problem) -> Example | Problem:
-        """The row with `data.label_map` applied to its label, class, labels or tags."""
+        """The row with `data.label_map` applied to its label, labels or tags."""
         if isinstance(item, Problem):
             return item
         to = self.options.label_map
         row = dict(item.row)
-        for column in (LABEL, TARGET) if "features" in row else (LABEL,):
-            if isinstance(row.get(column), str):
-                row[column] = to.get(row[column], row[column])
+        if isinstance(row.get(LABEL), str):
+            row[LABEL] = to.get(row[LABEL], row[LABEL])
         for column in (LABELS, TAGS):
             if column in row:
                 row[column] = [to.get(label, label) for label in row[column]]

@@ -9,7 +9,7 @@ from typing import Any
 from burnish.data.tags import is_scheme, kind_of
 from burnish.errors import RecipeError
 from burnish.evaluation.goals import parse_goal
-from burnish.evaluation.metrics import LABEL_METRICS, METRICS, default_metric, find_metric
+from burnish.evaluation.metrics import METRICS, OURS, default_metric, find_metric
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
 from burnish.evaluation.metrics.tagging import TokenAccuracy
 from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
@@ -281,7 +281,7 @@ def decide_metric(recipe: Recipe, task: Any, label_counts: Mapping[str, int]) ->
     """
     named = recipe.evaluation.metric
     if named is not None:
-        if named in METRICS and named not in (*task.metrics, *LABEL_METRICS):
+        if named in OURS and named not in task.metrics:
             raise RecipeError(
                 "recipe/invalid",
                 f"{named} says nothing about {task.name}",

@@ -230,11 +230,6 @@ def test_refused_rows_are_said_and_counted(tmp_path: Path) -> None:
     assert "train.csv: 2 rows left out that cannot be used; line 52: the label is empty" in prepared(tmp_path).notes
 
 
-def test_the_classes_of_a_table_are_mapped(tmp_path: Path) -> None:
-    rows = [{"age": i, "height": i + 0.5, "target": ["yes", "no", "nope"][i % 3]} for i in range(40)]
-    assert formatted(tmp_path, rows, label_map={"nope": "no"}).labels == ("no", "yes")
-
-
 def test_a_map_of_labels_where_there_are_none(tmp_path: Path) -> None:
     error = refused_rows(tmp_path, [{"text": f"row {i}", "score": i / 2} for i in range(40)], label_map={"1": "2"})
     assert (error.code, error.where, error.hint) == (
