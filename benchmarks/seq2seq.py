@@ -29,7 +29,7 @@ SETS: dict[str, dict[str, Any]] = {
         "files": {"train": "train.tsv", "validation": "validation.tsv", "test": "test.tsv"},
         "columns": ("en", "es"),
         "vocabulary": 2_000,
-        "epochs": 8,
+        "epochs": 25,
     },
     "e2e": {
         "folder": "e2e_nlg",
@@ -39,7 +39,12 @@ SETS: dict[str, dict[str, Any]] = {
         "epochs": 16,
     },
 }
-RECIPE = ("training.learning_rate=1.2e-3", "training.warmup_ratio=0.04", "training.threads=1")
+RECIPE = (
+    "training.learning_rate=1.2e-3",
+    "training.warmup_ratio=0.04",
+    "training.dropout=0",
+    "training.threads=1",
+)
 SHAPE = {"d_model": 160, "d_kv": 40, "d_ff": 512, "num_layers": 2, "num_heads": 4, "initializer_factor": 0.25}
 MARKS = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 
