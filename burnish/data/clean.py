@@ -143,15 +143,16 @@ def check_label_sets(examples: Sequence[Example], column: str) -> None:
         DataProblemError: [data/one-class] when every text has the same labels, or every token the same tag.
     """
     tags = column == "tags"
-    found = {answer for e in examples for answer in (e.row[column] if tags else [tuple(e.row[column])])}
+    found: set[tuple[str, ...]] = {
+        answer for e in examples for answer in ([(tag,) for tag in e.row[column]] if tags else [tuple(e.row[column])])
+    }
     if len(found) != 1:
         return
-    answer = next(iter(found))
-    said = f"the tag {_quoted(answer)}" if tags else f"the labels {', '.join(map(_quoted, answer))}" * bool(answer)
+    named = ", ".join(map(_quoted, next(iter(found))))
+    said = f"the {'tag' if tags else 'labels'} {named}" if named else "no label"
     raise DataProblemError(
         "data/one-class",
-        f"all {'tokens' if tags else 'texts'} of {len(examples):,} rows have {said or 'no label'}: "
-        "there is nothing to tell apart",
+        f"all {'tokens' if tags else 'texts'} of {len(examples):,} rows have {said}: there is nothing to tell apart",
         where=str(examples[0].origin),
         hint=f"check `data.columns`: another column may hold the {column}",
     )
