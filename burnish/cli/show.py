@@ -165,9 +165,10 @@ def show_run(folder: RunFolder) -> str:
         f"run      {manifest.get('id')}",
         f"status   {manifest.get('status')}",
         f"folder   {folder.path}",
-        f"task     {manifest.get('task')}, method {manifest.get('method')}, base {base}",
-        f"rows     {splits}",
     ]
+    if manifest.get("task"):  # a run that failed over its rows has none yet
+        lines.append(f"task     {manifest['task']}, method {manifest.get('method')}, base {base}")
+        lines.append(f"rows     {splits}")
     if training:
         lines.append(
             f"training {training.get('steps')} steps, best at step {training.get('best_step')}, "

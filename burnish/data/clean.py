@@ -136,6 +136,28 @@ def check_labels(examples: Sequence[Example]) -> list[str]:
     ]
 
 
+def check_label_sets(examples: Sequence[Example], column: str) -> None:
+    """Of rows with several labels, or a tag for each token.
+
+    Raises:
+        DataProblemError: [data/one-class] when every text has the same labels, or every token the same tag.
+    """
+    tags = column == "tags"
+    found: set[tuple[str, ...]] = {
+        answer for e in examples for answer in ([(tag,) for tag in e.row[column]] if tags else [tuple(e.row[column])])
+    }
+    if len(found) != 1:
+        return
+    named = ", ".join(map(_quoted, next(iter(found))))
+    said = f"the {'tag' if tags else 'labels'} {named}" if named else "no label"
+    raise DataProblemError(
+        "data/one-class",
+        f"all {'tokens' if tags else 'texts'} of {len(examples):,} rows have {said}: there is nothing to tell apart",
+        where=str(examples[0].origin),
+        hint=f"check `data.columns`: another column may hold the {column}",
+    )
+
+
 def check_bad_rows(problems: Sequence[Problem], row_count: int, max_bad_ratio: float) -> None:
     """Stops a run whose files are mostly something else than what we read them as.
 

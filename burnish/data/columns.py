@@ -26,7 +26,7 @@ def infer_columns(shape: SourceShape, options: DataOptions, wanted: Mapping[str,
         DataReadError: [data/unknown-column] for a name the file does not have, [data/unknown-canonical-column] for a
             key of `data.columns` the task does not read, [data/unclear-column] when neither names nor contents tell.
     """
-    _check_canonical(options, wanted)
+    check_canonical(options, wanted)
     check_columns(shape, options.columns)
     found = dict(options.columns)
     for search in (_by_name, _by_contents):
@@ -61,7 +61,23 @@ def check_columns(shape: SourceShape, columns: Mapping[str, str]) -> None:
         )
 
 
-def _check_canonical(options: DataOptions, wanted: Mapping[str, type]) -> None:
+def check_kept_columns(shape: SourceShape, options: DataOptions) -> None:
+    """Raises DataReadError [data/unknown-column] when the file lacks a column to group by, to order by or to keep."""
+    for column in options.kept_columns:
+        if column not in shape.columns:
+            close = nearest(column, shape.columns)
+            raise DataReadError(
+                "data/unknown-column",
+                f'has no column "{excerpt(column)}"',
+                where=shape.name,
+                known=[excerpt(name) for name in shape.columns],
+                hint="`data.group_by`, `data.time_column` and `data.keep_columns` name columns of the file"
+                + (f': did you mean "{close}"?' if close else ""),
+            )
+
+
+def check_canonical(options: DataOptions, wanted: Mapping[str, object]) -> None:
+    """Raises DataReadError [data/unknown-canonical-column] when `data.columns` names what these rows do not have."""
     for canonical in options.columns:
         if canonical not in wanted:
             close = nearest(canonical, wanted)

@@ -10,8 +10,8 @@ from typing import TypedDict
 
 from burnish.data.augment import noisy_copies
 from burnish.data.balance import class_weights, is_imbalanced, oversample, undersample
-from burnish.data.clean import LABEL, check_bad_rows, check_labels, settle_label_variants, to_examples
-from burnish.data.columns import check_columns, infer_columns
+from burnish.data.clean import LABEL, check_bad_rows, check_label_sets, check_labels, settle_label_variants, to_examples
+from burnish.data.columns import check_canonical, check_columns, check_kept_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
 from burnish.data.formats import INTERACTIONS, RowFormat, detect_format
@@ -111,7 +111,7 @@ def prepare(
         DataReadError: a file is missing or cannot be read, columns are unknown or unclear; [data/other-format] for a
             file whose rows are of another format than those before it.
         DataProblemError: [data/too-many-bad-rows], [data/label-variants], [data/one-class], [data/unknown-label],
-            [data/too-few-rows], [data/same-file].
+            [data/too-few-rows], [data/same-file], [data/nothing-to-map], [data/nothing-to-balance].
     """
     if row_format is not None and row_format.task in _NO_TEXTS:
         options = options.model_copy(update={"near_duplicates": False})
@@ -120,12 +120,15 @@ def prepare(
         for file in files:
             intake.read(part, file)
     check_bad_rows(intake.problems, sum(facts["rows"] for facts in intake.files.values()), options.max_bad_ratio)
+    intake.require_labels_to_map()
     intake.correct()
     if LABEL in wanted:
         intake.settle_labels()
     intake.drop_repeated_rows()
     if LABEL in wanted:
         intake.warnings += check_labels(intake.examples[Split.TRAIN])
+    for column in {LABELS, TAGS} & set(intake.columns):
+        check_label_sets(intake.examples[Split.TRAIN], column)
     splits = intake.make_parts(seed)
     _check_sizes(splits, options)
     if LABEL in wanted or (row_format is not None and TARGET in row_format.columns):
@@ -188,16 +191,14 @@ class _Intake:
             check_columns(shape, self.columns)
             self._check_format(shape)
         else:
-            self.columns = (
-                dict(self.row_format.columns) if self.row_format else infer_columns(shape, self.options, self.wanted)
-            )
+            self.columns = self._columns_of(shape)
             self.notes.append(
                 "columns: " + ", ".join(f'{key} is "{excerpt(name)}"' for key, name in self.columns.items())
             )
-        check_columns(shape, {column: column for column in self.options.kept_columns})
+        check_kept_columns(shape, self.options)
         facts = self._facts(path, name)
         examples = self.examples.setdefault(part, [])
-        before = len(examples)
+        before, refused = len(examples), len(self.problems)
         changes = Counter[str]()  # of images, by kind
         for item in self._examples(read_source(path, shape, self.options), path, changes):
             facts["rows"] += 1
@@ -206,9 +207,24 @@ class _Intake:
             else:
                 examples.append(item)
         self.files[name] = facts
+        self._note_refused(name, self.problems[refused:])
         self.notes += [f"{name}: {count:,} images with {change}" for change, count in sorted(changes.items())]
         if LABEL in self.wanted:
             self._compare_labels(name, {str(example.row[LABEL]) for example in examples[before:]})
+
+    def _columns_of(self, shape: SourceShape) -> dict[str, str]:
+        """Canonical column -> column of the file, as the recipe says or as they look."""
+        if self.row_format is None:
+            return infer_columns(shape, self.options, self.wanted)
+        check_canonical(self.options, self.row_format.columns)
+        check_columns(shape, self.options.columns)
+        return dict(self.row_format.columns)
+
+    def _note_refused(self, name: str, problems: Sequence[Problem]) -> None:
+        if problems:
+            rows = "1 row" if len(problems) == 1 else f"{len(problems):,} rows"
+            first = f"line {problems[0].origin.line}: {problems[0].reason}"
+            self.notes.append(f"{name}: {rows} left out that cannot be used; {first}")
 
     def _examples(
         self, records: Iterator[Record | Problem], path: Path, changes: Counter[str]
@@ -342,6 +358,17 @@ class _Intake:
         self.notes.append(f"data.balance: weights, a row counts from {extremes}")
         return learned, weights
 
+    def require_labels_to_map(self) -> None:
+        """Raises DataProblemError [data/nothing-to-map] when rows without labels are to get others."""
+        rows = (example.row for examples in self.examples.values() for example in examples)
+        if self.options.label_map and not any(map(labels_in, rows)):
+            raise DataProblemError(
+                "data/nothing-to-map",
+                "labels are mapped where rows have labels; these rows have none",
+                where="data.label_map",
+                hint="leave `data.label_map` out",
+            )
+
     def _require_no_balance(self) -> None:
         """Raises DataProblemError [data/nothing-to-balance] when rows without one label each are to be evened out."""
         if self.options.balance != "none":
@@ -387,6 +414,9 @@ def _check_sizes(splits: Mapping[Split, Sequence[Example]], options: DataOptions
     if sum(map(len, splits.values())) > _SHOWN and (options.near_duplicates or options.group_by):
         hint = "too many rows stay together: those that say almost the same (`data: {near_duplicates: false}` tears "
         hint += "them apart) and those of one group (`data.group_by`)"
+    elif sum(map(len, splits.values())) > _SHOWN:
+        hint = "too many rows stay together, those that have a text in common: add rows with texts of their own, or "
+        hint += "give files of their own with `data.validation` and `data.test`"
     sizes = ", ".join(f"{len(rows)} {part}" for part, rows in splits.items())
     raise DataProblemError(
         "data/too-few-rows",

@@ -12,6 +12,7 @@ from burnish.data.records import RefusedRowError
 from burnish.errors import excerpt
 
 Values = Mapping[str, object]
+LARGEST = 1e100  # of a number that is learned; its square and the sum of many such squares are finite
 
 
 def texts(values: Values, columns: Columns) -> dict[str, object]:
@@ -158,7 +159,7 @@ def label(value: object, name: str = "label") -> str:
 
 
 def number(value: object, name: str) -> float:
-    """A finite number, also when it is written as text, with a decimal point."""
+    """A finite number of up to LARGEST, also when it is written as text, with a decimal point."""
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -171,6 +172,8 @@ def number(value: object, name: str) -> float:
         finite = False
     if not finite:
         raise RefusedRowError("data/bad-number", f"the {name} is not a finite number")
+    if abs(value) > LARGEST:
+        raise RefusedRowError("data/bad-number", f"the {name} {float(value):g} is larger than {LARGEST:g}")
     return float(value)
 
 

@@ -67,7 +67,7 @@ def split(
 
 def labels_in(row: Row) -> list[str]:
     """The label of a row, its class in a table, its labels, or the tag of each token; nothing without any."""
-    for column in (LABEL, TARGET):
+    for column in (LABEL, TARGET) if "features" in row else (LABEL,):  # elsewhere a target is a text to be written
         if isinstance(row.get(column), str):
             return [row[column]]
     return list(row.get(LABELS) or row.get(TAGS) or ())

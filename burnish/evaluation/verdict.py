@@ -144,9 +144,9 @@ def _advice(answer: Answer, d: Difference, evidence: Evidence) -> str:
         return (
             f"{meanwhile}About {rows_needed(d, evidence.minimum_effect):,} test rows would settle it; "
             f"there are {d.n:,}. "
-            "Add labelled rows, or raise `evaluation.minimum_effect` if only a larger gain is worth having."
+            "Add rows, or raise `evaluation.minimum_effect` if only a larger gain is worth having."
         )
-    instead = _cheapest_as_good(evidence)
+    instead = _cheapest_of_the_best(evidence) if answer is Answer.WORSE else _cheapest_as_good(evidence)
     if instead == "base-probe" and evidence.method == "head":
         return (
             "`method: head` trains a linear classifier on the frozen base model, which is what base-probe is: "
@@ -163,6 +163,14 @@ def _cheapest_as_good(evidence: Evidence) -> str:
     cost = {name: rank for rank, name in enumerate(ARMS)}
     as_good = [name for name, d in evidence.differences.items() if d.low <= 0 or d.value < evidence.minimum_effect]
     return min(as_good or [evidence.against], key=lambda name: cost.get(name, len(cost)))
+
+
+def _cheapest_of_the_best(evidence: Evidence) -> str:
+    """The arm that is cheapest to run among those within `minimum_effect` of the strongest on the test rows."""
+    cost = {name: rank for rank, name in enumerate(ARMS)}
+    limit = evidence.differences[evidence.against].value + evidence.minimum_effect
+    best = [name for name, d in evidence.differences.items() if d.value <= limit]
+    return min(best, key=lambda name: cost.get(name, len(cost)))
 
 
 def _how_good(d: Difference) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from burnish.data.tags import is_scheme, kind_of
 from burnish.errors import RecipeError
 from burnish.evaluation.goals import parse_goal
-from burnish.evaluation.metrics import LABEL_METRICS, METRICS, default_metric, find_metric
+from burnish.evaluation.metrics import METRICS, OURS, default_metric, find_metric
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
 from burnish.evaluation.metrics.tagging import TokenAccuracy
 from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
@@ -60,7 +60,8 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
     notes: list[str] = []
     if recipe.training.epochs is None:
         filled["epochs"] = default_epochs(train_rows, classes)
-        notes.append(f"training.epochs: {filled['epochs']}, for {train_rows:,} rows in {classes} classes")
+        rows = f"{train_rows:,} rows in {classes} classes" if classes else f"{train_rows:,} rows"
+        notes.append(f"training.epochs: {filled['epochs']}, for {rows}")
     if recipe.training.learning_rate is None:
         filled["learning_rate"] = default_learning_rate(method=_method_name(recipe), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
@@ -280,7 +281,7 @@ def decide_metric(recipe: Recipe, task: Any, label_counts: Mapping[str, int]) ->
     """
     named = recipe.evaluation.metric
     if named is not None:
-        if named in METRICS and named not in (*task.metrics, *LABEL_METRICS):
+        if named in OURS and named not in task.metrics:
             raise RecipeError(
                 "recipe/invalid",
                 f"{named} says nothing about {task.name}",

@@ -14,6 +14,7 @@ from burnish.data.options import DataOptions
 from burnish.data.records import RefusedRowError
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError
+from burnish.evaluation.wording import count
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.run import Run
 from burnish.recipe.read import read_recipe
@@ -47,7 +48,7 @@ def load(run: str | Path, *, task: type[TextClassification] | None = None, head:
 def predict_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Progress) -> list[Row]:
     """Predictions of a run's model for texts, in order."""
     loaded = load(run)
-    progress.stage(f"predicting {len(texts):,} texts with {loaded.id}")
+    progress.stage(f"predicting {count(len(texts), 'inputs')} with {loaded.id}")
     return loaded.predict(texts)
 
 

@@ -64,7 +64,7 @@ class Predictor:
             for column, value in row.items():
                 if not _readable(value, self.task.columns.get(column, str)):
                     what = "not a text, or empty" if column == "text" else f'"{column}" is missing, or not readable'
-                    raise DataProblemError("predict/bad-text", what, where=f"item {index + 1}")
+                    raise DataProblemError("predict/bad-text", what, where=f"item {index + 1}", hint=self._how_to_ask())
             if not row:
                 raise DataProblemError("predict/bad-text", "not a text, or empty", where=f"item {index + 1}")
         found = self.predict_rows(rows, progress=progress)
@@ -86,6 +86,11 @@ class Predictor:
             device=self.device,
             progress=progress,
         )
+
+    def _how_to_ask(self) -> str | None:
+        """How to give what is more than one text."""
+        asked = [f'"{column}"' for column in self.task.asked(dict.fromkeys(self.task.columns, ""))]
+        return f"give rows with {' and '.join(asked)}: a file with --data, or mappings" if asked[1:] else None
 
     def _encoded(self, index: int, row: Row) -> Encoded:
         encoded: Encoded | Refusal = self.task.encode(self.task.asked(row))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from burnish.data.balance import is_imbalanced
+from burnish.data.clean import LABEL
 from burnish.data.doctor.finding import Finding, Subject, is_table
 
 VERY_IMBALANCED = 10  # largest : smallest class
@@ -73,6 +74,16 @@ def groups(subject: Subject, column: str, values: Sequence[str]) -> Iterator[Fin
     )
 
 
+def _few_rows_help(subject: Subject) -> str:
+    """The methods that change few weights, of those that the rows can be trained with."""
+    row = subject.examples[0].row if subject.examples else {}
+    if not row or is_table(row):
+        return "more rows help most"
+    if set(row) == {"text", LABEL} or "image" in row:
+        return "`method: lora` or `method: head` change few weights; more rows help most"
+    return "`method: lora` changes few weights; more rows help most"
+
+
 def too_few(subject: Subject, base_parameters: int | None) -> Iterator[Finding]:
     """Rules of thumb for the number of rows."""
     count = len(subject.examples)
@@ -91,9 +102,7 @@ def too_few(subject: Subject, base_parameters: int | None) -> Iterator[Finding]:
             "info",
             (),
             f"{count:,} rows are few: differences under some points cannot be proven",
-            "more rows help most"
-            if subject.examples and is_table(subject.examples[0].row)
-            else "`method: lora` or `method: head` change few weights; more rows help most",
+            _few_rows_help(subject),
         )
     elif count > MANY:
         yield subject.finding(

@@ -26,6 +26,7 @@ _OTHERS: tuple[type[Metric], ...] = (
     *(*PROBABILITY_METRICS, *NUMBER_METRICS, *RETRIEVAL_METRICS, Spearman),
 )
 METRICS: dict[str, type[Metric]] = LABEL_METRICS | {metric.name: metric for metric in _OTHERS}
+OURS = frozenset(METRICS)  # without those that a caller registers
 IMBALANCE = 3.0  # largest over smallest class beyond which accuracy hides the small classes
 
 

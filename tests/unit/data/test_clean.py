@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.data.clean import check_bad_rows, check_labels, settle_label_variants, to_examples
+from burnish.data.clean import check_bad_rows, check_label_sets, check_labels, settle_label_variants, to_examples
 from burnish.data.options import DataOptions
 from burnish.data.source import Record
 from burnish.errors import DataProblemError
@@ -105,6 +105,28 @@ def test_one_class() -> None:
     error = caught.value
     assert (error.code, error.where) == ("data/one-class", "rows.csv:2")
     assert error.message == 'all 2 rows have the label "ham": there is nothing to tell apart'
+
+
+@pytest.mark.parametrize(
+    ("column", "answers", "message"),
+    [
+        ("tags", [["O", "O"], ["O"]], 'all tokens of 2 rows have the tag "O": there is nothing to tell apart'),
+        ("labels", [[], []], "all texts of 2 rows have no label: there is nothing to tell apart"),
+        ("labels", [["a", "b"]], 'all texts of 1 rows have the labels "a", "b": there is nothing to tell apart'),
+    ],
+)
+def test_one_answer_for_every_row(column: str, answers: list[list[str]], message: str) -> None:
+    with pytest.raises(DataProblemError) as caught:
+        check_label_sets([Example({column: a}, Origin("rows.jsonl", i + 1)) for i, a in enumerate(answers)], column)
+    error = caught.value
+    assert (error.code, error.where, error.message) == ("data/one-class", "rows.jsonl:1", message)
+    assert f"another column may hold the {column}" in str(error.hint)
+
+
+def test_answers_that_differ() -> None:
+    rows = [Example({"tags": ["O", "B-x"], "labels": labels}, Origin("r", 1)) for labels in ([], ["a"])]
+    check_label_sets(rows, "tags")
+    check_label_sets(rows, "labels")
 
 
 def test_class_with_one_row_is_a_warning() -> None:

@@ -284,6 +284,7 @@ def test_single_answers_and_rewards() -> None:
     [
         (varied(text=TEXTS, score=["0.5", "1.25"]), {"text": "a", "score": "much"}, "data/bad-number"),
         (varied(text=TEXTS, score=["0.5", "1.25"]), {"text": "a", "score": 10**400}, "data/bad-number"),
+        (varied(text=TEXTS, score=["0.5", "1.25"]), {"text": "a", "score": -1e300}, "data/bad-number"),
         (varied(text=TEXTS, score=["0.5", "1.25"]), {"text": "a", "score": ""}, "data/empty-score"),
         (varied(text=TEXTS, score=["0.5", "1.25"]), {"text": " ", "score": "1"}, "data/empty-text"),
         (varied(text=TEXTS, labels=[["a"], ["b"]]), {"text": "a", "labels": "b"}, "data/bad-label"),

@@ -16,7 +16,7 @@ from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
 from burnish.data.repair import row_key
 from burnish.data.source import inspect_source
-from burnish.errors import DataProblemError, DataReadError
+from burnish.errors import BurnishError, DataProblemError, DataReadError
 from burnish.types import Example, Split
 
 WANTED = {"text": str, "label": str}
@@ -195,6 +195,62 @@ def test_class_with_one_row_is_a_warning(tmp_path: Path) -> None:
     data = prepared(tmp_path)
     assert data.warnings == ['label "c" has one row: it can be learned from, but not judged']
     assert data.label_counts[Split.TRAIN]["c"] == 1
+
+
+def test_what_is_to_be_written_is_no_class(tmp_path: Path) -> None:
+    """Rows with a text of their own as "target" are split like any others."""
+    rows = [{"source": f"{i * 2654435761 % 2**32:08x}", "target": f"{i * 40503 % 65536:x} written"} for i in range(40)]
+    data = formatted(tmp_path, rows)
+    assert data.sizes == {Split.TRAIN: 28, Split.VALIDATION: 6, Split.TEST: 6}
+    assert data.labels == ()
+
+
+def test_columns_that_other_rows_do_not_have(tmp_path: Path) -> None:
+    rows = [{"age": i, "height": i + 0.5, "target": ["yes", "no"][i % 2]} for i in range(40)]
+    error = refused_rows(tmp_path, rows, columns={"target": "outcome"})
+    assert (error.code, error.where, error.known) == (
+        "data/unknown-column",
+        "train.jsonl",
+        ("age", "height", "target"),
+    )
+    error = refused_rows(tmp_path, rows, columns={"label": "target"})
+    assert (error.code, error.where, error.known) == ("data/unknown-canonical-column", "data.columns", ("target",))
+    error = refused_rows(tmp_path, rows, group_by="agee")
+    assert error.code == "data/unknown-column"
+    assert str(error.hint).endswith('did you mean "age"?')
+
+
+def test_one_tag_for_every_token(tmp_path: Path) -> None:
+    rows = [{"tokens": ["row", str(i)], "tags": ["O", "O"]} for i in range(40)]
+    assert refused_rows(tmp_path, rows).code == "data/one-class"
+
+
+def test_refused_rows_are_said_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(csv_of(*numbered(50), ("one", ""), ("two", "")))
+    assert "train.csv: 2 rows left out that cannot be used; line 52: the label is empty" in prepared(tmp_path).notes
+
+
+def test_a_map_of_labels_where_there_are_none(tmp_path: Path) -> None:
+    error = refused_rows(tmp_path, [{"text": f"row {i}", "score": i / 2} for i in range(40)], label_map={"1": "2"})
+    assert (error.code, error.where, error.hint) == (
+        "data/nothing-to-map",
+        "data.label_map",
+        "leave `data.label_map` out",
+    )
+
+
+def formatted(folder: Path, rows: list[dict[str, Any]], **options: Any) -> PreparedData:
+    """The rows, prepared as what they are for."""
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = DataOptions(train="train.jsonl", **options)
+    shape = inspect_source(folder / "train.jsonl", settings)
+    return prepare(settings, {}, base_folder=folder, seed=13, row_format=detect_format(shape.columns, shape.sample))
+
+
+def refused_rows(folder: Path, rows: list[dict[str, Any]], **options: Any) -> BurnishError:
+    with pytest.raises((DataProblemError, DataReadError)) as caught:
+        formatted(folder, rows, **options)
+    return caught.value
 
 
 def test_too_few_rows(tmp_path: Path) -> None:

@@ -123,6 +123,13 @@ def test_worse_says_so_first() -> None:
     assert "is better" in advice
 
 
+def test_worse_advises_the_best_arm_and_not_one_that_is_as_bad() -> None:
+    as_bad = {"majority": Difference(0.0, -0.02, 0.02, 1000)}
+    assert "linear classifier on the frozen base model is better" in verdict(-0.4, -0.5, -0.3, others=as_bad).advice
+    as_strong = {"tf-idf": Difference(-0.395, -0.5, -0.3, 1000)}
+    assert "Do not fine-tune: TF-IDF" in verdict(-0.4, -0.5, -0.3, others=as_strong).advice
+
+
 def test_a_head_against_the_probe_is_said_to_be_the_same_thing() -> None:
     found = verdict(0.0, -0.002, 0.002, method="head")
     assert found.answer is Answer.SAME

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.lifecycle.resolve import default_language_rate, default_learning_rate
+from burnish.errors import RecipeError
+from burnish.lifecycle.resolve import decide_metric, decide_training, default_language_rate, default_learning_rate
+from burnish.recipe.schema import Recipe
+from burnish.task.build import TASKS
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,21 @@ def test_of_a_classifier(method: str, width: int, rate: float) -> None:
 )
 def test_of_a_language_model(method: str, width: int, rate: float) -> None:
     assert default_language_rate(method=method, width=width) == rate
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(3, "42 rows in 3 classes"), (0, "42 rows")])
+def test_classes_are_counted_where_there_are_some(classes: int, rows: str) -> None:
+    recipe = Recipe.model_validate({"data": {"train": "rows.csv"}, "method": "full"})
+    _, notes = decide_training(recipe, train_rows=42, classes=classes, width=384)
+    assert notes[0].startswith("training.epochs: ")
+    assert notes[0].endswith(f", for {rows}")
+
+
+@pytest.mark.parametrize("task", ["text-regression", "multi-label-classification", "question-answering"])
+def test_a_metric_of_other_answers_is_refused(task: str) -> None:
+    recipe = Recipe.model_validate({"data": {"train": "rows.csv"}, "evaluation": {"metric": "accuracy"}})
+    with pytest.raises(RecipeError) as caught:
+        decide_metric(recipe, TASKS[task], {})
+    assert (caught.value.code, caught.value.where) == ("recipe/invalid", "evaluation.metric")
+    assert caught.value.message == f"accuracy says nothing about {task}"
+    assert f"metric: {TASKS[task].metrics[0]}" in str(caught.value.hint)

@@ -54,3 +54,16 @@ def test_groups_show_their_label_rates(subject: Any) -> None:
 def test_rules_of_thumb(subject: Any, rows: int, parameters: int | None, expected: str | None) -> None:
     found = [finding.code for finding in too_few(subject(["x"] * rows), parameters)]
     assert found == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("row", "help_text"),
+    [
+        ({"text": "a", "label": "x"}, "`method: lora` or `method: head` change few weights; more rows help most"),
+        ({"text": "a", "score": 1.0}, "`method: lora` changes few weights; more rows help most"),
+        ({"first": "a", "second": "b", "label": "x"}, "`method: lora` changes few weights; more rows help most"),
+        ({"features": {"age": 3}, "target": "x"}, "more rows help most"),
+    ],
+)
+def test_few_rows_name_methods_that_these_rows_have(subject: Any, row: dict[str, Any], help_text: str) -> None:
+    assert [finding.fix for finding in too_few(subject([row]), None)] == [help_text]
