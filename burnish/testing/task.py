@@ -41,7 +41,8 @@ def check_encoding(subject: Subject) -> None:
         assert row.token_ids.dtype == np.int64, f"token_ids are {row.token_ids.dtype}, not int64"
         assert row.token_ids.ndim == 1, "token_ids are one row of tokens"
         assert min(row.segment_lengths) > 0, f"segments of {row.segment_lengths} tokens"
-        assert sum(row.segment_lengths) == row.length, f"segments of {row.segment_lengths} of {row.length} tokens"
+        tokens = row.length if row.pixels is not None else len(row.token_ids)
+        assert sum(row.segment_lengths) == tokens, f"segments of {row.segment_lengths} of {tokens} tokens"
         assert math.isfinite(row.weight), f"a weight of {row.weight}"
         assert row.weight > 0, f"a weight of {row.weight}"
         assert row.truncated_tokens >= 0, f"{row.truncated_tokens} truncated tokens"

@@ -180,7 +180,7 @@ def test_no_data_file(burnish: Burnish, tmp_path: Path) -> None:
     )
     path = tmp_path / "tickets.csv" / "inside.csv"
     assert_refused(burnish("check", path), exit_code=2, code="data/missing-file", where=f"{path}:")
-    assert_refused(burnish("check", tmp_path), exit_code=2, code="data/not-a-file", where=f"{tmp_path}:", hint="*.csv")
+    assert_refused(burnish("check", tmp_path), exit_code=2, code="data/no-classes", where=f"{tmp_path}:", hint="*.csv")
     assert_refused(burnish("check", ""), exit_code=2, code="data/not-a-file")
     assert_refused(burnish("check", "nul\0.csv"), exit_code=2, code="data/unreadable-file")
 

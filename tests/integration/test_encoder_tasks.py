@@ -41,8 +41,12 @@ def numbers(texts: list[str]) -> Rows:
 
 
 def labelled_pairs(texts: list[str]) -> Rows:
-    pairs = itertools.pairwise(texts)
-    return [{"premise": a, "hypothesis": b, "label": "yes" if "card" in a.split() else "no"} for a, b in pairs]
+    """Is one of them about a thing?"""
+    things = set(KINDS["thing"])
+    return [
+        {"premise": a, "hypothesis": b, "label": "thing" if things & {*a.split(), *b.split()} else "no"}
+        for a, b in itertools.pairwise(texts)
+    ]
 
 
 def scored_pairs(texts: list[str]) -> Rows:
@@ -61,7 +65,7 @@ CASES: dict[str, tuple[Callable[[list[str]], Rows], str, str]] = {  # rows, the 
     "token-classification": (sentences, "entity-f1", "majority"),
     "multi-label-classification": (label_sets, "micro-f1", "majority"),
     "text-regression": (numbers, "r2", "mean"),
-    "text-pair-classification": (labelled_pairs, "macro-f1", "majority"),
+    "text-pair-classification": (labelled_pairs, "accuracy", "majority"),
     "text-pair-regression": (scored_pairs, "spearman", "mean"),
     "question-answering": (questions, "answer-f1", "no-answer"),
 }

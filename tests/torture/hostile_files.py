@@ -48,7 +48,8 @@ def _chat_text() -> str:
 
 
 def _conll_text() -> str:
-    return "\n".join("".join(f"{word}\tO\n" for word in text.split()) for text, _ in ROWS)
+    tag = {True: "B-long", False: "O"}
+    return "\n".join("".join(f"{word}\t{tag[len(word) > 4]}\n" for word in text.split()) for text, _ in ROWS)
 
 
 def _plain_text() -> str:
