@@ -36,6 +36,7 @@ MAX_BYTES = 2 * 1024**3
 # What concerns a file as a whole, and so has no line.
 WHOLE_FILE = {
     *("data/missing-file", "data/not-a-file", "data/unreadable-file", "data/empty-file", "data/unknown-format"),
+    "data/no-classes",
     *("data/unclear-column", "data/unknown-column", "data/too-few-rows", "data/one-class", "data/needs-package"),
 }
 FAULTS = (
