@@ -140,9 +140,8 @@ class TextClassification:
 
     def asked(self, given: Row | str) -> Row:
         """A row to predict for, of a text or of a row with the task's columns; its label is not looked at."""
-        if isinstance(given, str):
-            return {"text": given}
-        return {column: given.get(column) for column in self.columns if column != "label"}
+        row = {"text": given} if isinstance(given, str) else given
+        return {column: row.get(column) for column in self.columns if column != "label"}
 
     def shown(self, row: Row, prediction: Row) -> Row:
         """The prediction as it is."""
