@@ -26,7 +26,7 @@ from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.data.remote import is_remote
-from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
+from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
 from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.decided import decided
@@ -283,6 +283,10 @@ def recipe_of(
         extra.append(f"training.seed={seed}")
     if isinstance(source, Recipe):
         return build_recipe(source.model_dump(mode="json"), extra, source="recipe"), Path.cwd()
+    if not str(source):
+        raise DataReadError(
+            "data/not-a-file", "is no name", where='""', hint="name a file of rows, a folder of images or a recipe"
+        )
     path = Path(source)
     if path.suffix.lower() in RECIPE_SUFFIXES:
         return read_recipe(path, extra), path.parent.resolve()
