@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.prepare import PreparedData
+from burnish.errors import RunError
 from burnish.lifecycle.chat_bench import ChatBench
 from burnish.lifecycle.classifier_bench import ClassifierBench
 from burnish.lifecycle.embedding_bench import EmbeddingBench
@@ -79,6 +80,13 @@ def open_bench(
     """The bench of a task, set up."""
     base = fitted_base(base, recipe.method)
     kind = KINDS.get(task_class.name, CLASSIFIER)
+    if kind is not CLASSIFIER and (own.loss or own.head):
+        raise RunError(
+            "run/own-parts",
+            f"{task_class.name} takes no loss or head of your own",
+            where="burnish.train",
+            hint="leave them out; text-classification takes both",
+        )
     bench: Workbench = kind.bench.set_up(recipe, base, data, task_class, own, folder, progress)
     return bench
 

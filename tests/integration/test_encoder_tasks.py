@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from burnish.cli.main import main
+from burnish.errors import RunError
 from burnish.lifecycle.judge import evaluate_run
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import train
@@ -179,3 +180,12 @@ def test_model_opens_without_burnish(trained: Callable[[str], Run], task: str) -
         assert said == [pytest.approx(found["score"], abs=1e-3)]
     else:
         assert said == [next(found[name] for name in ("labels", "label", "answer") if name in found)]
+
+
+def test_a_loss_of_ones_own_is_refused_where_nothing_reads_it(
+    files: Callable[[str], Path], quick: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(RunError) as caught:
+        train(files("text-regression"), overrides=quick, output=tmp_path / "run", loss=lambda logits, _: logits)
+    assert (caught.value.code, caught.value.where) == ("run/own-parts", "burnish.train")
+    assert caught.value.message == "text-regression takes no loss or head of your own"
