@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from burnish.task.chat import Chat
@@ -42,3 +42,9 @@ TRAINED_ON: Mapping[str, tuple[str, ...]] = {  # the kinds of rows each learns f
     name: task.row_kinds for name, task in TASKS.items() if task.row_kinds
 }
 WRITING = (Chat.name, Preference.name, Seq2Seq.name)  # tasks whose model writes texts
+
+
+def worked_as(task: Any, known: Collection[str]) -> str | None:
+    """The name under which `known` has a task class, or the nearest of those that it refines; None if there is none."""
+    names = (getattr(kind, "name", None) for kind in task.__mro__)
+    return next((name for name in names if name in known), None)

@@ -107,9 +107,12 @@ class TextClassification:
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
+        return self.said(model(batch))
+
+    def said(self, logits_BC: Tensor) -> list[Row]:
+        """What logits say of each row, as `predict` gives it."""
         import torch
 
-        logits_BC: Tensor = model(batch)
         probabilities_BC = torch.softmax(logits_BC, dim=-1)
         top_B2, classes_B2 = torch.topk(logits_BC, 2, dim=-1)
         return [
