@@ -7,6 +7,7 @@ from typing import Any
 
 from burnish.task.chat import Chat
 from burnish.task.embedding import Embedding
+from burnish.task.hierarchical import HierarchicalClassification
 from burnish.task.image_classification import ImageClassification
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
@@ -23,6 +24,7 @@ TASKS: Mapping[str, Any] = {
     task.name: task
     for task in (
         TextClassification,
+        HierarchicalClassification,
         MultiLabelClassification,
         TextRegression,
         TextPairClassification,
