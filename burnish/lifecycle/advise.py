@@ -79,7 +79,9 @@ def plan(
     recipe, folder = recipe_of(source, test=test, overrides=overrides, seed=None)
     progress.stage("reading and splitting the data")
     recipe, task, data = read_rows(with_absolute_paths(recipe, folder), Own())
-    _require_planned(task.name, str(source), from_scratch=from_scratch)
+    require_rehearsed(task.name, str(source))
+    if from_scratch:
+        _require_drawn(task.name)
     progress.stage("opening the base")
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     notes = _Notes()
@@ -129,7 +131,8 @@ class _Notes(Silent):
         self.lines.append(text)
 
 
-def _require_planned(task: str, where: str, *, from_scratch: bool) -> None:
+def require_rehearsed(task: str, where: str) -> None:
+    """Raises UsageError [plan/not-planned] for a task that is not rehearsed."""
     if task in NOT_PLANNED or task not in KINDS:
         raise UsageError(
             "plan/not-planned",
@@ -138,7 +141,10 @@ def _require_planned(task: str, where: str, *, from_scratch: bool) -> None:
             known=sorted(set(KINDS) - set(NOT_PLANNED)),
             hint=f"train and judge it at once: `burnish train {where}`",
         )
-    if from_scratch and task != TextClassification.name:
+
+
+def _require_drawn(task: str) -> None:
+    if task != TextClassification.name:
         raise UsageError(
             "plan/not-from-scratch",
             f"a {task} is not tried from scratch",
@@ -178,7 +184,7 @@ def _strongest(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """The arm that is best on the rows that chose settings, over all folds."""
     metric = evaluations[0]["metric"]
     sign = 1.0 if find_metric(metric).higher_is_better else -1.0
-    names = evaluations[0]["arms"]
+    names: Sequence[str] = list(evaluations[0]["arms"])
     return max(names, key=lambda name: sum(sign * e["validation"][name][metric] for e in evaluations))
 
 

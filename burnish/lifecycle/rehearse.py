@@ -25,8 +25,9 @@ from burnish.data.near_rows import near_row_clusters
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData
 from burnish.data.split import labels_in, split
+from burnish.engine.predict import loss_and_predictions
 from burnish.evaluation.arms import unit_rows
-from burnish.evaluation.metrics.resampling import Array, measured
+from burnish.evaluation.metrics.resampling import Array, measured, value_of
 from burnish.lifecycle.benches import judged, open_bench
 from burnish.lifecycle.classifier_bench import ClassifierBench
 from burnish.lifecycle.decided import decided
@@ -41,6 +42,7 @@ from burnish.types import Example, MetricValue, Progress, Provenance, Split
 CHOOSING_RATIO = 0.15  # of the training rows choose settings, as in a training
 FEW_JUDGED = 150  # rows; with fewer that validate, all rows are judged on in turns
 FOLDS = 3
+LOOKED_AT = 200  # training rows that the trained model is asked about
 SHARES = (1.0, 0.5, 0.25)  # of the training rows, on which the arms are measured
 
 
@@ -62,6 +64,7 @@ class Rehearsed:
         rows: as predictions.jsonl, one for each row that was judged on.
         fewer: of classifiers, what the arms reach with ever more of the training rows, all of them last.
         disagreeing: of classifiers, share of the training rows whose nearest neighbour has another label.
+        learned: of bases with a head, the metric on some of the rows it learned from.
         train_rows: rows it learned from.
         seconds: of all of it.
         peak_memory_bytes: of this process.
@@ -72,6 +75,7 @@ class Rehearsed:
     rows: list[dict[str, Any]]
     fewer: list[ArmsOf]
     disagreeing: float | None
+    learned: float | None
     train_rows: int
     seconds: float
     peak_memory_bytes: int
@@ -124,7 +128,7 @@ def rehearse(
         data: from `rehearsal_parts`.
     """
     started = time.monotonic()
-    learned = steps is not None and base.initialization == "pretrained"  # whether the base knows something to start at
+    knows = steps is not None and base.initialization == "pretrained"  # something that steps can start at
     if steps is not None:
         limits = {"max_steps": steps, "evaluate_every_steps": max(1, steps // 3)}
         recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=limits)})
@@ -135,10 +139,11 @@ def rehearse(
         folder.begin_manifest(id="rehearsal", environment=describe_environment())
         bench = open_bench(recipe, base, data, task, Own(), folder, progress)
         if isinstance(bench, EncoderBench):
-            bench.solved_start = learned
+            bench.solved_start = knows
         bench.record()
-        fewer, disagreeing = _looked_at(bench) if isinstance(bench, ClassifierBench) and learned else ([], None)
+        fewer, disagreeing = _looked_at(bench) if isinstance(bench, ClassifierBench) and knows else ([], None)
         trained, model = bench.train()
+        learned = _learned(bench) if isinstance(bench, EncoderBench) else None
         bench.save_final(model)
         evaluation, rows = judged(folder, bench, runs, 0)
     return Rehearsed(
@@ -147,6 +152,7 @@ def rehearse(
         rows=rows,
         fewer=fewer,
         disagreeing=disagreeing,
+        learned=learned,
         train_rows=len(data.splits[Split.TRAIN]),
         seconds=round(time.monotonic() - started, 1),
         peak_memory_bytes=peak_memory_bytes(),
@@ -166,6 +172,18 @@ def _looked_at(bench: ClassifierBench) -> tuple[list[ArmsOf], float]:
         values = {arm.name: measured(metric, references, arm.test_predictions) for arm in part.arms()}
         found.append(ArmsOf(len(rows), values))
     return found[::-1], _disagreeing(bench.features(Split.TRAIN), bench.labels(Split.TRAIN))
+
+
+def _learned(bench: EncoderBench) -> float:
+    """The deciding metric of the trained model on training rows, evenly spread over them."""
+    examples = bench.data.splits[Split.TRAIN]
+    places = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), LOOKED_AT)).round().astype(int)).tolist()
+    options: Any = {"layout": bench.layout, "precision": bench.precision, "device": bench.device}
+    some = [bench.encoded[Split.TRAIN][i] for i in places]
+    _, predictions = loss_and_predictions(bench.task, bench.model.to(bench.device).eval(), some, **options)
+    task, rows = bench.task, [examples[i].row for i in places]
+    answers = [task.answer(task.shown(row, said)) for row, said in zip(rows, predictions, strict=True)]
+    return value_of(bench.metrics()[0], [task.reference(row) for row in rows], answers)
 
 
 def _disagreeing(features: Array, labels: Sequence[str]) -> float:

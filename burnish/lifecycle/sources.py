@@ -40,7 +40,7 @@ def choices(recipe: Recipe, notes: Sequence[str]) -> list[dict[str, Any]]:
         notes: "field: value, why", as `decided` notes them; a field without a note was said by the recipe or is a
             default for all data.
     """
-    why = {note.partition(":")[0]: note.partition(":")[2].strip() for note in notes}
+    why = {note.partition(":")[0]: note.partition(", ")[2] for note in notes}
     method = recipe.method.name if recipe.method else None
     found: list[tuple[str, Any, str]] = [("model.base", recipe.model.base, "")]
     if method is not None:
