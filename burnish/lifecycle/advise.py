@@ -84,7 +84,7 @@ def plan(
         _require_drawn(task.name)
     progress.stage("opening the base")
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
-    notes = _Notes()
+    notes, said = _Notes(), recipe
     recipe = decided(recipe, data, base, task, notes)
     writes = task.name in WRITING
     parts = rehearsal_parts(
@@ -114,7 +114,7 @@ def plan(
         "rehearsal": _described_rehearsal(rehearsed, facts),
         "curve": _curve(rehearsed, facts),
         "base": base.describe(),
-        "choices": choices(recipe, notes.lines),
+        "choices": choices(recipe, said, notes.lines),
         "cost": _cost(rehearsed, facts),
         "recipe": recipe_text(recipe),
         "next": _next(advice, str(output or source)),
@@ -207,7 +207,7 @@ def _facts(
         tuned=arms["tuned"],
         gain=_pooled([Difference(**e["arms"][strongest]["difference"]) for e in evaluations]),
         strongest=strongest,
-        share_of_steps=min(1.0, rehearsed[0].training["steps"] / _all_steps(recipe, len(train))),
+        share_of_steps=_share_of_steps(recipe, rehearsed[0].training["steps"], len(train)),
         train_rows=len(train),
         class_rows=counts if data.labels else {},
         doubling=_doubling(rehearsed, strongest, evaluations[0]["metric"], len(train)),
@@ -216,12 +216,12 @@ def _facts(
     )
 
 
-def _all_steps(recipe: Recipe, rows: int) -> int:
-    """Optimizer steps of the whole training; 1 for a head, which is solved at once."""
-    if recipe.training.epochs is None:
-        return 1
+def _share_of_steps(recipe: Recipe, taken: int, rows: int) -> float:
+    """Of the optimizer steps of the whole training; a head takes none and is solved at once."""
+    if not taken or recipe.training.epochs is None:
+        return 1.0
     steps = recipe.training.epochs * math.ceil(rows / recipe.training.global_batch_size)
-    return min(steps, recipe.training.max_steps or steps)
+    return min(1.0, taken / min(steps, recipe.training.max_steps or steps))
 
 
 def _doubling(rehearsed: Sequence[Rehearsed], arm: str, metric: str, rows: int) -> Point | None:

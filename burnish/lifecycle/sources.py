@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from burnish.recipe.schema import Recipe
+from burnish.settings import Options
 
+YOURS = "your recipe"
 OURS = "measured on validation rows of several sets, docs/benchmarks.md"
 METHODS = {
     "head": "Kumar et al. 2022, arXiv:2202.10054",
@@ -33,21 +35,29 @@ TRAINING = {
 }
 
 
-def choices(recipe: Recipe, notes: Sequence[str]) -> list[dict[str, Any]]:
+def choices(recipe: Recipe, said: Recipe, notes: Sequence[str]) -> list[dict[str, Any]]:
     """Base, method and hyperparameters of a decided recipe: each with its value, why here, and its source.
 
     Args:
-        notes: "field: value, why", as `decided` notes them; a field without a note was said by the recipe or is a
-            default for all data.
+        said: the recipe before what it left open was filled in; what it changes is its own source.
+        notes: "field: value, why", as `decided` notes them; a field without a note is a default for all data.
     """
     why = {note.partition(":")[0]: note.partition(", ")[2] for note in notes}
     method = recipe.method.name if recipe.method else None
-    found: list[tuple[str, Any, str]] = [("model.base", recipe.model.base, "")]
+    found: list[tuple[str, Any, str]] = [("model.base", recipe.model.base, _unless_said(said.model, "base", ""))]
     if method is not None:
-        found.append(("method", method, METHODS.get(method, "")))
+        found.append(("method", method, YOURS if said.method else METHODS.get(method, "")))
     if method != "head":
-        found += [(f"training.{name}", getattr(recipe.training, name), source) for name, source in TRAINING.items()]
-    found.append(("evaluation.metric", recipe.evaluation.metric, ""))
+        found += [
+            (f"training.{name}", getattr(recipe.training, name), _unless_said(said.training, name, source))
+            for name, source in TRAINING.items()
+        ]
+    found.append(("evaluation.metric", recipe.evaluation.metric, _unless_said(said.evaluation, "metric", "")))
     return [
         {"field": field, "value": value, "why": why.get(field, ""), "source": source} for field, value, source in found
     ]
+
+
+def _unless_said(section: Options, name: str, source: str) -> str:
+    default = type(section).model_fields[name].get_default(call_default_factory=True)
+    return source if getattr(section, name) == default else YOURS
