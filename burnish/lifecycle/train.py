@@ -36,6 +36,7 @@ from burnish.lifecycle.environment import (
     peak_memory_bytes,
 )
 from burnish.lifecycle.follow import follow, follows, led, release_followers
+from burnish.lifecycle.forecast import forecast, require_fit
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
@@ -43,6 +44,7 @@ from burnish.lifecycle.resolve import (
 from burnish.lifecycle.rows import settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
+from burnish.model.license import describe_license, require_known_use, require_use
 from burnish.model.load import find_base
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
@@ -122,7 +124,7 @@ def train(
             asked=asked,
             parts_of_the_caller=own.names(),
         )
-        recipe = _with_absolute_paths(recipe, recipe_folder)
+        recipe = with_absolute_paths(recipe, recipe_folder)
         with led(folder, recipe, own):
             _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent())
     return Run(folder, runs, own)
@@ -196,8 +198,14 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         recipe = recipe.model_copy(update={"evaluation": evaluation})
     check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
     progress.stage("opening the base")
+    require_known_use(recipe.model)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    require_use(base, recipe.model.use)
     recipe = decided(recipe, data, base, chosen, progress)
+    expected = forecast(recipe, base, data)
+    if expected is not None:
+        require_fit(expected, recipe, base)
+        progress.note(expected.sentence())
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
     for difference in differing_environment(folder.manifest().get("environment", {})):
@@ -208,6 +216,8 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         task=chosen.name,
         method=recipe.method.name if recipe.method else "",
         base=base.describe(),
+        license=describe_license(base, recipe.model.use),
+        forecast=expected and expected.as_dict(),
         data=_describe_data(data) | {"version": keep_version(data, recipe, folder)},
         sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
@@ -294,7 +304,7 @@ def recipe_of(
     return build_recipe({"data": {"train": name}}, extra, source=name), Path.cwd()
 
 
-def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     """The same recipe with paths of data and base that hold from anywhere; patterns become the files they match."""
 
     def absolute(names: tuple[str, ...]) -> str | tuple[str, ...] | None:

@@ -79,10 +79,12 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
         found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
     if recipe.model.initialization == "random":
-        if recipe.task not in (None, "seq2seq"):
+        if recipe.task not in (None, *DRAWN):
             found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
         if recipe.method not in (None, FullOptions()):
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
+    if training.max_cost is not None and training.price_per_hour is None:
+        found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [
@@ -106,6 +108,7 @@ def _of_preferences(recipe: Recipe) -> list[tuple[str, str]]:
     return found
 
 
+DRAWN = ("seq2seq", "text-classification")  # tasks that may start from weights that are drawn
 _NOT_OF_IMAGES = (
     ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
     ("clean.redact", "text to redact"),

@@ -29,6 +29,8 @@ COMMANDS = (
     "cancel",
     "evaluate",
     "predict",
+    "plan",
+    "curve",
     "chat",
     "runs",
     "audit",
