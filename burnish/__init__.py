@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from burnish.lifecycle.curve import curve
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
+    from burnish.lifecycle.sweep import sweep
     from burnish.lifecycle.train import train
     from burnish.task.text_classification import TextClassification
 
@@ -30,9 +31,10 @@ _HOMES = {
     "curve": "burnish.lifecycle.curve",
     "load": "burnish.lifecycle.runs",
     "plan": "burnish.lifecycle.advise",
+    "sweep": "burnish.lifecycle.sweep",
     "train": "burnish.lifecycle.train",
 }
-__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "curve", "load", "plan", "train"]
+__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "curve", "load", "plan", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:

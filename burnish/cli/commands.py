@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import curve, plan
+from burnish.cli import curve, plan, sweep
 from burnish.cli.audit import audit
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
@@ -309,6 +309,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": check,
     "plan": plan.run,
     "curve": curve.run,
+    "sweep": sweep.run,
     "train": train,
     "resume": resume,
     "pause": pause,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import curve, plan
+from burnish.cli import curve, plan, sweep
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -199,6 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
     plan.arguments(command)
     curve.arguments(command)
+    sweep.arguments(command)
     _chat(command)
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")

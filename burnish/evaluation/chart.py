@@ -119,19 +119,19 @@ def line_chart(
     top += 22  # the name of the vertical axis
     bottom = top + PLOT_HEIGHT
     if not points:
-        return _svg([_text(LEFT, 30, "no values", "name")], 60, title, description)
+        return svg([text_at(LEFT, 30, "no values", "name")], 60, title, description)
     x = _axis([p[0] for p in points], LEFT + 8, WIDTH - RIGHT - 8, round_off=False)
     y = _axis([p[1] for p in points], bottom - 4, top + 4)
-    parts = [*legend, _text(0, top - 10, y_label)]
+    parts = [*legend, text_at(0, top - 10, y_label)]
     for tick in y.ticks():
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(_text(LEFT - 8, y(tick) + 4, _number(tick), anchor="end"))
-    parts += [_text(x(tick), bottom + 18, _number(tick), anchor="middle") for tick in x.ticks()]
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, bottom + 38, x_label, anchor="middle"))
+        parts.append(text_at(LEFT - 8, y(tick) + 4, written(tick), anchor="end"))
+    parts += [text_at(x(tick), bottom + 18, written(tick), anchor="middle") for tick in x.ticks()]
+    parts.append(text_at((LEFT + WIDTH - RIGHT) / 2, bottom + 38, x_label, anchor="middle"))
     if mark is not None:
         parts.append(_mark(x(mark.at), top, bottom))
     parts += [_line([(x(a), y(b)) for a, b in line], style) for line, style in zip(lines, styles, strict=True)]
-    return _svg(parts, bottom + 44, title, description)
+    return svg(parts, bottom + 44, title, description)
 
 
 def interval_chart(
@@ -146,7 +146,7 @@ def interval_chart(
     """One line per row: its name and value in words, below them the value on its interval."""
     ends = [v for r in rows for v in (r.value, r.low, r.high) if v is not None and math.isfinite(v)]
     if not ends:
-        return _svg([_text(0, 30, "no values", "name")], 60, title, description)
+        return svg([text_at(0, 30, "no values", "name")], 60, title, description)
     x = _axis([*ends, *([mark.at] if mark else [])], EDGE, WIDTH - EDGE)
     top = 22 if mark else 4
     bottom = top + ROW_HEIGHT * len(rows)
@@ -154,7 +154,7 @@ def interval_chart(
     if mark is not None:
         at = x(mark.at)
         anchor = "start" if at < WIDTH / 3 else "end" if at > 2 * WIDTH / 3 else "middle"
-        parts += [_mark(at, top, bottom), _text(at, top - 10, mark.label, "name", anchor)]
+        parts += [_mark(at, top, bottom), text_at(at, top - 10, mark.label, "name", anchor)]
     for index, row in enumerate(rows):
         y = top + index * ROW_HEIGHT + 30
         parts += _row_text(row.label, _range_text(row, unit), y - 14, strong=row.highlight)
@@ -163,7 +163,7 @@ def interval_chart(
             parts.append(f'<line class="range range{strong}" x1="{x(row.low):.1f}" x2="{x(row.high):.1f}" '
                          f'y1="{y}" y2="{y}"/>')  # fmt: skip
         parts.append(_dot(x(row.value), y, 1 if row.highlight else 3))
-    return _svg(parts, bottom + 44, title, description)
+    return svg(parts, bottom + 44, title, description)
 
 
 def bar_chart(rows: Sequence[Bar], *, title: str, description: str, x_label: str, unit: str = "") -> str:
@@ -177,8 +177,8 @@ def bar_chart(rows: Sequence[Bar], *, title: str, description: str, x_label: str
         strong = " bar-strong" if row.highlight else ""
         width = max(x(row.value) - x(0.0), 1.0)
         parts.append(f'<rect class="bar{strong}" x="{x(0.0):.1f}" y="{y}" width="{width:.1f}" height="9" rx="2"/>')
-    parts.append(_text(0, bottom + 14, x_label))
-    return _svg(parts, bottom + 22, title, description)
+    parts.append(text_at(0, bottom + 14, x_label))
+    return svg(parts, bottom + 22, title, description)
 
 
 def heat_table(labels: Sequence[str], matrix: Sequence[Sequence[int]], *, title: str) -> str:
@@ -215,7 +215,8 @@ def _heat_cells(row: Sequence[int], diagonal: int) -> str:
     return "".join(cells)
 
 
-def _svg(parts: Sequence[str], height: float, title: str, description: str) -> str:
+def svg(parts: Sequence[str], height: float, title: str, description: str) -> str:
+    """The parts of a drawing as a chart that is read out by its title."""
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
         f'aria-label="{escaped(f"{title}. {description}")}">'
@@ -223,7 +224,8 @@ def _svg(parts: Sequence[str], height: float, title: str, description: str) -> s
     )
 
 
-def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+def text_at(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+    """Text with its baseline at a place, set to start, middle or end there."""
     class_name = f' class="{kind}"' if kind else ""
     return f'<text{class_name} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'
 
@@ -231,7 +233,7 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 def _row_text(label: str, value: str, y: float, *, strong: bool) -> list[str]:
     room = WIDTH - 20 - _width(value)
     kind = "strong" if strong else "name"
-    return [_text(0, y, _cut(label, room), kind), _text(WIDTH, y, value, kind, anchor="end")]
+    return [text_at(0, y, _cut(label, room), kind), text_at(WIDTH, y, value, kind, anchor="end")]
 
 
 def _range_text(row: Interval, unit: str) -> str:
@@ -248,8 +250,8 @@ def _horizontal_axis(x: _Axis, top: float, bottom: float, label: str) -> list[st
     parts = []
     for tick in x.ticks():
         parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>')
-        parts.append(_text(x(tick), bottom + 16, _number(tick), anchor="middle"))
-    return [*parts, _text(WIDTH / 2, bottom + 36, label, anchor="middle")]
+        parts.append(text_at(x(tick), bottom + 16, written(tick), anchor="middle"))
+    return [*parts, text_at(WIDTH / 2, bottom + 36, label, anchor="middle")]
 
 
 def _styles(series: Sequence[Series]) -> list[int]:
@@ -275,7 +277,7 @@ def _legend(names: Sequence[tuple[str, int]], mark: Mark | None) -> tuple[list[s
         else:
             line = f'x1="{x:.1f}" x2="{x + 26:.1f}" y1="{y - 4}" y2="{y - 4}"'
             parts.append(f'<line class="series series-{style}" {line}/>{_dot(x + 13, y - 4, style)}')
-        parts.append(_text(x + 34, y, name, "name"))
+        parts.append(text_at(x + 34, y, name, "name"))
         x += width
     return parts, y + 10
 
@@ -313,7 +315,8 @@ def _nice_step(rough: float) -> float:
     return next((factor * power for factor in (1, 2, 5) if factor * power >= rough * (1 - 1e-9)), 10 * power)
 
 
-def _number(value: float) -> str:
+def written(value: float) -> str:
+    """A number as people write it, with four digits."""
     shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return "0" if shown == "-0" else shown.replace("-", "−")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +56,7 @@ class Workbench(ABC):
     model: Any
     ranks: Ranks
     trained: bool = False
+    told: Callable[[Mapping[str, float]], None] | None = None  # of every evaluation; may end the training by raising
 
     @abstractmethod
     def validate(self, model: Any, rows: Sequence[Encoded]) -> dict[str, float]:
@@ -174,12 +175,19 @@ class Workbench(ABC):
 
     def _training(self, method: Method, rows: Sequence[Encoded], validation: Sequence[Encoded]) -> Training:
         metric, higher_is_better = self.decides()
+
+        def validate(model: Any) -> dict[str, float]:
+            values = self.validate(model, validation)
+            if self.told is not None:
+                self.told(values)
+            return values
+
         return Training(
             task=self.task,
             method=method,
             model=self.model,
             rows=rows,
-            validate=lambda model: self.validate(model, validation),
+            validate=validate,
             metric=metric,
             higher_is_better=higher_is_better,
             options=self.recipe.training,
