@@ -15,6 +15,7 @@ from burnish.cli.judge import judge, require_judge
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import show_check, show_prediction, show_run, show_runs, show_verdict, shown_lines
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError
+from burnish.evaluation.gates import stopped_by
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
@@ -158,6 +159,8 @@ def evaluate(options: argparse.Namespace) -> int:
     evaluation = evaluate_run(folder, data=options.data, runs=settings().runs, progress=TerminalProgress())
     if options.require == "goals":
         _need_goals(evaluation["goals"])
+    if options.require == "gates":
+        _need_gates(evaluation)
     if options.json:
         _print_json(evaluation)
     else:
@@ -246,6 +249,8 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
     evaluation = run.evaluation
     if options.require == "goals":
         _need_goals(evaluation["goals"])
+    if options.require == "gates":
+        _need_gates(evaluation)
     if options.json:
         shown = {
             "id": run.id,
@@ -256,6 +261,7 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
             "verdict": evaluation["verdict"],
             "models": evaluation["models"],
             "goals": evaluation.get("goals", []),
+            "gates": evaluation.get("gates", []),
         }
         _print_json(shown)
     else:
@@ -273,7 +279,20 @@ def _require(evaluation: dict[str, Any], options: argparse.Namespace) -> int:
     missed = [goal["goal"] for goal in evaluation["goals"] if not goal["reached"]]
     if wanted == "goals" and missed:
         raise GoalNotReachedError("verdict/goals-missed", f"not reached: {', '.join(missed)}", where="--require goals")
+    if wanted == "gates":
+        _require_gates(evaluation)
     return 0
+
+
+def _require_gates(evaluation: dict[str, Any]) -> None:
+    if stopped := stopped_by(evaluation):
+        raise GoalNotReachedError(
+            "verdict/gates-not-passed",
+            f"not passed: {', '.join(gate['name'] for gate in stopped)}",
+            where="--require gates",
+            details=[gate["reason"] for gate in stopped],
+            hint=stopped[0]["advice"] or None,
+        )
 
 
 def _need_goals(goals: Sequence[object]) -> None:
@@ -283,6 +302,16 @@ def _need_goals(goals: Sequence[object]) -> None:
             "the recipe states no goals",
             where="--require goals",
             hint='evaluation: {goals: ["macro-f1 >= 0.90"]}',
+        )
+
+
+def _need_gates(evaluation: dict[str, Any]) -> None:
+    if not evaluation.get("gates"):
+        raise UsageError(
+            "verdict/no-gates",
+            "this run was judged by no gate",
+            where="--require gates",
+            hint="evaluation: {forgetting: {probes: shipped}}",
         )
 
 

@@ -340,8 +340,8 @@ def _training(parser: argparse.ArgumentParser) -> None:
 def _require(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require",
-        choices=("better", "goals"),
-        help="exit with 1 unless the verdict is better, or every goal of the recipe is reached",
+        choices=("better", "goals", "gates"),
+        help="exit with 1 unless the verdict is better, every goal of the recipe is reached, or every gate is passed",
     )
 
 
