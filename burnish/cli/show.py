@@ -63,7 +63,7 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
         sure = "" if goal.get("certain", True) else ", not certain"
         lines.append(f"  goal {goal['goal']}: {word} ({goal['value']:.3f}{sure})")
     for gate in evaluation.get("gates", []):
-        lines.append(f"  gate {gate['name']}: {'passed' if gate['passed'] else 'NOT PASSED'}")
+        lines += [f"  gate {gate['name']}: {'passed' if gate['passed'] else 'NOT PASSED'}"]
     if evaluation.get("split") == "test" and evaluation.get("opened"):
         lines.append(f"  sealed test rows opened: {_times(int(evaluation['opened']))}")
     lines += textwrap.wrap(str(verdict["advice"]), 96, initial_indent="  ", subsequent_indent="  ")

@@ -28,6 +28,7 @@ from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.data.remote import is_remote
 from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
+from burnish.evaluation.probes import NO_PROBES, SHIPPED
 from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.environment import (
@@ -312,11 +313,26 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         "clean": recipe.data.clean.model_copy(update={"relabel": relabel and str(folder / expanded(relabel))}),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
+    recipe = _with_absolute_probes(recipe, folder)
     base = recipe.model.base
     places = (folder / expanded(base), settings().runs.absolute() / base)
     local = next((place for place in places if place.is_dir()), None) if base not in CATALOGUE else None
     model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
     return recipe.model_copy(update={"data": data, "model": model})
+
+
+def _with_absolute_probes(recipe: Recipe, folder: Path) -> Recipe:
+    """The same for the files of what must not be forgotten."""
+    forgetting, keep = recipe.evaluation.forgetting, recipe.training.keep_ability
+    probes = tuple(name if name in (SHIPPED, NO_PROBES) else str(folder / expanded(name)) for name in forgetting.places)
+    rows = keep.rows and str(folder / expanded(keep.rows))
+    forgetting = forgetting.model_copy(update={"probes": probes[0] if len(probes) == 1 else probes or None})
+    return recipe.model_copy(
+        update={
+            "evaluation": recipe.evaluation.model_copy(update={"forgetting": forgetting}),
+            "training": recipe.training.model_copy(update={"keep_ability": keep.model_copy(update={"rows": rows})}),
+        }
+    )
 
 
 def task_class(recipe: Recipe) -> Any:
