@@ -13,7 +13,7 @@ import numpy as np
 from burnish.data.prepare import PreparedData
 from burnish.engine.choice import Limit
 from burnish.engine.distributed import join_ranks
-from burnish.engine.layout import LayoutChoice, choose_layout, own_attention
+from burnish.engine.layout import choose_layout, own_attention
 from burnish.engine.rows import EncodedRows
 from burnish.errors import DataProblemError, RecipeError, excerpt
 from burnish.evaluation.forgetting import ProbeScore, relative_rise
@@ -120,7 +120,7 @@ class ChatBench(WritingBench):
         """What the base makes of the probes; asked once, while the model still is the base."""
         if self.probes is not None and not self.probes.base:
             self.progress.stage("what the base can do")
-            self.probes.base = self._probed(self.model, self.layout)
+            self.probes.base = self._probed(self.model)
 
     def limit(self) -> Limit | None:
         """The rise of the loss on probes over the base's, and how much of it the recipe tolerates."""
@@ -128,7 +128,7 @@ class ChatBench(WritingBench):
             return None
         probes = self.probes
         return Limit(
-            lambda model: relative_rise(probes.base, self._probed(model, self.layout)),
+            lambda model: relative_rise(probes.base, self._probed(model)),
             self.recipe.evaluation.forgetting.tolerance,
         )
 
@@ -138,14 +138,13 @@ class ChatBench(WritingBench):
             return evaluation
         self.ask_base()
         self.progress.stage("what the tuned model forgot")
-        scores = self._probed(tuned, choose_layout(tuned.encoder, self.probes.rows, device=self.device))
-        return with_forgetting(
-            evaluation, self.probes, scores, self.recipe, self.task.masker.tokenizer.get_vocab_size()
-        )
+        scores = self._probed(tuned)
+        vocabulary = self.task.masker.tokenizer.get_vocab_size()
+        return with_forgetting(evaluation, self.probes, scores, self.recipe, vocabulary)
 
-    def _probed(self, model: Any, layout: LayoutChoice) -> list[ProbeScore]:
+    def _probed(self, model: Any) -> list[ProbeScore]:
         assert self.probes is not None
-        return self.probes.scores(model, layout=layout, precision=self.precision, device=self.device)
+        return self.probes.scores(model, precision=self.precision, device=self.device)
 
     def keep_answers(self, step: int) -> None:
         """Answers to the first validation prompts as the model gives them after `step`, in samples.jsonl."""

@@ -10,7 +10,7 @@ from typing import Any
 from burnish.data.formats import detect_format
 from burnish.data.options import DataOptions
 from burnish.data.source import inspect_source, read_source
-from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout import LayoutChoice, own_attention, position_offset
 from burnish.engine.precision import Precision
 from burnish.engine.predict import predict_rows
 from burnish.engine.rows import EncodedRows
@@ -43,9 +43,11 @@ class ProbeRows:
     task: Chat
     base: list[ProbeScore] = field(default_factory=list)
 
-    def scores(self, model: Any, *, layout: LayoutChoice, precision: Precision, device: Any) -> list[ProbeScore]:
-        """What a model in evaluation mode makes of each probe."""
-        found = predict_rows(self.task, model, self.rows, layout=layout, precision=precision, device=device)
+    def scores(self, model: Any, *, precision: Precision, device: Any) -> list[ProbeScore]:
+        """What a model in evaluation mode makes of each probe; padded, so that base and tuned are asked alike."""
+        layout = LayoutChoice(True, position_offset(model.encoder.config), "")
+        with own_attention(model):
+            found = predict_rows(self.task, model, self.rows, layout=layout, precision=precision, device=device)
         losses = iter(float(row["loss"]) for row in found)
         scores = []
         for probe in self.probes:
