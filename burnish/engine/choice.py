@@ -37,7 +37,7 @@ class Limit:
     """How much a candidate may forget.
 
     Attributes:
-        rise_of: relative rise of a model's loss on probes over the base's.
+        rise_of: the largest relative rise of a model's loss on probes over the base's, of any kind of them.
         tolerance: highest rise that is let through.
     """
 

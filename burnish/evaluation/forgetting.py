@@ -1,6 +1,10 @@
 """What a tuned model forgot: its losses on probes against those of its base, probe by probe. No files, no models.
 
-Shapes: N probes.
+Each kind of probes stands for an ability, and is judged for itself: a model that learned to write verse foresees other
+old-fashioned prose better too, which is no excuse for having lost its arithmetic. What the base does no better than
+chance, it cannot forget.
+
+Shapes: N probes, F ways to flip their signs.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from burnish.evaluation.verdict import SIGNIFICANT
 NAME = "forgetting"
 KNOWS_LITTLE = 0.9  # of the loss of a model that finds all tokens equally likely
 MOST_SHOWN = 8  # probes that lost most
+ENUMERATED = 14  # probes up to which all ways to flip their signs are counted; of more, FLIPS are drawn
+FLIPS = 20_000
+ALL = "all probes"
 REMEDIES = (
     "Train again with replay of rows like those it should keep (training.keep_ability), a lower learning rate, fewer "
     "epochs or `method: lora` with a lower rank; `checkpoint.choose: interpolation` goes part of the way back without "
@@ -41,10 +48,43 @@ class ProbeScore:
     right: bool | None
 
 
-def relative_rise(base: Sequence[ProbeScore], tuned: Sequence[ProbeScore]) -> float:
-    """Mean loss of tuned over that of the base, minus one: 0.1 is a loss ten percent higher."""
-    before, after = (float(np.mean([score.loss for score in scores])) for scores in (base, tuned))
-    return after / before - 1
+def worst_rise(
+    probes: Sequence[Probe], base: Sequence[ProbeScore], tuned: Sequence[ProbeScore], *, vocabulary: int
+) -> float:
+    """The largest relative rise of the mean loss, of all probes or of a kind that the base knows; 0.1: ten percent."""
+    rises = []
+    for rows in _kinds(probes).values():
+        before, after = (float(np.mean([scores[i].loss for i in rows])) for scores in (base, tuned))
+        if before < KNOWS_LITTLE * math.log(vocabulary):
+            rises.append(after / before - 1)
+    return max(rises, default=0.0)
+
+
+def sign_flip_test(rises: Sequence[float], *, seed: int) -> float:
+    """One-sided probability of so large a mean rise if every rise could as well have been a fall, 0..1.
+
+    Exact up to ENUMERATED of them; of more, from FLIPS draws and the rises themselves.
+
+    Source: Fisher 1935, The Design of Experiments, section 21; Phipson and Smyth 2010, arXiv:1603.05766, for the draws.
+
+    >>> sign_flip_test([0.2, 0.1, 0.4], seed=0)
+    0.125
+    """
+    found_N = np.asarray(rises, np.float64)
+    n = len(found_N)
+    if n <= ENUMERATED:
+        flips_FN = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+        return float(np.mean(flips_FN @ found_N >= found_N.sum() - 1e-12))
+    flips_FN = np.random.default_rng(seed).choice((-1, 1), size=(FLIPS, n))
+    return float((1 + np.sum(flips_FN @ found_N >= found_N.sum() - 1e-12)) / (1 + FLIPS))
+
+
+def _kinds(probes: Sequence[Probe]) -> dict[str, list[int]]:
+    """All probes, and those of each kind, by their places; a single kind is all probes."""
+    found = {ALL: list(range(len(probes)))}
+    for i, probe in enumerate(probes):
+        found.setdefault(probe.kind, []).append(i)
+    return found if len(found) > 2 else {ALL: found[ALL]}
 
 
 def judge_forgetting(
@@ -57,9 +97,11 @@ def judge_forgetting(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The `forgetting` part of evaluation.json: loss before and after, rise with its interval, kinds, choices.
+    """The `forgetting` part of evaluation.json: loss before and after of each kind, and right choices.
 
-    Every probe counts the same. Rises are relative to the base's mean loss, which is held fixed in the interval.
+    Every probe of a kind counts the same. Rises are relative to the base's mean loss, which is held fixed in the
+    interval. A kind is lost when its loss rose by more than the tolerance, by more than chance (with as many tests as
+    kinds: Bonferroni), and the base knew it.
 
     Args:
         probes: N, and what the base and the tuned model make of them in the same order.
@@ -67,16 +109,20 @@ def judge_forgetting(
         vocabulary: tokens of the base; ln of it is the loss of a model that knows nothing.
     """
     draws = {"resamples": resamples, "seed": seed}
-    kinds = list(dict.fromkeys(probe.kind for probe in probes))
-    own = {kind: [i for i, probe in enumerate(probes) if probe.kind == kind] for kind in kinds}
-    found = _rise(base, tuned, draws)
+    own = _kinds(probes)
+    limit = SIGNIFICANT / len(own)
+    kinds = {}
+    for kind, rows in own.items():
+        found = _rise([base[i] for i in rows], [tuned[i] for i in rows], draws)
+        known = found["base_loss"] < KNOWS_LITTLE * math.log(vocabulary)
+        lost = known and found["rise"] > tolerance and found["p_value"] < limit
+        kinds[kind] = {**found, "known": known, "lost": lost}
     asked = [i for i, probe in enumerate(probes) if probe.is_choice]
     worst = sorted(range(len(probes)), key=lambda i: base[i].loss - tuned[i].loss)[:MOST_SHOWN]
     return {
-        **found,
+        "n": len(probes),
         "tolerance": tolerance,
-        "base_knows_little": found["base_loss"] >= KNOWS_LITTLE * math.log(vocabulary),
-        "kinds": {kind: _rise([base[i] for i in rows], [tuned[i] for i in rows], draws) for kind, rows in own.items()},
+        "kinds": kinds,
         **({"choices": _choices([base[i] for i in asked], [tuned[i] for i in asked], draws)} if asked else {}),
         "lost_most": [
             {
@@ -94,35 +140,45 @@ def judge_forgetting(
 
 
 def gate_of(found: Mapping[str, Any], gain: str) -> Gate:
-    """The gate `forgetting`: shut when a loss is above the tolerance and more than chance.
+    """The gate `forgetting`: shut when an ability is lost.
 
-    Either the loss on probes rose by more than the tolerance and the interval of the rise excludes zero, or the share
-    of right choices fell by more than it, with interval and exact test agreeing. A base that knows next to nothing of
-    the probes has nothing to lose.
+    That is a kind of probes, or all of them together; or the share of right choices, when it fell by more than the
+    tolerance with interval and exact test agreeing.
 
     Args:
+        found: of `judge_forgetting`.
         gain: what the training won, in words, for the same sentence.
     """
-    tolerance, choices = found["tolerance"], found.get("choices")
-    figures = {name: found[name] for name in ("n", "base_loss", "tuned_loss", "rise", "low", "high", "tolerance")}
-    if found["base_knows_little"]:
+    kinds, choices, tolerance = found["kinds"], found.get("choices"), found["tolerance"]
+    figures = {"n": found["n"], "tolerance": tolerance, **kinds[ALL]}
+    known = {kind: figures for kind, figures in kinds.items() if figures["known"]}
+    if not known:
         reason = (
-            f"The base foresees these {found['n']} probes hardly better than chance ({found['base_loss']:.2f} nats per "
-            "token), so nothing of it can be lost here; name probes it is good at in evaluation.forgetting.probes."
+            f"The base foresees these {found['n']} probes hardly better than chance "
+            f"({kinds[ALL]['base_loss']:.2f} nats per token), so nothing can be lost here; name probes it is good at "
+            "in evaluation.forgetting.probes."
         )
         return Gate(NAME, True, reason, figures=figures)
-    rose = found["rise"] > tolerance and found["low"] > 0
-    fell = choices is not None and _fell(choices, tolerance)
-    interval = f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    lost = [kind for kind, figures in kinds.items() if figures["lost"]]
+    worst = max(lost or known, key=lambda kind: kinds[kind]["rise"])
+    fell = _of_choices(choices) if choices is not None and _fell(choices, tolerance) else ""
     reason = (
-        f"The loss on {found['n']} probes of general ability changed by {100 * found['rise']:+.1f} % {interval}"
-        f"{_of_choices(choices) if choices else ''}, {gain}; {100 * tolerance:g} % are tolerated."
+        f"The loss on {_named(worst, kinds[worst]['n'])} changed by {_percent(kinds[worst])}"
+        f"{fell}; {100 * tolerance:g} % are tolerated, and {gain}."
     )
-    return Gate(NAME, not (rose or fell), reason, REMEDIES if rose or fell else "", figures)
+    return Gate(NAME, not (lost or fell), reason, REMEDIES if lost or fell else "", figures)
+
+
+def _named(kind: str, n: int) -> str:
+    return f"all {n} probes" if kind == ALL else f'the {n} probes "{kind}"'
+
+
+def _percent(figures: Mapping[str, Any]) -> str:
+    return f"{100 * figures['rise']:+.1f} % [{100 * figures['low']:+.1f}, {100 * figures['high']:+.1f}]"
 
 
 def _rise(base: Sequence[ProbeScore], tuned: Sequence[ProbeScore], draws: Mapping[str, int]) -> dict[str, Any]:
-    """Mean losses in nats per token, and the relative rise with its 95 % interval."""
+    """Mean losses in nats per token, the relative rise with its 95 % interval, and the exact test of a rise."""
     before, after = ([score.loss for score in scores] for scores in (base, tuned))
     difference = paired_bootstrap(MeanLoss(), [""] * len(base), after, before, **draws)
     mean = float(np.mean(before))
@@ -133,6 +189,7 @@ def _rise(base: Sequence[ProbeScore], tuned: Sequence[ProbeScore], draws: Mappin
         "rise": difference.value / mean,
         "low": difference.low / mean,
         "high": difference.high / mean,
+        "p_value": sign_flip_test([b - a for a, b in zip(before, after, strict=True)], seed=draws["seed"]),
     }
 
 

@@ -16,7 +16,7 @@ from burnish.engine.distributed import join_ranks
 from burnish.engine.layout import choose_layout, own_attention
 from burnish.engine.rows import EncodedRows
 from burnish.errors import DataProblemError, RecipeError, excerpt
-from burnish.evaluation.forgetting import ProbeScore, relative_rise
+from burnish.evaluation.forgetting import ProbeScore, worst_rise
 from burnish.lifecycle.forgetting import ProbeRows, kept_rows, probe_rows, with_forgetting
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import settled_machine
@@ -126,9 +126,9 @@ class ChatBench(WritingBench):
         """The rise of the loss on probes over the base's, and how much of it the recipe tolerates."""
         if self.probes is None:
             return None
-        probes = self.probes
+        probes, vocabulary = self.probes, self._vocabulary()
         return Limit(
-            lambda model: relative_rise(probes.base, self._probed(model)),
+            lambda model: worst_rise(probes.probes, probes.base, self._probed(model), vocabulary=vocabulary),
             self.recipe.evaluation.forgetting.tolerance,
         )
 
@@ -139,8 +139,11 @@ class ChatBench(WritingBench):
         self.ask_base()
         self.progress.stage("what the tuned model forgot")
         scores = self._probed(tuned)
-        vocabulary = self.task.masker.tokenizer.get_vocab_size()
-        return with_forgetting(evaluation, self.probes, scores, self.recipe, vocabulary)
+        return with_forgetting(evaluation, self.probes, scores, self.recipe, self._vocabulary())
+
+    def _vocabulary(self) -> int:
+        size: int = self.task.masker.tokenizer.get_vocab_size()
+        return size
 
     def _probed(self, model: Any) -> list[ProbeScore]:
         assert self.probes is not None
