@@ -1,8 +1,8 @@
 """What does a language model forget when it is tuned, does the gate notice, and what do the remedies cost?
 
 A model of 260,032 weights that was trained on children's stories learns Shakespeare with a learning rate that is far
-too high: it forgets its stories. The same training is repeated with each remedy. Healthy trainings, on stories in a manner
-of their own and with the default rate, show how often the gate stops one without a reason.
+too high: it forgets its stories. The same training is repeated with each remedy. Healthy trainings, on stories in a
+manner of their own and with the default rate, show how often the gate stops one without a reason.
 
     python benchmarks/forgetting.py [--pairs 10] [--work FOLDER]
 
