@@ -25,8 +25,8 @@ from burnish.model.generate import Sampling, generate
 
 SHARED = ROOT.parent / "shared"
 BASE, SHAKESPEARE = SHARED / "models" / "stories260k", SHARED / "data" / "tiny_shakespeare" / "input.txt"
-TOLD, TOLD_TOKENS = 240, 96  # stories that the base tells, and tokens of each at most
-LEARNED = 300  # speeches of Shakespeare
+TOLD, TOLD_TOKENS = 192, 64  # stories that the base tells, and tokens of each at most
+LEARNED = 128  # speeches of Shakespeare
 KEPT = "KEPT"  # stands for the file of stories that are kept
 FORCED = ("method=full", "training.learning_rate=0.01", "training.epochs=4", "training.warmup_ratio=0")
 REMEDIES: Mapping[str, Sequence[str]] = {
@@ -104,7 +104,7 @@ def written(path: Path, texts: Sequence[str]) -> Path:
 
 def run(folder: Path, rows: Path, seed: int, *settings: str) -> dict[str, Any]:
     """Gain, forgetting and seconds of one training."""
-    own = [f"model.base={BASE}", "model.chat_template=plain", "evaluation.resamples=1000", f"training.seed={seed}"]
+    own = [f"model.base={BASE}", "model.chat_template=plain", "evaluation.resamples=500", f"training.seed={seed}"]
     done = burnish.train(rows, output=folder, overrides=[*own, *settings], resume=True)
     evaluation, training = done.evaluation, done.folder.manifest()["training"]
     print(f"{folder.name}: {evaluation['gates'][0]['reason']}", flush=True)

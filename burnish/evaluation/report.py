@@ -14,6 +14,7 @@ from burnish.evaluation.report_background import (
     use_section,
 )
 from burnish.evaluation.report_embedding import worst_section
+from burnish.evaluation.report_forgetting import checkpoints_section, forgetting_section, gates_section
 from burnish.evaluation.report_html import Html
 from burnish.evaluation.report_pairs import choices_section
 from burnish.evaluation.report_sections import (
@@ -29,7 +30,7 @@ from burnish.evaluation.report_sections import (
 from burnish.evaluation.report_style import STYLE
 from burnish.evaluation.report_table import calibration_section, importance_section, misses_section
 from burnish.evaluation.run_record import RunRecord
-from burnish.evaluation.wording import escaped
+from burnish.evaluation.wording import entries, escaped
 from burnish.task.build import WRITING
 from burnish.task.embedding import Embedding
 from burnish.task.recommendation import Recommendation
@@ -55,8 +56,11 @@ _OF_TABLES: dict[str, tuple[str, Section]] = {
 _OF_VECTORS: dict[str, tuple[str, Section]] = {"worst": ("Worst searches", worst_section)}
 SECTIONS: dict[str, tuple[str, Section]] = {
     "goals": ("Goals", goals_section),
+    "gates": ("Gates", gates_section),
     "arms": ("Comparison", arms_section),
+    "forgetting": ("What it forgot", forgetting_section),
     "curves": ("Training", curves_section),
+    "checkpoints": ("Weights", checkpoints_section),
     **_OF_CHAT,
     **_OF_LABELS,
     **_OF_TABLES,
@@ -95,7 +99,9 @@ def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
     task = str(record.manifest.get("task"))
     kinds = (_OF_CHAT, task in WRITING), (_OF_VECTORS, task in (Embedding.name, Recommendation.name))
     others = {part for parts, own in kinds if not own for part in parts}
-    others |= {part for part in ("calibration", "importance") if part not in record.evaluation}
+    others |= {part for part in ("calibration", "importance", "gates", "forgetting") if part not in record.evaluation}
+    if not entries(record.training.get("checkpoint_choice")).get("compared"):
+        others.add("checkpoints")
     if any(own for _, own in kinds):
         others |= {*_OF_LABELS, "misses"}
     else:
