@@ -25,10 +25,11 @@ from burnish.model.generate import Sampling, generate
 
 SHARED = ROOT.parent / "shared"
 BASE, SHAKESPEARE = SHARED / "models" / "stories260k", SHARED / "data" / "tiny_shakespeare" / "input.txt"
-TOLD, TOLD_TOKENS = 192, 64  # stories that the base tells, and tokens of each at most
-LEARNED = 128  # speeches of Shakespeare
+TOLD, TOLD_TOKENS = 128, 48  # stories that the base tells, and tokens of each at most
+LEARNED = 64  # short speeches of Shakespeare
 KEPT = "KEPT"  # stands for the file of stories that are kept
-FORCED = ("method=full", "training.learning_rate=0.01", "training.epochs=4", "training.warmup_ratio=0")
+FORCED = ("method=full", "training.learning_rate=0.01", "training.warmup_ratio=0")
+SMALL = ("training.global_batch_size=8", "training.epochs=2", "data.validation_ratio=0.2", "data.test_ratio=0.3")
 REMEDIES: Mapping[str, Sequence[str]] = {
     "nothing": (),
     "replay, a third": (f"training.keep_ability.rows={KEPT}", "training.keep_ability.replay=0.33"),
@@ -85,7 +86,7 @@ def told(path: Path) -> list[str]:
 
 
 def speech() -> list[str]:
-    found = [text for text in SHAKESPEARE.read_text(encoding="utf-8").split("\n\n") if 60 < len(text) < 220]
+    found = [text for text in SHAKESPEARE.read_text(encoding="utf-8").split("\n\n") if 60 < len(text) < 120]
     return found[:LEARNED]
 
 
@@ -105,7 +106,7 @@ def written(path: Path, texts: Sequence[str]) -> Path:
 def run(folder: Path, rows: Path, seed: int, *settings: str) -> dict[str, Any]:
     """Gain, forgetting and seconds of one training."""
     own = [f"model.base={BASE}", "model.chat_template=plain", "evaluation.resamples=500", f"training.seed={seed}"]
-    done = burnish.train(rows, output=folder, overrides=[*own, *settings], resume=True)
+    done = burnish.train(rows, output=folder, overrides=[*own, *SMALL, *settings], resume=True)
     evaluation, training = done.evaluation, done.folder.manifest()["training"]
     print(f"{folder.name}: {evaluation['gates'][0]['reason']}", flush=True)
     return {

@@ -20,7 +20,8 @@ QUICK = (
     *("training.threads=1", "method=full", "training.global_batch_size=16", "evaluation.resamples=200"),
     *("data.near_duplicates=false", "training.average_decay=0"),
 )
-LETTERS, DIGITS = ["cat", "dog", "sat", "ran", "mat", "and", "the", "on"], ["12", "345", "67", "890", "11", "230", "4", "56"]
+LETTERS = ["cat", "dog", "sat", "ran", "mat", "and", "the", "on"]
+DIGITS = ["12", "345", "67", "890", "11", "230", "4", "56"]
 
 
 def texts(words: Sequence[str], count: int, seed: int) -> list[dict[str, Any]]:

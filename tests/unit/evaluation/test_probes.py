@@ -90,3 +90,10 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert (raised.value.code, raised.value.where) == ("probes/unreadable", str(tmp_path / name))
         assert raised.value.hint is not None
         assert "evaluation.forgetting.probes" in raised.value.hint
+
+
+def test_the_lines_of_the_guide_are_probes(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "keep-abilities.md").read_text(encoding="utf-8")
+    path = tmp_path / "mine.jsonl"
+    path.write_text(guide.split("```json\n")[1].split("```")[0] + TEXTS, encoding="utf-8")
+    assert [probe.kind for probe in read_probes([str(path)])[:3]] == ["letters", "facts", "sums"]
