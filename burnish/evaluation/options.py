@@ -32,3 +32,27 @@ class EvaluationOptions(Options):
     max_prompts: int = Field(
         default=200, ge=8, description="prompts of validation and of test that language models answer for the verdict"
     )
+    groups: tuple[str, ...] = Field(
+        default=(),
+        description="columns of the file whose groups are compared on the test rows, whether the model reads them or "
+        "not; numbers with many values are cut into quarters",
+    )
+    min_accuracy: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of right answers wanted of a classifier that may say it is unsure; validation chooses how "
+        "sure it then has to be",
+    )
+    robustness_rows: int = Field(
+        default=125,
+        ge=0,
+        description="test rows that are also answered with typing errors, in capitals, in small letters and with other "
+        "spaces and signs; 0: none",
+    )
+    max_gap: float | None = Field(
+        default=None,
+        gt=0,
+        description="largest gap of the metric between two groups, in its own unit; the gate `groups` stops a model "
+        "whose gap is above it for certain. null: no gate",
+    )

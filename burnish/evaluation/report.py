@@ -27,7 +27,13 @@ from burnish.evaluation.report_sections import (
     verdict_section,
 )
 from burnish.evaluation.report_style import STYLE
-from burnish.evaluation.report_table import calibration_section, importance_section, misses_section
+from burnish.evaluation.report_table import importance_section, misses_section
+from burnish.evaluation.report_trust import (
+    calibration_section,
+    confidence_section,
+    groups_section,
+    spellings_section,
+)
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import escaped
 from burnish.task.build import WRITING
@@ -47,8 +53,13 @@ _OF_LABELS: dict[str, tuple[str, Section]] = {
     "confusion": ("Confusion", confusion_section),
     "errors": ("Errors", errors_section),
 }
-_OF_TABLES: dict[str, tuple[str, Section]] = {
+_OF_TRUST: dict[str, tuple[str, Section]] = {
+    "groups": ("Groups", groups_section),
     "calibration": ("Calibration", calibration_section),
+    "confidence": ("Confidence", confidence_section),
+    "robustness": ("Spellings", spellings_section),
+}
+_OF_TABLES: dict[str, tuple[str, Section]] = {
     "importance": ("Columns", importance_section),
     "misses": ("Misses", misses_section),
 }
@@ -59,6 +70,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "curves": ("Training", curves_section),
     **_OF_CHAT,
     **_OF_LABELS,
+    **_OF_TRUST,
     **_OF_TABLES,
     **_OF_VECTORS,
     "data": ("Data", data_section),
@@ -95,7 +107,7 @@ def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
     task = str(record.manifest.get("task"))
     kinds = (_OF_CHAT, task in WRITING), (_OF_VECTORS, task in (Embedding.name, Recommendation.name))
     others = {part for parts, own in kinds if not own for part in parts}
-    others |= {part for part in ("calibration", "importance") if part not in record.evaluation}
+    others |= {part for part in (*_OF_TRUST, "importance") if part not in record.evaluation}
     if any(own for _, own in kinds):
         others |= {*_OF_LABELS, "misses"}
     else:

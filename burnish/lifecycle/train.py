@@ -40,7 +40,7 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
 )
-from burnish.lifecycle.rows import settled_task
+from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.load import find_base
@@ -238,7 +238,7 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
     data = prepare(
-        recipe.data,
+        carried(recipe),
         wanted_columns(chosen, row_format),
         base_folder=Path(),
         seed=recipe.training.seed,
