@@ -185,8 +185,8 @@ def confidence_advice(target: Mapping[str, Any]) -> str:
         return f"On validation rows no threshold gives {wanted} right answers."
     covered, right = (figure("accuracy", test.get(key)) for key in ("coverage", "accuracy"))
     return (
-        f"For {wanted} right answers, validation chooses --min-confidence {math.floor(threshold * 1000) / 1000:g}. Of the "
-        f"test rows it answers {covered}, and {right} of these are right "
+        f"For {wanted} right answers, validation chooses --min-confidence {math.floor(threshold * 1000) / 1000:g}. Of "
+        f"the test rows it answers {covered}, and {right} of these are right "
         f"(95 % interval {interval('accuracy', test)}, {count(test.get('n'), 'rows')})."
     )
 

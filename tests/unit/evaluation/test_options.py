@@ -16,12 +16,17 @@ def test_the_defaults_are_the_written_ones() -> None:
         "minimum_effect": 0.01,
         "resamples": 2000,
         "max_prompts": 200,
+        "groups": (),
+        "min_accuracy": None,
+        "robustness_rows": 125,
+        "max_gap": None,
     }
     assert options.confidence == 0.95
 
 
 @pytest.mark.parametrize(
-    "refused", [{"minimum_effect": 0}, {"minimum_effect": -0.01}, {"resamples": 99}, {"confidence": 0.9}]
+    "refused",
+    [{"minimum_effect": 0}, {"minimum_effect": -0.01}, {"resamples": 99}, {"confidence": 0.9}, {"max_gap": 0}],
 )
 def test_a_verdict_cannot_be_made_easier(refused: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(refused))):

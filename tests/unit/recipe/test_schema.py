@@ -32,7 +32,10 @@ FIELDS = {
     },
     "augmentation": {"flip", "shift", "light"},
     "checkpoint": {"every_steps", "keep"},
-    "evaluation": {"metric", "goals", "minimum_effect", "resamples", "max_prompts"},
+    "evaluation": {
+        *("metric", "goals", "minimum_effect", "resamples", "max_prompts"),
+        *("groups", "max_gap", "min_accuracy", "robustness_rows"),
+    },
 }
 
 
