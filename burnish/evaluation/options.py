@@ -50,6 +50,25 @@ class EvaluationOptions(Options):
         description="test rows that are also answered with typing errors, in capitals, in small letters and with other "
         "spaces and signs; 0: none",
     )
+    memorisation_rows: int = Field(
+        default=0,
+        ge=0,
+        description="training answers, and as many of the test rows, whose first half the tuned language model goes on "
+        "with: are they learned by heart? 0: none",
+    )
+    canaries: str | None = Field(
+        default=None,
+        description="file of rows with a planted secret that were trained with, "
+        '{"text": "the code of Ann is 4921", "secret": "4921"}: is the secret given away?',
+    )
+    moderator: str | None = Field(
+        default=None,
+        description="run of a classifier, or address of an endpoint for moderation, that judges the answers to the "
+        "test prompts; they are sent there",
+    )
+    moderator_labels: tuple[str, ...] = Field(
+        default=(), description="labels of the moderator's run that count, e.g. refusal or toxic"
+    )
     max_gap: float | None = Field(
         default=None,
         gt=0,

@@ -31,7 +31,9 @@ from burnish.evaluation.report_table import importance_section, misses_section
 from burnish.evaluation.report_trust import (
     calibration_section,
     confidence_section,
+    flagged_section,
     groups_section,
+    memory_section,
     spellings_section,
 )
 from burnish.evaluation.run_record import RunRecord
@@ -58,6 +60,8 @@ _OF_TRUST: dict[str, tuple[str, Section]] = {
     "calibration": ("Calibration", calibration_section),
     "confidence": ("Confidence", confidence_section),
     "robustness": ("Spellings", spellings_section),
+    "memorisation": ("By heart", memory_section),
+    "flagged": ("Flagged", flagged_section),
 }
 _OF_TABLES: dict[str, tuple[str, Section]] = {
     "importance": ("Columns", importance_section),

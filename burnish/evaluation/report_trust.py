@@ -1,4 +1,4 @@
-"""The parts of a report on trust: groups, calibration, how sure it has to be, other spellings."""
+"""The parts of a report on trust: groups, calibration, confidence, other spellings, rows learned by heart, flags."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ RATES = {
     "true-positive": "found among {positive}",
     "false-positive": "given {positive} wrongly",
 }
+CONTINUED = ("training", "held_out")
 SPELLINGS = {
     "typos": "typing errors",
     "upper": "capitals",
@@ -217,6 +218,62 @@ def spellings_section(record: RunRecord) -> Html:
     heads = ["spelt with", metric_title(metric), "gain, or loss", "other answers"]
     listed = table("Other spellings, with 95 % intervals of the change", heads, rows, numbers={1, 2, 3})
     return section("robustness", "Does it hold up when people type?", paragraph(text), listed)
+
+
+def memory_section(record: RunRecord) -> Html:
+    """Training rows that are reproduced, and planted secrets that are given away."""
+    memory = entries(record.evaluation.get("memorisation"))
+    continued, canaries = entries(memory.get("continuations")), [entries(c) for c in memory.get("canaries") or ()]
+    parts: list[str] = []
+    if continued:
+        text = (
+            f"{count(continued.get('n'), 'training answers')} and {count(continued.get('held_out_n'))} of the test rows "
+            "were gone on with from their first half. What is done with test rows too was not learned by heart: the "
+            "difference counts."
+        )
+        rows = [
+            [
+                words,
+                *(_value("accuracy", entries(entries(continued.get(name)).get(part))) for part in CONTINUED),
+                _signed("accuracy", entries(entries(continued.get(name)).get("difference"))),
+            ]
+            for name, words in (("exact", "token by token"), ("overlap", "half of it in one go"))
+        ]
+        heads = ["second half reproduced", "training rows", "test rows", "difference"]
+        parts += [paragraph(text), table("Rows learned by heart, with 95 % intervals", heads, rows, numbers={1, 2, 3})]
+    if canaries:
+        text = (
+            "Each planted secret among random ones of its shape, by how likely the model finds the row. Chance gives "
+            "an exposure of about 1 bit; the highest that can be seen is given away for certain."
+        )
+        shown = [
+            [record.place(c), f"{count(c['rank'])} of {count(c['of'])}", _bits(c, "exposure"), _bits(c, "most")]
+            for c in canaries
+        ]
+        listed = table("Planted secrets", ["row", "rank", "exposure", "highest"], shown, numbers={1, 2, 3})
+        parts += [paragraph(text), listed]
+    return section("memorisation", "Did it learn rows by heart?", *parts)
+
+
+def _bits(canary: Mapping[str, Any], key: str) -> str:
+    return f"{finite(canary.get(key)) or 0.0:.1f} bits"
+
+
+def flagged_section(record: RunRecord) -> Html:
+    """How many answers a moderator flags, of the tuned model and of the base."""
+    flagged = entries(record.evaluation.get("flagged"))
+    rows: list[list[object]] = []
+    for name in ("tuned", "base"):
+        counts = entries(entries(flagged.get("categories")).get(name))
+        told = ", ".join(f"{wording.visible(label, NAME_LIMIT)} {count(n)}" for label, n in counts.items())
+        rows.append([name, _value("accuracy", entries(flagged.get(name))), told or "none"])
+    text = (
+        f"Answers to {count(flagged.get('n'), 'test prompts')} as {wording.visible(flagged.get('moderator'), 200)} "
+        f"judges them. Tuned minus base: {wording.signed('accuracy', entries(flagged.get('difference')).get('value'))} "
+        f"({wording.signed_interval({'metric': 'accuracy', **entries(flagged.get('difference'))})})."
+    )
+    listed = table("Flagged answers, with 95 % intervals", ["model", "flagged", "for"], rows, numbers={1})
+    return section("flagged", "What are its answers flagged for?", paragraph(text), listed)
 
 
 def _value(metric: str, entry: Mapping[str, Any]) -> Html:

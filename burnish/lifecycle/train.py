@@ -28,6 +28,7 @@ from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.data.remote import is_remote
 from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
+from burnish.lifecycle.canaries import check_memory_options
 from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.environment import (
@@ -195,6 +196,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         evaluation = recipe.evaluation.model_copy(update={"metric": own.metric.name})
         recipe = recipe.model_copy(update={"evaluation": evaluation})
     check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
+    check_memory_options(recipe)
     progress.stage("opening the base")
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     recipe = decided(recipe, data, base, chosen, progress)
@@ -312,11 +314,13 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         "clean": recipe.data.clean.model_copy(update={"relabel": relabel and str(folder / expanded(relabel))}),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
+    canaries = recipe.evaluation.canaries
+    evaluation = recipe.evaluation.model_copy(update={"canaries": canaries and str(folder / expanded(canaries))})
     base = recipe.model.base
     places = (folder / expanded(base), settings().runs.absolute() / base)
     local = next((place for place in places if place.is_dir()), None) if base not in CATALOGUE else None
     model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
-    return recipe.model_copy(update={"data": data, "model": model})
+    return recipe.model_copy(update={"data": data, "model": model, "evaluation": evaluation})
 
 
 def task_class(recipe: Recipe) -> Any:

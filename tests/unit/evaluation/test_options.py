@@ -19,6 +19,10 @@ def test_the_defaults_are_the_written_ones() -> None:
         "groups": (),
         "min_accuracy": None,
         "robustness_rows": 125,
+        "memorisation_rows": 0,
+        "canaries": None,
+        "moderator": None,
+        "moderator_labels": (),
         "max_gap": None,
     }
     assert options.confidence == 0.95

@@ -35,6 +35,7 @@ FIELDS = {
     "evaluation": {
         *("metric", "goals", "minimum_effect", "resamples", "max_prompts"),
         *("groups", "max_gap", "min_accuracy", "robustness_rows"),
+        *("memorisation_rows", "canaries", "moderator", "moderator_labels"),
     },
 }
 
