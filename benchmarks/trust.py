@@ -28,7 +28,10 @@ SETTINGS = (
     *("data.test_ratio=0.3", "data.validation_ratio=0.2", f"evaluation.groups=[{', '.join(COLUMNS)}]"),
     *("evaluation.max_gap=0.1", "evaluation.min_accuracy=0.85"),
 )
-OF_KIND = {"table": (), "text": ("task=text-classification", "model.base=minilm", "method=head")}
+OF_KIND = {
+    "table": ("training.max_steps=600",),
+    "text": ("task=text-classification", "model.base=minilm", "method=head"),
+}
 
 
 def written_out(work: Path) -> Path:

@@ -227,7 +227,7 @@ def memory_section(record: RunRecord) -> Html:
     parts: list[str] = []
     if continued:
         text = (
-            f"{count(continued.get('n'), 'training answers')} and {count(continued.get('held_out_n'))} of the test rows "
+            f"{count(continued.get('n'), 'training rows')} and {count(continued.get('held_out_n'), 'test rows')} "
             "were gone on with from their first half. What is done with test rows too was not learned by heart: the "
             "difference counts."
         )
