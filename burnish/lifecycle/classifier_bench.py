@@ -200,7 +200,7 @@ class ClassifierBench(EncoderBench):
         for split in (Split.TEST, Split.VALIDATION):
             rows = [example.row for example in self.data.splits[split]]
             self._logits[split] = predictor.logits(rows, progress=self.progress)
-        return {split: predictor.task.chosen(torch.from_numpy(found)) for split, found in self._logits.items()}
+        return {split: predictor.task.said(torch.from_numpy(found)) for split, found in self._logits.items()}
 
     def trusted(
         self, evaluation: dict[str, Any], predictor: Predictor, answers: Mapping[Split, list[Any]]
