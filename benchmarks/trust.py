@@ -2,9 +2,10 @@
 
     python benchmarks/trust.py table text --seeds 13
 
-The 1,000 rows as a table (a transformer or trees, whichever the run ends with), and each row written out as a text
-under a linear head on all-MiniLM-L6-v2. 30 % of the rows test, 20 % validate. Compared are the groups of sex with
-marital status and of age; the gate allows a gap of ten points. The temperature is fitted on validation rows only.
+The 1,000 rows as a table (a transformer after 40 steps, or trees, whichever the run ends with), and seven columns of
+each row written out as a text under a linear head on all-MiniLM-L6-v2. 30 % of the rows test, 20 % validate. Compared
+are the groups of sex with marital status and of age; the gate allows a gap of ten points. The temperature is fitted on
+validation rows only.
 Prints a table and writes benchmarks/results/trust.json with machine, versions, seeds and n; runs that are finished are
 not made again. Needs the public data sets in ../shared/data.
 """
@@ -24,13 +25,14 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT.parent / "shared" / "data" / "german_credit" / "german.csv"
 RESULT = ROOT / "benchmarks" / "results" / "trust.json"
 COLUMNS = ("personal_status_sex", "age")
+TOLD = ("status", "duration_months", "credit_history", "purpose", "credit_amount", "savings", "employment_since")
 SETTINGS = (
     *("data.test_ratio=0.3", "data.validation_ratio=0.2", f"evaluation.groups=[{', '.join(COLUMNS)}]"),
     *("evaluation.max_gap=0.1", "evaluation.min_accuracy=0.85"),
 )
 OF_KIND = {
-    "table": ("training.max_steps=600",),
-    "text": ("task=text-classification", "model.base=minilm", "method=head"),
+    "table": ("training.max_steps=40",),
+    "text": ("task=text-classification", "model.base=minilm", "method=head", "data.near_duplicates=false"),
 }
 
 
@@ -41,8 +43,8 @@ def written_out(work: Path) -> Path:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["text", "label", *COLUMNS])
         for row in csv.DictReader(rows):
-            label = {"1": "good", "2": "bad"}[row.pop("class")]
-            text = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in row.items())
+            label = {"1": "good", "2": "bad"}[row["class"]]
+            text = ", ".join(f"{name.replace('_', ' ')} {row[name]}" for name in TOLD)
             writer.writerow([text, label, *(row[column] for column in COLUMNS)])
     return target
 

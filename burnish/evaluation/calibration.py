@@ -106,25 +106,24 @@ def judge_calibration(
         {"bins": {"before", "after"}, "figures": {metric: {"before", "after", "difference"}}}, each with value, low,
         high; the difference is after minus before on the same resampled rows.
     """
-    rows = list(references)
+    rows, both = list(references), (_plain(before_NC), _plain(after_NC))
+    metrics = [kind(labels, positive) for kind in _METRICS]
+    whole = np.ones((1, len(rows)), dtype=np.int64)
+    blocks = [
+        [[metric.weighted(rows, said, block) for said in both] for metric in metrics]
+        for block in draws(whole[0], resamples, seed)
+    ]
     figures: dict[str, Any] = {}
-    for kind in _METRICS:
-        metric = kind(labels, positive)
-        whole = np.ones((1, len(rows)), dtype=np.int64)
-        before, after = (float(metric.weighted(rows, _plain(x), whole)[0]) for x in (before_NC, after_NC))
-        again: list[list[Array]] = [[], []]
-        for block in draws(whole[0], resamples, seed):
-            for place, probabilities in enumerate((before_NC, after_NC)):
-                again[place].append(metric.weighted(rows, _plain(probabilities), block))
-        before_R, after_R = np.concatenate(again[0]), np.concatenate(again[1])
+    for place, metric in enumerate(metrics):
+        before, after = (float(metric.weighted(rows, said, whole)[0]) for said in both)
+        before_R, after_R = (np.concatenate([block[place][when] for block in blocks]) for when in (0, 1))
         figures[metric.name] = {
             "before": _entry(before, bias_corrected_interval(before_R, before)),
             "after": _entry(after, bias_corrected_interval(after_R, after)),
             "difference": _entry(after - before, percentile_interval(after_R - before_R)),
         }
     bins = {
-        name: reliability(labels, positive, rows, _plain(probabilities))
-        for name, probabilities in (("before", before_NC), ("after", after_NC))
+        name: reliability(labels, positive, rows, said) for name, said in zip(("before", "after"), both, strict=True)
     }
     return {"bins": bins, "figures": figures}
 

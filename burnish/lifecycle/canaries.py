@@ -13,6 +13,7 @@ from burnish.errors import DataProblemError, excerpt
 from burnish.evaluation.memorisation import alternatives
 from burnish.evaluation.options import EvaluationOptions
 from burnish.lifecycle.moderate import moderator
+from burnish.recipe.read import require_no_contradictions
 from burnish.recipe.schema import Recipe
 from burnish.types import Origin, Problem, Row
 
@@ -22,9 +23,13 @@ FEWEST_SECRETS = 19  # others of the same shape; of fewer a rank says little
 def check_memory_options(recipe: Recipe) -> None:
     """Refuses canaries that cannot be read, and a moderator that cannot judge, before anything is trained.
 
+    Args:
+        recipe: with its task.
+
     Raises:
-        BurnishError: those of `read_canaries` and of `moderator`.
+        BurnishError: those of `require_no_contradictions`, of `read_canaries` and of `moderator`.
     """
+    require_no_contradictions(recipe)
     if recipe.evaluation.canaries is not None:
         read_canaries(Path(recipe.evaluation.canaries))
     if recipe.evaluation.moderator is not None:
