@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from burnish.evaluation import chart, wording
-from burnish.evaluation.report_html import Html, figures, folded, isolated, paragraph, section, table
+from burnish.evaluation.report_html import Html, code, figures, folded, isolated, paragraph, section, table
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import arm_title, count, entries, figure, finite, interval, metric_title
 
@@ -17,6 +17,7 @@ RATES = {
     "true-positive": "found among {positive}",
     "false-positive": "given {positive} wrongly",
 }
+COMMAND = "burnish predict RUN --min-confidence P"
 CONTINUED = ("training", "held_out")
 SPELLINGS = {
     "typos": "typing errors",
@@ -163,14 +164,16 @@ def confidence_section(record: RunRecord) -> Html:
     ]
     parts: list[str] = [
         paragraph(
-            "Answers may be held back where the probability of the label is low: `burnish predict RUN "
-            "--min-confidence P` marks such rows as unsure. What is left of the test rows, and how good it is:"
+            Html(
+                f"Answers may be held back where the probability of the label is low: {code(COMMAND)} marks such rows "
+                "as unsure. What is left of the test rows, and how good it is:"
+            )
         ),
         table(
             f"{count(judged.get('n'), 'test rows')} by how sure the model has to be, with 95 % intervals",
             ["at least", "answered", "test rows", "right of them"],
             rows,
-            numbers={0, 1, 2, 3},
+            numbers={1, 2, 3},
         ),
     ]
     if target := entries(judged.get("target")):
@@ -204,7 +207,7 @@ def spellings_section(record: RunRecord) -> Html:
     rows = []
     for name, kind in entries(judged.get("kinds")).items():
         drop = entries(entries(kind).get("drop"))
-        fallen = {key: -value for key in ("value", "low", "high") if (value := finite(drop.get(key))) is not None}
+        fallen = {key: 0.0 - value for key in ("value", "low", "high") if (value := finite(drop.get(key))) is not None}
         turned = {"value": fallen.get("value"), "low": fallen.get("high"), "high": fallen.get("low")}
         rows.append([
             SPELLINGS.get(name, name), figure(metric, entries(kind).get("value")), _signed(metric, turned),
@@ -212,8 +215,7 @@ def spellings_section(record: RunRecord) -> Html:
         ])  # fmt: skip
     text = (
         f"{count(judged.get('n'), 'test rows')}, spelt otherwise. As they are, {metric_title(metric)} on them is "
-        f"{figure(metric, judged.get('value'))}. Where typing errors cost much, learn from some: "
-        "`data: {noisy_copies: 1}`."
+        f"{figure(metric, judged.get('value'))}. Where typing errors cost much, learn from some: data.noisy_copies."
     )
     heads = ["spelt with", metric_title(metric), "gain, or loss", "other answers"]
     listed = table("Other spellings, with 95 % intervals of the change", heads, rows, numbers={1, 2, 3})

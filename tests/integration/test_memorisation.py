@@ -13,7 +13,10 @@ from burnish.errors import BurnishError, DataProblemError, RecipeError, UsageErr
 from burnish.lifecycle.canaries import read_canaries
 from burnish.lifecycle.train import train
 
-QUICK = ("training.learning_rate=0.01", "evaluation.max_prompts=8", "training.threads=1", "method=full")
+QUICK = (
+    *("training.learning_rate=0.01", "training.threads=1", "method=full"),
+    *("evaluation.max_prompts=8", "evaluation.resamples=100"),
+)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
