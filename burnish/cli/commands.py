@@ -190,14 +190,15 @@ def predict(options: argparse.Namespace) -> int:
         predictions = with_unsure(predictions, options.min_confidence)
     explained = explain_texts(options.run, texts, progress=TerminalProgress()) if options.explain else []
     calibration = load(options.run).calibration
+    calibrated = bool(calibration) and not calibration["reason"]
     if options.json:
         asked = [{"text": text} if isinstance(text, str) else text for text in texts]
         shown = [{**a, **p} for a, p in zip(asked, predictions, strict=True)]
         for row, why in zip(shown, explained, strict=False):
             row["explanation"] = why
-        _print_json({"predictions": shown} | ({"calibration": calibration} if calibration else {}))
+        _print_json({"predictions": shown} | ({"calibration": calibration} if calibrated else {}))
         return 0
-    if calibration and not calibration["reason"]:
+    if calibrated:
         print(f"probabilities are calibrated on {calibration['n']:,} validation rows", file=sys.stderr)
     for index, (text, prediction) in enumerate(zip(texts, predictions, strict=True)):
         print(show_prediction(text, prediction))
