@@ -13,7 +13,15 @@ from burnish.cli.audit import audit
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
 from burnish.cli.progress import TerminalProgress
-from burnish.cli.show import show_check, show_prediction, show_run, show_runs, show_verdict, shown_lines
+from burnish.cli.show import (
+    show_check,
+    show_explanation,
+    show_prediction,
+    show_run,
+    show_runs,
+    show_verdict,
+    shown_lines,
+)
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError
 from burnish.evaluation.gates import stopped_by
 from burnish.lifecycle.follow import follows
@@ -169,7 +177,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    from burnish.lifecycle.runs import predict_texts, texts_of
+    from burnish.lifecycle.runs import explain_texts, load, predict_texts, texts_of, with_unsure
 
     if options.text:
         texts = list(options.text)
@@ -178,12 +186,24 @@ def predict(options: argparse.Namespace) -> int:
     else:
         texts = _lines_of_stdin()
     predictions = predict_texts(options.run, texts, progress=TerminalProgress())
+    if options.min_confidence is not None:
+        predictions = with_unsure(predictions, options.min_confidence)
+    explained = explain_texts(options.run, texts, progress=TerminalProgress()) if options.explain else []
+    calibration = load(options.run).calibration
+    calibrated = bool(calibration) and not calibration["reason"]
     if options.json:
         asked = [{"text": text} if isinstance(text, str) else text for text in texts]
-        _print_json({"predictions": [{**a, **p} for a, p in zip(asked, predictions, strict=True)]})
+        shown = [{**a, **p} for a, p in zip(asked, predictions, strict=True)]
+        for row, why in zip(shown, explained, strict=False):
+            row["explanation"] = why
+        _print_json({"predictions": shown} | ({"calibration": calibration} if calibrated else {}))
         return 0
-    for text, prediction in zip(texts, predictions, strict=True):
+    if calibrated:
+        print(f"probabilities are calibrated on {calibration['n']:,} validation rows", file=sys.stderr)
+    for index, (text, prediction) in enumerate(zip(texts, predictions, strict=True)):
         print(show_prediction(text, prediction))
+        if explained:
+            print(show_explanation(explained[index]))
     return 0
 
 

@@ -32,7 +32,11 @@ FIELDS = {
     },
     "augmentation": {"flip", "shift", "light"},
     "checkpoint": {"every_steps", "keep", "choose"},
-    "evaluation": {"metric", "goals", "minimum_effect", "resamples", "max_prompts", "forgetting"},
+    "evaluation": {
+        *("metric", "goals", "minimum_effect", "resamples", "max_prompts", "forgetting"),
+        *("groups", "max_gap", "min_accuracy", "robustness_rows"),
+        *("memorisation_rows", "canaries", "moderator", "moderator_labels"),
+    },
 }
 
 
