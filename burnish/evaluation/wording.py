@@ -121,9 +121,9 @@ def is_share(metric: object) -> bool:
     return str(metric).partition("[")[0].strip() in SHARES
 
 
-def exact_test(metric: object) -> str:
-    """What the exact test of a verdict is called: of right and wrong, or of better and worse."""
-    return "McNemar" if str(metric) in ("accuracy", "macro-f1") else "sign test"
+def name_of_test(verdict: Mapping[str, Any]) -> str:
+    """What gave the p-value of a verdict; runs judged before it was written down had a sign test."""
+    return {"McNemar": "McNemar", "permutation": "permutation test"}.get(str(verdict.get("test")), "sign test")
 
 
 def metric_title(metric: object) -> str:
