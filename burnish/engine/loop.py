@@ -497,6 +497,10 @@ class Training:
         for name, buffer in self.buffers.items():
             buffer.copy_(stored.get(BUFFER + name, self.first_buffers[name]))
 
+    def take(self, step: int) -> None:
+        """Leaves the weights of a checkpoint in the model, as they were validated."""
+        self._load_best(step)
+
     def _load_best(self, step: int) -> None:
         """Leaves the best weights in the model: the averaged ones of the best checkpoint."""
         folder = self.folder.checkpoints / f"step-{step}"
