@@ -75,13 +75,19 @@ def answered_by_run(run: Run, rows: Sequence[Example] | None, step: int | None, 
     if rows is None:
         _, _, prepared = read_rows(read_recipe(run.folder.recipe), Own())
         refuse_changed_data(run.folder, prepared)
-        rows = prepared.splits[Split.TEST]
+        rows = _judged(run, prepared.splits[Split.TEST]) if task == "chat" else prepared.splits[Split.TEST]
     answer = ANSWERS.get(task, _of_rows)
     if step is None:
         run.require_model()
         return answer(run, rows, progress)
     with at_step(run, step, progress) as stopped:
         return answer(stopped, rows, progress)
+
+
+def _judged(run: Run, rows: Sequence[Example]) -> list[Example]:
+    """The test rows whose prompts the run was judged on, at most evaluation.max_prompts."""
+    asked = {(row["file"], row["line"]) for row in run.folder.rows(run.folder.predictions)}
+    return [example for example in rows if (example.origin.file, example.origin.line) in asked]
 
 
 def _of_rows(run: Run, rows: Sequence[Example], progress: Progress) -> Answered:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-ERROR = 0.004  # one standard error of a coverage of 2,000 trials
+ERROR = 0.0025  # one standard error of a coverage of 5,000 trials
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
@@ -19,9 +19,9 @@ def simulation(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("n", [200, 1000, 3000])
-@pytest.mark.parametrize("quality", [0.6, 0.8, 0.95])
+@pytest.mark.parametrize("quality", [0.6, 0.95])
 def test_a_verdict_on_accuracy_keeps_its_promises(simulation: Any, n: int, quality: float) -> None:
-    found = simulation.study(simulation.World("accuracy", n, quality, 0.1), trials=2000, seed=1)
+    found = simulation.study(simulation.World("accuracy", n, quality, 0.1), trials=5000, seed=2)
     assert max(found["better"], found["better_least"], found["worse_least"]) <= 0.05
     assert 0.93 <= found["covers"] <= 0.97
     assert 0.93 <= found["covers_own"] <= 0.97
