@@ -22,6 +22,7 @@ from burnish.evaluation.wording import (
 )
 
 CUT = 400  # characters of a text or an answer
+SIGNS = {"better": "▲ A is better", "worse": "▼ B is better", "same": "= the same"}
 
 
 def render_comparison(found: Mapping[str, Any]) -> str:
@@ -44,14 +45,15 @@ def _answer(found: Mapping[str, Any]) -> Html:
     scale = 100.0 if wording.is_share(metric) else 1.0
     unit = " points" if scale == 100.0 else ""
     drawn = chart.interval_chart(
-        [chart.Interval("A minus B", scale * d["difference"], scale * d["low"], scale * d["high"], highlight=True)],
+        [chart.Interval("A over B", scale * d["difference"], scale * d["low"], scale * d["high"], highlight=True)],
         title="How much better A is, with its 95 % interval",
         description=signed_interval(d),
         x_label=f"{metric_title(metric)}, {'percentage points' if unit else 'in its own unit'}",
         unit=unit,
         mark=chart.Mark(0.0, "no difference"),
     )
-    kind = str(found["answer"]) if found["answer"] in ("better", "worse") else ""
+    answer = str(found["answer"])
+    kind = answer if answer in ("better", "worse") else ""
     rests_on: dict[str, object] = {
         "A": isolated(found["a"]),
         "B": isolated(found["b"]),
@@ -72,7 +74,7 @@ def _answer(found: Mapping[str, Any]) -> Html:
     if found.get("choices", {}).get("n"):
         notes += ["Chosen blind:", *wording.choices(found["choices"], found["choices"]["prompts"])]
     return Html(
-        f'<section class="verdict" id="answer"><p class="tag {kind}">{escaped(found["answer"])}</p>'
+        f'<section class="verdict" id="answer"><p class="tag {kind}">{escaped(SIGNS.get(answer, answer))}</p>'
         f"<h1>{escaped(found['sentence'])}</h1>{figures(drawn)}{facts(rests_on)}{bullets(notes) if notes else ''}"
         "</section>"
     )
