@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from burnish.cli import compare
 from burnish.cli.audit import audit
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
@@ -23,6 +24,7 @@ from burnish.cli.show import (
     shown_lines,
 )
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError
+from burnish.evaluation import wording
 from burnish.evaluation.gates import stopped_by
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
@@ -241,15 +243,20 @@ def _said() -> Iterator[str]:
 
 
 def runs(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.seeds import seed_spread
     from burnish.registry.runs import find_run, list_runs
 
     if options.run:
         folder = find_run(options.run, settings().runs)
+        spread = seed_spread(folder)
         if options.json:
             evaluation = folder.content(folder.evaluation) if folder.evaluation.exists() else None
-            _print_json({"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation})
+            shown = {"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation}
+            _print_json({**shown, "seeds": spread})
         else:
             print(show_run(folder))
+            if spread:
+                print(f"seeds    {wording.over_seeds(spread)}")
         return 0
     found = list_runs(settings().runs)
     if options.json:
@@ -360,6 +367,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "pause": pause,
     "cancel": cancel,
     "evaluate": evaluate,
+    "compare": compare.run,
     "predict": predict,
     "chat": chat,
     "runs": runs,

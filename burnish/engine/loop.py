@@ -596,6 +596,10 @@ class Training:
         self._load(mixed(winner, self.start, self._weights_of))
         return winner.name, scored
 
+    def take(self, step: int) -> None:
+        """Leaves the weights of a checkpoint in the model, as they were validated."""
+        self._load(self._weights_of(step))
+
     def _weights_of(self, step: int) -> dict[str, Tensor]:
         """What a checkpoint holds, its weights as they are validated: averaged ones where an average is kept."""
         folder = self.folder.checkpoints / f"step-{step}"
