@@ -16,6 +16,7 @@ from burnish.model.bases import KnownBase
 from burnish.model.images import is_image_model
 from burnish.model.load import Base
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 MIB = 2**20
 FLOAT = 4  # bytes; weights, gradients and moments are kept in float32
 NF4_BYTES = 0.55  # of a weight in four bits with its share of the scales
@@ -263,7 +264,7 @@ def _first(config: dict[str, Any], names: tuple[str, ...]) -> int:
 
 def _container_memory() -> tuple[int | None, int]:
     """(limit, used) bytes of the control group this process is in; no limit where there is none."""
-    folder = Path("/sys/fs/cgroup")
+    folder = CONTROL_GROUP
     try:
         limit = (folder / "memory.max").read_text(encoding="ascii").strip()
         used = int((folder / "memory.current").read_text(encoding="ascii"))
