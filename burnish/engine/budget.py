@@ -39,9 +39,11 @@ class Budget:
         return f"budget: {self.spent:,.0f} seconds are spent{paid}"
 
     def pace(self, steps: int, left: int) -> str | None:
-        """What is left at the pace of the first `steps` of this part, for people; None when it is not worth telling."""
+        """What is left at the pace of the first `steps` of this part, told once; None when it is not worth telling."""
+        if steps != PACE_AFTER:
+            return None
         seconds = (time.monotonic() - self.started) / steps * left
-        if steps != PACE_AFTER or seconds < WORTH_TELLING:
+        if seconds < WORTH_TELLING:
             return None
         cost = cost_of(seconds, self.options)
         return f"at the pace of the first {steps} steps training takes {seconds / 60:,.0f} more minutes" + (

@@ -212,14 +212,9 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         recipe = recipe.model_copy(update={"evaluation": evaluation})
     check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
     progress.stage("opening the base")
-    require_known_use(recipe.model)
-    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
-    require_use(base, recipe.model.use)
+    base = _permitted_base(recipe, runs)
     recipe = decided(recipe, data, base, chosen, progress)
-    expected = forecast(recipe, base, data)
-    if expected is not None:
-        require_fit(expected, recipe, base)
-        progress.note(expected.sentence())
+    expected = _required_fit(recipe, base, data, progress)
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
     for difference in differing_environment(folder.manifest().get("environment", {})):
@@ -249,6 +244,23 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     publish_report(folder)
     folder.update_manifest(status="finished")
     folder.event("finished")
+
+
+def _permitted_base(recipe: Recipe, runs: Path) -> Base:
+    """The base of a recipe, whose license allows the use that the recipe names."""
+    require_known_use(recipe.model)
+    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    require_use(base, recipe.model.use)
+    return base
+
+
+def _required_fit(recipe: Recipe, base: Base, data: PreparedData, progress: Progress) -> Forecast | None:
+    """What the run will need, told; ModelError [model/does-not-fit] when that is more than there is."""
+    expected = forecast(recipe, base, data)
+    if expected is not None:
+        require_fit(expected, recipe, base)
+        progress.note(expected.sentence())
+    return expected
 
 
 def _record_spending(
