@@ -36,6 +36,7 @@ COMMANDS = (
     "augment",
     "datasets",
     "forget",
+    "models",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
