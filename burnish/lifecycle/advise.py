@@ -17,10 +17,12 @@ from burnish.lifecycle.benches import KINDS
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.endpoint_arm import ask_endpoint
 from burnish.lifecycle.endpoints import KEY, named_endpoint
+from burnish.lifecycle.forecast import forecast
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.rehearse import Rehearsed, rehearsal_parts, rehearse
 from burnish.lifecycle.sources import choices
 from burnish.lifecycle.train import read_rows, recipe_of, with_absolute_paths
+from burnish.model.license import describe_license, require_known_use, require_use
 from burnish.model.load import find_base
 from burnish.recipe.read import recipe_text
 from burnish.recipe.schema import Recipe
@@ -83,9 +85,12 @@ def plan(
     if from_scratch:
         _require_drawn(task.name)
     progress.stage("opening the base")
+    require_known_use(recipe.model)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    require_use(base, recipe.model.use)
     notes, said = _Notes(), recipe
     recipe = decided(recipe, data, base, task, notes)
+    expected = forecast(recipe, base, data)
     writes = task.name in WRITING
     parts = rehearsal_parts(
         data,
@@ -113,9 +118,9 @@ def plan(
         | ({ENDPOINT: answer["value"]} if answer else {}),
         "rehearsal": _described_rehearsal(rehearsed, facts),
         "curve": _curve(rehearsed, facts),
-        "base": base.describe(),
+        "base": base.describe() | {"license": describe_license(base, recipe.model.use)},
         "choices": choices(recipe, said, notes.lines),
-        "cost": _cost(rehearsed, facts),
+        "cost": _cost(rehearsed, facts) | {"forecast": expected and expected.as_dict() | {"said": expected.sentence()}},
         "recipe": recipe_text(recipe),
         "next": _next(advice, str(output or source)),
     }
