@@ -39,7 +39,7 @@ def _answer(found: Mapping[str, Any]) -> Html:
     return Html(
         f'<section class="verdict"><p class="tag">{escaped(found["sure"])}</p>'
         f"<h1>{escaped(found['answer'].capitalize() + use)}</h1>{bullets(found['reasons'])}"
-        f'<p class="advice">Next: {escaped(found["next"])}</p>{paragraph(about, "note")}</section>'
+        f'{paragraph(about, "note")}<p class="advice">Next: {escaped(found["next"])}</p></section>'
     )
 
 
