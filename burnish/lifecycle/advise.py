@@ -13,7 +13,6 @@ from burnish.evaluation.advice import ENDPOINT, Advice, Course, Facts, advise
 from burnish.evaluation.compare import Difference
 from burnish.evaluation.learning_curve import FEWEST_POINTS, Point, fit_law
 from burnish.evaluation.metrics import find_metric
-from burnish.lifecycle.benches import KINDS
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.endpoint_arm import ask_endpoint
 from burnish.lifecycle.endpoints import KEY, named_endpoint
@@ -28,7 +27,7 @@ from burnish.recipe.read import recipe_text
 from burnish.recipe.schema import Recipe
 from burnish.settings import settings
 from burnish.storage.durable import write_text
-from burnish.task.build import WRITING
+from burnish.task.build import TASKS, WRITING
 from burnish.task.text_classification import TextClassification
 from burnish.types import Progress, Silent, Split
 
@@ -138,12 +137,12 @@ class _Notes(Silent):
 
 def require_rehearsed(task: str, where: str) -> None:
     """Raises UsageError [plan/not-planned] for a task that is not rehearsed."""
-    if task in NOT_PLANNED or task not in KINDS:
+    if task in NOT_PLANNED:
         raise UsageError(
             "plan/not-planned",
             f"{task} is not rehearsed on a part of its rows",
             where=where,
-            known=sorted(set(KINDS) - set(NOT_PLANNED)),
+            known=sorted(set(TASKS) - set(NOT_PLANNED)),
             hint=f"train and judge it at once: `burnish train {where}`",
         )
 
