@@ -1,6 +1,6 @@
 """Does the law of `burnish curve` at 40 % of the rows foresee what all of them give?
 
-python benchmarks/curve.py [SET ...]      the sets named, or all; what is measured already is kept
+python benchmarks/curve.py [SET ...] [--work DIR]      the sets named, or all; what is measured already is kept
 
 Each set is cut to ROWS random rows, of which 30 % validate. A curve on 40 % of the training rows, in four doublings,
 foresees the value of all of them with a 95 % interval; then all are trained on and judged on the same validation rows.
@@ -27,7 +27,7 @@ from burnish.lifecycle.environment import describe_environment
 
 DATA = BANKING77.parent
 RESULT = RESULTS / "curve.json"
-ROWS, SHARE, SEED = 1_500, 0.4, 13
+ROWS, SHARE, SEED = 1_000, 0.4, 13
 
 
 def rows_of_set(name: str) -> list[Row]:
@@ -47,6 +47,8 @@ SETS = ("sms_spam", "demo", "banking77", "clinc150", "youtube_spam")
 
 def measured(name: str, work: Path) -> dict[str, Any]:
     rows = sorted(set(rows_of_set(name)), key=lambda row: (row.text, row.label))
+    work = work / name
+    work.mkdir(parents=True, exist_ok=True)
     file = write_rows(work / f"{name}.csv", random.Random(SEED).sample(rows, ROWS))
     overrides = ["data.validation_ratio=0.3", "data.test_ratio=0.1", "training.threads=1"]
     foreseen = curve(file, overrides=overrides, share=SHARE, output=work / "part")
@@ -82,13 +84,14 @@ def shown(sets: Mapping[str, Mapping[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", choices=[*SETS, []])
+    parser.add_argument("--work", type=Path, help="keeps the points, so that a stopped benchmark goes on")
     arguments = parser.parse_args()
     content = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {"sets": {}}
     for name in arguments.sets or SETS:
         if name in content["sets"]:
             continue
         with tempfile.TemporaryDirectory() as work:
-            content["sets"][name] = measured(name, Path(work))
+            content["sets"][name] = measured(name, arguments.work or Path(work))
         content |= {"environment": describe_environment(), "seed": SEED, "rows": ROWS, "share": SHARE}
         RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: done", file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ def test_a_plan_advises_the_baseline_that_solves_the_rows_and_leaves_the_test_ro
     assert read_recipe(tmp_path / "recipe.yaml").training.learning_rate == 2e-2
     assert {"model.base", "method", "training.learning_rate"} <= {choice["field"] for choice in found["choices"]}
     shown = show_plan(found)
-    assert "USE A CLASSIC BASELINE: tf-idf (sure)" in shown
+    assert "USE A CLASSIC BASELINE: tf-idf (likely)" in shown
     assert "27 test rows stay sealed" in shown
     assert "TF-IDF" in render_plan(found)
 
