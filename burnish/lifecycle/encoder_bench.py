@@ -5,6 +5,7 @@ One kind of task adds how its head starts, what needs no fine-tuning, and what e
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ Array = np.ndarray[Any, Any]
 class EncoderBench(Workbench):
     """A base with a head for what the rows teach."""
 
+    solved_start: bool = False  # whether steps start at the solved head, where a kind of task knows one
     _features: dict[Split, Array] = field(default_factory=dict)
     _fresh: PooledEncoder | None = None
 
@@ -123,6 +125,18 @@ class EncoderBench(Workbench):
             self.progress.stage(f"vectors of the frozen base for the {split.value} rows")
             self._features[split] = self.vectors(self.encoded[split])
         return self._features[split]
+
+    def with_fewer(self, places: Sequence[int]) -> Self:
+        """The same bench with the training rows at these places only; one vector for each row is at hand already."""
+        train = self.data.splits[Split.TRAIN]
+        fewer = {Split.TRAIN: [train[i] for i in places]}
+        return dataclasses.replace(
+            self,
+            data=dataclasses.replace(self.data, splits={**self.data.splits, **fewer}),
+            encoded={**self.encoded, Split.TRAIN: EncodedRows.of([self.encoded[Split.TRAIN][i] for i in places])},
+            _features={split: self.features(split) for split in Split}
+            | {Split.TRAIN: self.features(Split.TRAIN)[list(places)]},
+        )
 
     def vectors(self, rows: EncodedRows, model: PooledEncoder | None = None) -> Array:
         """Vectors of the frozen base for these rows, from the cache when they are there.

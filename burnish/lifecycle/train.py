@@ -129,7 +129,7 @@ def train(
             asked=asked,
             parts_of_the_caller=own.names(),
         )
-        recipe = _with_absolute_paths(recipe, recipe_folder)
+        recipe = with_absolute_paths(recipe, recipe_folder)
         with led(folder, recipe, own):
             _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent())
     return Run(folder, runs, own)
@@ -356,7 +356,7 @@ def recipe_of(
     return build_recipe({"data": {"train": name}}, extra, source=name), Path.cwd()
 
 
-def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     """The same recipe with paths of data and base that hold from anywhere; patterns become the files they match."""
 
     def absolute(names: tuple[str, ...]) -> str | tuple[str, ...] | None:

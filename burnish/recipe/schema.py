@@ -96,7 +96,7 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
         found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
     if recipe.model.initialization == "random":
-        if recipe.task not in (None, "seq2seq"):
+        if recipe.task not in (None, *DRAWN):
             found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
         if recipe.method not in (None, FullOptions()):
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
@@ -157,6 +157,7 @@ _OF_ANSWERS = (
     ("moderator", "gives no answers of its own to judge"),
 )
 _NOT_BY_ROW = ("chat", "preference", "seq2seq", "embedding", "recommendation")
+DRAWN = ("seq2seq", "text-classification")  # tasks that may start from weights that are drawn
 _NOT_OF_IMAGES = (
     ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
     ("clean.redact", "text to redact"),

@@ -30,6 +30,8 @@ COMMANDS = (
     "evaluate",
     "compare",
     "predict",
+    "plan",
+    "curve",
     "chat",
     "runs",
     "audit",
