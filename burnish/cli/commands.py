@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from burnish.cli import monitor
 from burnish.cli.audit import audit
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
@@ -318,4 +319,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "augment": augment,
     "datasets": datasets,
     "forget": forget,
+    "monitor": monitor.run,
 }

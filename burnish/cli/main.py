@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
+from burnish.cli import monitor
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -202,6 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
     _audit(command)
     _augment(command)
     _data_versions(command)
+    monitor.arguments(command)
     return parser
 
 

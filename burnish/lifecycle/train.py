@@ -180,6 +180,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     """All stages of a run; see the module's first lines."""
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
+    from burnish.lifecycle.observe import keep_reference
 
     started = time.monotonic()
     progress.stage("reading and splitting the data")
@@ -220,6 +221,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
     workbench.save_final(model)
     judge_run(folder, workbench, runs=runs)
+    keep_reference(folder, workbench)
     folder.update_manifest(seconds=round(time.monotonic() - started, 1))
     publish_report(folder)
     folder.update_manifest(status="finished")

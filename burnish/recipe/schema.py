@@ -14,6 +14,7 @@ from burnish.evaluation.options import EvaluationOptions
 from burnish.method.options import FullOptions, HeadOptions, MethodOptions
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
+from burnish.monitoring.options import MonitoringOptions
 from burnish.settings import Options
 from burnish.task.options import ONLY, EmbeddingOptions, PreferenceOptions
 
@@ -32,6 +33,7 @@ class Recipe(Options):
     augmentation: AugmentationOptions = AugmentationOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+    monitoring: MonitoringOptions = MonitoringOptions()
 
 
 def contradictions(recipe: Recipe) -> list[tuple[str, str]]:

@@ -1,0 +1,155 @@
+"""Whether new rows are still like those that a model was judged on, and which of them look new.
+
+Shapes: M rows of the reference, N new rows, D width of a vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from burnish.monitoring.two_sample import PERMUTATIONS, Array, Compared, holm, mmd_test, numbers_test, shares_test
+
+INPUTS = "inputs"  # the test of the vectors
+LENGTH, CONFIDENCE, PREDICTION, LABEL = "length", "confidence", "prediction", "label"
+RARE = 0.01  # share of the reference rows that look newer than a row which "looks new"
+FOLDS = 5
+STRENGTH = 10.0  # inverse of the penalty on the domain classifier's weights, over unit vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the monitor sees of rows; never their texts.
+
+    Attributes:
+        vectors: (N, D) float32 of the inputs; None where `numbers` and `kinds` are all that a row has, as in a table.
+        numbers: (N,) float64 each: length of the input, how sure the model is, a number it predicts, columns; a
+            missing one is minus infinity.
+        kinds: N values each: predicted class, label, columns.
+    """
+
+    vectors: Array | None
+    numbers: Mapping[str, Array] = field(default_factory=dict)
+    kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        columns = (self.vectors, *self.numbers.values(), *self.kinds.values())
+        return next((len(column) for column in columns if column is not None), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One test of the monitor.
+
+    Attributes:
+        of: what it compares: "inputs", "length", ...
+        statistic: the larger, the more has changed.
+        p_value: of this test alone.
+        adjusted: of all tests together: at or under alpha it alarms.
+    """
+
+    of: str
+    statistic: float
+    p_value: float
+    adjusted: float
+
+
+def vectors_of(reference: Sample, new: Sample) -> tuple[Array, Array]:
+    """(M, D) and (N, D) vectors; of tables each number as its rank among all rows, 0..1, and each kind one-hot.
+
+    The ranks do not depend on which rows are called new, so that tests by permutation stay exact.
+    """
+    if reference.vectors is not None and new.vectors is not None:
+        return reference.vectors, new.vectors
+    from scipy.stats import rankdata
+
+    columns: list[Array] = []
+    for name, before in reference.numbers.items():
+        both = np.concatenate([before, new.numbers[name]])
+        columns.append(rankdata(both)[:, None] / len(both))
+    for name, kinds in reference.kinds.items():
+        values = np.array([*kinds, *new.kinds[name]])
+        columns.append((values[:, None] == np.unique(values)[None, :]) / math.sqrt(2))  # two kinds are 1 apart
+    rows = np.concatenate(columns, axis=1).astype(np.float32)
+    return rows[: len(reference)], rows[len(reference) :]
+
+
+def compare(
+    reference: Sample, new: Sample, *, alpha: float, seed: int, further: Mapping[str, Compared] | None = None
+) -> list[Test]:
+    """Each thing that both samples have, tested; together they alarm falsely with a chance of alpha at most.
+
+    Args:
+        alpha: decides how many permutations the tests need to be able to reach it together.
+        further: tests made elsewhere, which count among them.
+    """
+    further = further or {}
+    numbers = [name for name in reference.numbers if name in new.numbers]
+    kinds = [name for name in reference.kinds if name in new.kinds]
+    names = [INPUTS, *numbers, *kinds, *further]
+    how = {"seed": seed, "permutations": enough_permutations(len(names), alpha)}
+    found = [
+        mmd_test(*vectors_of(reference, new), **how),
+        *(numbers_test(reference.numbers[name], new.numbers[name], **how) for name in numbers),
+        *(shares_test(reference.kinds[name], new.kinds[name], **how) for name in kinds),
+        *further.values(),
+    ]
+    adjusted = holm([test.p_value for test in found])
+    return [
+        Test(name, test.statistic, test.p_value, together)
+        for name, test, together in zip(names, found, adjusted, strict=True)
+    ]
+
+
+def enough_permutations(tests: int, alpha: float) -> int:
+    """So many that the smallest p-value is a quarter of what one of the tests needs to alarm."""
+    return max(PERMUTATIONS, math.ceil(4 * tests / alpha))
+
+
+@dataclass(frozen=True, slots=True)
+class Newness:
+    """Which new rows a classifier can tell from the reference.
+
+    Attributes:
+        scores: (N,) log-odds of being new, each from a classifier that did not see the row.
+        limit: the score that one in a hundred reference rows exceeds.
+        auc: chance that a new row scores higher than a reference row, 0.5 when they cannot be told apart.
+    """
+
+    scores: Array
+    limit: float
+    auc: float
+
+    @property
+    def looking_new(self) -> int:
+        """Rows above the limit; of N rows like the reference about N / 100 are."""
+        return int((self.scores > self.limit).sum())
+
+    def first(self, count: int) -> list[int]:
+        """Places of the rows that look newest, of those above the limit."""
+        order = np.argsort(-self.scores, kind="stable")[:count]
+        return [int(i) for i in order if self.scores[i] > self.limit]
+
+
+def newness(reference: Sample, new: Sample, *, seed: int) -> Newness:
+    """A domain classifier, cross-fitted: it explains an alarm, row by row; it raises none.
+
+    Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545 (classifier two-sample tests); Rabanser et al. 2019,
+    arXiv:1810.11953, who find it the best way to see which rows have changed.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold
+
+    before, after = vectors_of(reference, new)
+    rows = np.concatenate([before, after])
+    is_new = np.repeat([0, 1], [len(before), len(after)])
+    scores = np.zeros(len(rows))
+    for learned, judged in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, is_new):
+        model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=1_000)
+        scores[judged] = model.fit(rows[learned], is_new[learned]).decision_function(rows[judged])
+    limit = float(np.quantile(scores[is_new == 0], 1 - RARE, method="higher"))
+    return Newness(scores[is_new == 1], limit, float(roc_auc_score(is_new, scores)))
