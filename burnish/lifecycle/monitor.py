@@ -197,7 +197,7 @@ def _compared(
         "answer": answer,
         "tests": [{**dataclasses.asdict(test), "alarm": test.of in alarms} for test in tests],
         "quality": _quality(fall, options, QUALITY in alarms) or _expected(reference, new, seed),
-        "new": _new_rows(reference, new, examples, seed) if alarms else None,
+        "new": _new_rows(reference, new, examples) if alarms else None,
         "power": power(len(new)),
         "advice": advice(answer, alarms),
         "distributions": distributions(reference, new),
@@ -241,23 +241,27 @@ def _expected(reference: Sample, new: Sample, seed: int) -> dict[str, Any] | Non
         return None
     right = np.array(reference.kinds[LABEL]) == np.array(reference.kinds[PREDICTION])
     found = estimated_accuracy(reference.numbers[CONFIDENCE], right, new.numbers[CONFIDENCE], seed=seed)
-    return found and {"measured": False, "metric": Accuracy.name, **dataclasses.asdict(found)}
+    return {"measured": False, "metric": Accuracy.name, **dataclasses.asdict(found)}
 
 
-def _new_rows(reference: Sample, new: Sample, examples: Sequence[Example], seed: int) -> dict[str, Any]:
+def _new_rows(reference: Sample, new: Sample, examples: Sequence[Example]) -> dict[str, Any]:
     """How many rows look new, how many would by chance, and the first of them."""
-    found = newness(reference, new, seed=seed)
+    found = newness(reference, new)
     return {
         "count": found.looking_new,
         "by_chance": round(len(new) / 100, 1),
-        "auc": found.auc,
-        "rows": [_shown(examples[place], float(found.scores[place])) for place in found.first(SHOWN)],
+        "rows": [_shown(examples[place], float(found.distances[place])) for place in found.first(SHOWN)],
     }
 
 
-def _shown(example: Example, score: float) -> dict[str, Any]:
+def _shown(example: Example, distance: float) -> dict[str, Any]:
     from burnish.lifecycle.observe import input_text
 
     features: Mapping[str, Any] | None = example.row.get("features")
     text = "; ".join(f"{name}: {value}" for name, value in features.items()) if features else input_text(example.row)
-    return {"file": example.origin.file, "line": example.origin.line, "excerpt": excerpt(text, 200), "score": score}
+    return {
+        "file": example.origin.file,
+        "line": example.origin.line,
+        "excerpt": excerpt(text, 200),
+        "distance": distance,
+    }

@@ -15,9 +15,7 @@ from burnish.monitoring.two_sample import PERMUTATIONS, Array, Compared, holm, m
 
 INPUTS = "inputs"  # the test of the vectors
 LENGTH, CONFIDENCE, PREDICTION, LABEL = "length", "confidence", "prediction", "label"
-RARE = 0.01  # share of the reference rows that look newer than a row which "looks new"
-FOLDS = 5
-STRENGTH = 10.0  # inverse of the penalty on the domain classifier's weights, over unit vectors
+RARE = 0.01  # share of the reference rows that are farther from the others than a row which "looks new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,45 +109,43 @@ def enough_permutations(tests: int, alpha: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Newness:
-    """Which new rows a classifier can tell from the reference.
+    """How far each new row is from the reference.
 
     Attributes:
-        scores: (N,) log-odds of being new, each from a classifier that did not see the row.
-        limit: the score that one in a hundred reference rows exceeds.
-        auc: chance that a new row scores higher than a reference row, 0.5 when they cannot be told apart.
+        distances: (N,) to the nearest reference row.
+        limit: the distance that one in a hundred reference rows has from its own nearest.
     """
 
-    scores: Array
+    distances: Array
     limit: float
-    auc: float
 
     @property
     def looking_new(self) -> int:
-        """Rows above the limit; of N rows like the reference about N / 100 are."""
-        return int((self.scores > self.limit).sum())
+        """Rows beyond the limit; of N rows like the reference about N / 100 are."""
+        return int((self.distances > self.limit).sum())
 
     def first(self, count: int) -> list[int]:
-        """Places of the rows that look newest, of those above the limit."""
-        order = np.argsort(-self.scores, kind="stable")[:count]
-        return [int(i) for i in order if self.scores[i] > self.limit]
+        """Places of the rows that look newest, of those beyond the limit."""
+        order = np.argsort(-self.distances, kind="stable")[:count]
+        return [int(i) for i in order if self.distances[i] > self.limit]
 
 
-def newness(reference: Sample, new: Sample, *, seed: int) -> Newness:
-    """A domain classifier, cross-fitted: it explains an alarm, row by row; it raises none.
+def newness(reference: Sample, new: Sample) -> Newness:
+    """Which rows are farther from all reference rows than those are from each other: it explains an alarm.
 
-    Source: Lopez-Paz and Oquab 2017, arXiv:1610.06545 (classifier two-sample tests); Rabanser et al. 2019,
-    arXiv:1810.11953, who find it the best way to see which rows have changed.
+    A classifier that tells reference rows from new ones would be the usual way (Rabanser et al. 2019,
+    arXiv:1810.11953), but it learns what the new rows have in common. Of 10 rows that it called new on clinc150 with
+    10 to 20 % of rows outside its classes about 5 were such rows, of the 10 farthest ones 9.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold
-
     before, after = vectors_of(reference, new)
-    rows = np.concatenate([before, after])
-    is_new = np.repeat([0, 1], [len(before), len(after)])
-    scores = np.zeros(len(rows))
-    for learned, judged in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, is_new):
-        model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=1_000)
-        scores[judged] = model.fit(rows[learned], is_new[learned]).decision_function(rows[judged])
-    limit = float(np.quantile(scores[is_new == 0], 1 - RARE, method="higher"))
-    return Newness(scores[is_new == 1], limit, float(roc_auc_score(is_new, scores)))
+    among = _distances(before, before)
+    np.fill_diagonal(among, np.inf)  # its own row is not its neighbour
+    limit = float(np.quantile(among.min(axis=1), 1 - RARE, method="higher"))
+    return Newness(_distances(after, before).min(axis=1), limit)
+
+
+def _distances(rows_ND: Array, others_MD: Array) -> Array:
+    """(N, M) Euclidean distances."""
+    squares = (rows_ND**2).sum(axis=1)[:, None] + (others_MD**2).sum(axis=1) - 2 * rows_ND @ others_MD.T
+    found: Array = np.sqrt(np.maximum(squares, 0.0))
+    return found

@@ -92,8 +92,9 @@ def _quality(found: Mapping[str, Any]) -> Html:
         unit=unit,
     )
     assumed = (
-        "Without labels this is an estimate from how sure the model is. It holds if the model is as sure of its errors "
-        "as it was on the test rows; labels and --labels measure it."
+        "Without labels this is an estimate from how sure the model is: it holds if answers of the same confidence are "
+        "right as often as on the test rows. Of inputs it has never seen a model may be too sure; labels and --labels "
+        "measure it."
     )
     return section("quality", "How good the answers may be", figures(drawn), paragraph(assumed, "note"))
 
@@ -134,9 +135,8 @@ def _new_rows(found: Mapping[str, Any]) -> Html:
     if not new:
         return Html("")
     told = (
-        f"A classifier tells test rows and new rows apart with an area under the curve of {new['auc']:.2f} (0.5: not "
-        f"at all). {count(new['count'])} new rows look newer to it than all but one in a hundred test rows do; of as many "
-        f"rows like those, about {new['by_chance']:g} would."
+        f"{count(new['count'], 'new rows')} are farther from every test row than all but one in a hundred test rows are "
+        f"from their nearest; of as many rows like those, about {new['by_chance']:g} would be."
     )
     rows = [_row(row) for row in new["rows"]]
     return section("rows", "Rows that look new", paragraph(told), bullets(rows))

@@ -17,6 +17,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 PERMUTATIONS = 1_999  # the smallest p-value is one in 2,000
+END = 0.01  # share of the rows at each end at which gaps are not looked at: there a single row is a large one
 AT_ONCE = 250  # permutations held in memory at once
 
 
@@ -70,12 +71,13 @@ def _mmd(kernel_RR: Array, is_new_RP: Array) -> Array:
 
 
 def numbers_test(reference_M: Array, new_N: Array, *, seed: int, permutations: int = PERMUTATIONS) -> Compared:
-    """Whether numbers have another distribution: the Anderson-Darling statistic and its permutation test.
+    """Whether numbers have another distribution: the largest standardised gap, and its permutation test.
 
-    It weighs the gap between the shares of rows up to a value by how rare such rows are, and so sees a few new rows
-    that are all at one end, where Kolmogorov-Smirnov asks for many. Equal numbers count as one value.
+    The gap between the shares of rows up to a value is divided by how far it goes by chance at such a value. A few
+    new rows that are all at one end are seen so, where Kolmogorov-Smirnov asks for many.
 
-    Source: Pettitt 1976, Biometrika 63:161-168, the two-sample statistic, over the distinct values.
+    Source: Anderson and Darling 1952, Annals of Mathematical Statistics 23:193-212, the supremum with the weight
+    1 / (t (1 - t)), from 0.01 to 0.99 of the rows.
     """
     values = np.concatenate([reference_M, new_N])
     order = np.argsort(values, kind="stable")
@@ -83,11 +85,12 @@ def numbers_test(reference_M: Array, new_N: Array, *, seed: int, permutations: i
     ordered = values[order]
     last_of_value = np.flatnonzero(ordered[1:] != ordered[:-1])  # the largest value says nothing: all are up to it
     up_to = (last_of_value + 1) / len(values)
-    weights = (1.0 / (up_to * (1 - up_to)))[:, None]
+    inside = (up_to >= END) & (up_to <= 1 - END)
+    last_of_value, up_to = last_of_value[inside], up_to[inside, None]
 
     def statistic(is_new_RP: Array) -> Array:
         shares = np.cumsum(is_new_RP, axis=0, dtype=np.float64)[last_of_value] / len(new_N)
-        found: Array = (weights * (shares - up_to[:, None]) ** 2).mean(axis=0) if len(up_to) else np.zeros(1)
+        found: Array = (np.abs(shares - up_to) / np.sqrt(up_to * (1 - up_to))).max(axis=0, initial=0.0)
         return found
 
     observed = float(statistic(is_new[:, None])[0])
