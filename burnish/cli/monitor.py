@@ -79,5 +79,5 @@ def quality_lines(quality: Mapping[str, Any] | None) -> list[str]:
     after, span = wording.figure(quality["metric"], quality["value"]), wording.interval(quality["metric"], quality)
     return [
         f"{metric} {before} on the test rows; on the new ones about {after} is to be expected ({span}), if answers "
-        "of the same confidence are right as often as before"
+        "of the same confidence are right as often as they were"
     ]

@@ -88,11 +88,14 @@ def compare(
     numbers = [name for name in reference.numbers if name in new.numbers]
     kinds = [name for name in reference.kinds if name in new.kinds]
     names = [INPUTS, *numbers, *kinds, *further]
-    how = {"seed": seed, "permutations": enough_permutations(len(names), alpha)}
+    permutations = enough_permutations(len(names), alpha)
     found = [
-        mmd_test(*vectors_of(reference, new), **how),
-        *(numbers_test(reference.numbers[name], new.numbers[name], **how) for name in numbers),
-        *(shares_test(reference.kinds[name], new.kinds[name], **how) for name in kinds),
+        mmd_test(*vectors_of(reference, new), seed=seed, permutations=permutations),
+        *(
+            numbers_test(reference.numbers[name], new.numbers[name], seed=seed, permutations=permutations)
+            for name in numbers
+        ),
+        *(shares_test(reference.kinds[name], new.kinds[name], seed=seed, permutations=permutations) for name in kinds),
         *further.values(),
     ]
     adjusted = holm([test.p_value for test in found])

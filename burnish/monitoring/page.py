@@ -77,14 +77,11 @@ def _quality(found: Mapping[str, Any]) -> Html:
             f"{quality['rule']:.0%} on, when chance does not explain it."
         )
         return section("quality", "How good the answers are", paragraph(sentence))
+    expected = (scale * quality["value"], scale * quality["low"], scale * quality["high"])
     drawn = chart.interval_chart(
         [
             chart.Interval("on the test rows, measured", scale * quality["before"]),
-            chart.Interval(
-                "on the new rows, expected",
-                *(scale * quality[name] for name in ("value", "low", "high")),
-                highlight=True,
-            ),
+            chart.Interval("on the new rows, expected", *expected, highlight=True),
         ],
         title=f"Expected {wording.metric_title(metric)}",
         description=f"{wording.figure(metric, quality['value'])} expected, {wording.interval(metric, quality)}",
@@ -135,8 +132,8 @@ def _new_rows(found: Mapping[str, Any]) -> Html:
     if not new:
         return Html("")
     told = (
-        f"{count(new['count'], 'new rows')} are farther from every test row than all but one in a hundred test rows are "
-        f"from their nearest; of as many rows like those, about {new['by_chance']:g} would be."
+        f"{count(new['count'], 'new rows')} are farther from every test row than all but one in a hundred test rows "
+        f"are from their nearest; of as many rows like those, about {new['by_chance']:g} would be."
     )
     rows = [_row(row) for row in new["rows"]]
     return section("rows", "Rows that look new", paragraph(told), bullets(rows))

@@ -103,5 +103,5 @@ def _histogram(before: Any, after: Any) -> Mapping[str, Any]:
 
 def _shares(before: Sequence[str], after: Sequence[str]) -> list[list[Any]]:
     counts = [Counter(before), Counter(after)]
-    found = [[kind, counts[0][kind] / len(before), counts[1][kind] / len(after)] for kind in {**counts[0], **counts[1]}]
-    return sorted(found, key=lambda row: (-abs(row[2] - row[1]), row[0]))[:MOST_KINDS]
+    found = [(kind, counts[0][kind] / len(before), counts[1][kind] / len(after)) for kind in {**counts[0], **counts[1]}]
+    return [list(row) for row in sorted(found, key=lambda row: (-abs(row[2] - row[1]), row[0]))[:MOST_KINDS]]
