@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from burnish.errors import BurnishError
+    from burnish.lifecycle.monitor import monitor
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.train import train
@@ -26,9 +27,10 @@ _HOMES = {
     "Run": "burnish.lifecycle.run",
     "TextClassification": "burnish.task.text_classification",
     "load": "burnish.lifecycle.runs",
+    "monitor": "burnish.lifecycle.monitor",
     "train": "burnish.lifecycle.train",
 }
-__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "load", "train"]
+__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "load", "monitor", "train"]
 
 
 def __getattr__(name: str) -> Any:

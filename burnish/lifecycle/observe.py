@@ -24,7 +24,9 @@ from burnish.types import Progress, Row, Split
 if TYPE_CHECKING:
     from burnish.monitoring.two_sample import Array
 
-CLASSIFYING = ("text-classification", "text-pair-classification", "multi-label-classification")
+CLASSIFYING = (
+    *("text-classification", "hierarchical-classification", "text-pair-classification", "multi-label-classification"),
+)
 NUMBERING = ("text-regression", "text-pair-regression")
 READING = ("token-classification", "question-answering")  # their answers are pieces of the texts, which are not kept
 WATCHED = (*CLASSIFYING, *NUMBERING, *READING, *WRITING, Tabular.name)

@@ -33,6 +33,7 @@ FIELDS = {
     "augmentation": {"flip", "shift", "light"},
     "checkpoint": {"every_steps", "keep"},
     "evaluation": {"metric", "goals", "minimum_effect", "resamples", "max_prompts"},
+    "monitoring": {"reference_rows", "alpha", "quality_fall"},
 }
 
 
