@@ -1,10 +1,10 @@
 """Does `burnish monitor` keep silent when nothing has changed, and how small a change does it see?
 
-python benchmarks/monitor.py [--draws 25] [--halves 200] [--only NAME] [--work DIR]
+python benchmarks/monitor.py [--draws 20] [--halves 200] [--only NAME] [--work DIR]
 
 A head on MiniLM is trained once on a cut of each data set; its vectors and predictions of all other rows are made once.
 
-- silence: halves of 1,000 random rows of banking77 and clinc150, one as the reference and one as the new rows;
+- silence: halves of 500 random rows of banking77 and clinc150, one as the reference and one as the new rows;
 - power: 1,000 reference rows of clinc150 against n new ones, a share of them requests outside its 150 classes;
 - alarms: a model of sms_spam on comments of youtube_spam; clinc150 with 20 % of such requests; and with none.
 
@@ -39,7 +39,7 @@ from burnish.types import Silent
 
 DATA = ROOT.parent / "shared" / "data"
 ALPHA = 0.01
-HALF, REFERENCE = 500, 1_000
+HALF, REFERENCE = 250, 1_000
 SHARES, SIZES = (0.05, 0.1, 0.2, 0.5), (50, 200, 500, 1_000)
 OUTSIDE = "oos"  # label of clinc150's requests that belong to no class
 
@@ -244,7 +244,7 @@ def main() -> None:
         **{f"power-{size}": functools.partial(power, size) for size in SIZES},
     }
     parser.add_argument("--only", choices=parts, help="measure this part alone")
-    parser.add_argument("--draws", type=int, default=25, help="of the power table's cells (25)")
+    parser.add_argument("--draws", type=int, default=20, help="of the power table's cells (20)")
     parser.add_argument("--halves", type=int, default=200, help="random halves (200)")
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--work", type=Path, help="folder that keeps the trained models (a temporary one)")

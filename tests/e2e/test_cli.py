@@ -35,6 +35,7 @@ COMMANDS = (
     "augment",
     "datasets",
     "forget",
+    "monitor",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
