@@ -13,7 +13,7 @@ from burnish.lifecycle.encoder_bench import EncoderBench
 from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import Base
 from burnish.model.pooled import READ
-from burnish.monitoring.drift import CONFIDENCE, LABEL, LENGTH, PREDICTION, Sample
+from burnish.monitoring.drift import COLUMN, CONFIDENCE, LABEL, LENGTH, PREDICTION, Sample
 from burnish.monitoring.reference import save_reference
 from burnish.serving.table_predict import TablePredictor
 from burnish.storage.run_folder import RunFolder
@@ -125,11 +125,11 @@ def table_sample(table: Table, rows: Sequence[Mapping[str, Any]], said: Sequence
     cells = table.number_cells(rows)
     names = [part.column if part.part is None else f"{part.column} ({part.part})" for part in table.numbers]
     numbers = {
-        f"column {name}": np.nan_to_num(cells[:, index], nan=-np.inf, neginf=-np.inf)
+        f"{COLUMN}{name}": np.nan_to_num(cells[:, index], nan=-np.inf, neginf=-np.inf)
         for index, name in enumerate(names)
     }
     kinds: dict[str, Sequence[str]] = {
-        f"column {part.column}": [_word(row.get(part.column)) for row in rows] for part in table.categories
+        f"{COLUMN}{part.column}": [_word(row.get(part.column)) for row in rows] for part in table.categories
     }
     _add_answers(numbers, kinds, said, whole=True)
     return Sample(None, numbers, kinds)

@@ -15,6 +15,7 @@ from burnish.monitoring.two_sample import PERMUTATIONS, Array, Compared, holm, m
 
 INPUTS = "inputs"  # the test of the vectors
 LENGTH, CONFIDENCE, PREDICTION, LABEL = "length", "confidence", "prediction", "label"
+COLUMN = "column "  # begins the names of a table's columns
 RARE = 0.01  # share of the reference rows that are farther from the others than a row which "looks new"
 
 
@@ -65,14 +66,18 @@ def vectors_of(reference: Sample, new: Sample) -> tuple[Array, Array]:
     from scipy.stats import rankdata
 
     columns: list[Array] = []
-    for name, before in reference.numbers.items():
-        both = np.concatenate([before, new.numbers[name]])
+    for name in filter(_is_column, reference.numbers):
+        both = np.concatenate([reference.numbers[name], new.numbers[name]])
         columns.append(rankdata(both)[:, None] / len(both))
-    for name, kinds in reference.kinds.items():
-        values = np.array([*kinds, *new.kinds[name]])
+    for name in filter(_is_column, reference.kinds):
+        values = np.array([*reference.kinds[name], *new.kinds[name]])
         columns.append((values[:, None] == np.unique(values)[None, :]) / math.sqrt(2))  # two kinds are 1 apart
     rows = np.concatenate(columns, axis=1).astype(np.float32)
     return rows[: len(reference)], rows[len(reference) :]
+
+
+def _is_column(name: str) -> bool:
+    return name.startswith(COLUMN)
 
 
 def compare(

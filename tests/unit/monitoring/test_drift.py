@@ -27,7 +27,7 @@ def sample(count: int, *, seed: int, strange: int = 0) -> Sample:
 
 def test_a_sample_has_as_many_rows_as_its_columns() -> None:
     assert len(sample(40, seed=0)) == 40
-    assert len(Sample(None, {"age": np.ones(3)})) == 3
+    assert len(Sample(None, {"column age": np.ones(3)})) == 3
     assert len(Sample(None)) == 0
 
 
@@ -56,8 +56,11 @@ def test_many_tests_get_the_permutations_they_need() -> None:
 
 
 def test_columns_become_vectors_that_do_not_depend_on_who_is_new() -> None:
-    before = Sample(None, {"age": np.array([1.0, 5.0])}, {"plan": ["a", "b"]})
-    after = Sample(None, {"age": np.array([3.0])}, {"plan": ["a"]})
+    sure = {"confidence": np.array([0.5, 0.9])}  # no column of the table
+    before = Sample(
+        None, {"column age": np.array([1.0, 5.0]), **sure}, {"column plan": ["a", "b"], "label": ["x", "y"]}
+    )
+    after = Sample(None, {"column age": np.array([3.0])}, {"column plan": ["a"]})
     rows = np.concatenate(vectors_of(before, after))
     assert rows[:, 0] == pytest.approx([1 / 3, 1, 2 / 3])
     assert np.linalg.norm(rows[0, 1:] - rows[1, 1:]) == pytest.approx(1)
@@ -65,7 +68,7 @@ def test_columns_become_vectors_that_do_not_depend_on_who_is_new() -> None:
 
 
 def test_a_missing_number_has_a_rank_of_its_own() -> None:
-    before, after = (Sample(None, {"age": np.array(ages)}) for ages in ([-np.inf, 4.0], [-np.inf, 2.0]))
+    before, after = (Sample(None, {"column age": np.array(ages)}) for ages in ([-np.inf, 4.0], [-np.inf, 2.0]))
     assert np.concatenate(vectors_of(before, after))[:, 0] == pytest.approx([0.375, 1, 0.375, 0.75])
 
 
