@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.prompted import behind_prompt
+from burnish.model.bert import ATTENTIONS
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
@@ -115,7 +117,10 @@ def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
 
 
 def register() -> None:
-    """Makes the attention known to transformers; the mask it would build is not needed."""
+    """Makes the attention known to `model/bert.py` and to transformers; the mask it would build is not needed."""
+    ATTENTIONS[ATTENTION] = segment_attention
+    if "transformers" not in sys.modules:  # then no model is one of its own
+        return
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(ATTENTION, segment_attention)

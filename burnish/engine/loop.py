@@ -183,7 +183,7 @@ class Training:
         random_state = torch.get_rng_state()
         self.model.train()
         self._accumulate(largest)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         torch.set_rng_state(random_state)
         self._restore_buffers({})
 
@@ -237,7 +237,7 @@ class Training:
             self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
             return None
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.trainable, self.step + 1)
         self.faults.in_a_row = 0
@@ -281,7 +281,7 @@ class Training:
             if not failed:
                 self.ranks.sum_gradients(self.trainable.values())
                 return total, weight
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             torch.set_rng_state(random_state)
             self._halve_micro_batch(row_ids)
 
@@ -347,7 +347,7 @@ class Training:
 
     def _skip(self, what: str, row_ids: list[int]) -> None:
         """Leaves a step out whose numbers cannot be used; weights, moments and average stay as they are."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.faults.skipped_steps += 1
         self.faults.in_a_row += 1
         self.journal.event("step-skipped", step=self.step + 1, rows=row_ids, reason=what)

@@ -41,6 +41,7 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Example, Metric, Progress, Row, Split
 
 Array = np.ndarray[Any, Any]
+UNALTERED = ("head", "freeze", "full")  # methods that add nothing to the layers of the base
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class EncoderBench(Workbench):
         device, precision = settled_machine(recipe)
         task = cls.make_task(recipe, base, data, task_class, own)
         encoded, problems = encode_splits(task, data, progress, ours=own.task is None)
-        encoder = load_encoder(base).to(device)
+        encoder = load_encoder(base, unaltered=recipe.method is None or recipe.method.name in UNALTERED).to(device)
         require_known_tokens(task.tokenizer, encoder, base.folder)
         layout = choose_layout(encoder, encoded[Split.TRAIN], device=device)
         head = {"head": own.head(base.width, len(data.labels))} if own.head else {}
@@ -165,7 +166,7 @@ class EncoderBench(Workbench):
             base: PooledEncoder = self.model.base.eval()
             return base
         if self._fresh is None:
-            encoder = load_encoder(self.base).to(self.device)
+            encoder = load_encoder(self.base, unaltered=True).to(self.device)
             choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
             like: PooledEncoder = self.model.base
             self._fresh = PooledEncoder(encoder, pooling=like.pooling, normalize=like.normalize).eval()

@@ -21,13 +21,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode
-from transformers import BertModel
 
 from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout
 from burnish.engine.precision import Precision
 from burnish.engine.predict import predict_rows
 from burnish.engine.sampler import epoch_batches
 from burnish.lifecycle.train import train
+from burnish.model.bert import Bert
 from burnish.model.pooled import LinearHead, PooledEncoder
 from burnish.types import Encoded, Silent
 
@@ -167,7 +167,7 @@ class Phases(Silent):
 
     def see(self, module: nn.Module, _: Any, output: Any) -> None:
         """A forward hook of all modules."""
-        if isinstance(module, BertModel):
+        if isinstance(module, Bert):
             self.passes[self.phase] += torch.is_inference_mode_enabled()
         if isinstance(module, (PooledEncoder, LinearHead)):
             part = "head" if isinstance(module, LinearHead) else "base"
