@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ from burnish.types import Batch, Encoded, Reads
 
 ATTENTION = "burnish_segments"
 ENDS: tuple[Reads, ...] = ("first", "last")
+COMPARED = 64  # choices that a process remembers
+_COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text", "longformer")
 
 
@@ -421,28 +423,54 @@ class LayoutChoice:
         )
 
 
-def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.device) -> LayoutChoice:
+def choose_layout(
+    encoder: Module, rows: Sequence[Encoded], *, device: torch.device, weights: str | None = None
+) -> LayoutChoice:
     """Concatenated when the model allows it and gives the same numbers as padded on real rows; else padded.
 
     The comparison runs in evaluation mode and float32 on up to four rows of different length. A model that does not
     route attention through the interface lets segments see each other, which shows here.
+
+    Args:
+        weights: fingerprint of the encoder's weights. A process that has compared the same weights on the same rows
+            need not do so again.
     """
     if has_two_stacks(encoder):
         return LayoutChoice(True, 0, "padded: encoder-decoder, sources and targets on a grid each")
-    offset = position_offset(getattr(encoder, "config", None))
-    padded = LayoutChoice(True, offset, "")
-    setter = getattr(encoder, "set_attn_implementation", None)
-    if setter is None or "position_ids" not in arguments_of(encoder):
+    if not hasattr(encoder, "set_attn_implementation") or "position_ids" not in arguments_of(encoder):
+        offset = position_offset(getattr(encoder, "config", None))
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4)
+    tokens = b"|".join(row.token_ids.tobytes() for row in probe)
+    key = (type(encoder), weights, tokens, str(device), torch.get_num_threads())
+    if weights is None or key not in _COMPARED:
+        compared = _compared(encoder, probe, device=device)
+        if weights is not None:
+            _COMPARED[key] = compared
+            while len(_COMPARED) > COMPARED:
+                _COMPARED.pop(next(iter(_COMPARED)))
+        return compared[0]
+    choice, narrowed = _COMPARED[key]
+    switched: Any = encoder
+    if not choice.padded:
+        register()
+        switched.set_attn_implementation(ATTENTION)
+    if narrowed:
+        narrow_last_layer(encoder)
+    return choice
+
+
+def _compared(encoder: Any, probe: list[Encoded], *, device: torch.device) -> tuple[LayoutChoice, bool]:
+    """The layout that rows show to be right, and whether the last layer was narrowed; the encoder is switched to it."""
+    offset = position_offset(encoder.config)
     before = getattr(encoder.config, "_attn_implementation", "sdpa")
     training = encoder.training
     encoder.eval()
     try:
         with torch.no_grad():
-            plain = LaidOut(probe, range(len(probe)), padded=padded.padded, device=device).hidden(encoder)
+            plain = LaidOut(probe, range(len(probe)), padded=True, device=device).hidden(encoder)
             register()
-            setter(ATTENTION)
+            encoder.set_attn_implementation(ATTENTION)
             fast = LaidOut(probe, range(len(probe)), padded=False, device=device, position_offset=offset).hidden(
                 encoder
             )
@@ -450,14 +478,15 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
         if difference <= _tolerance(plain):
             narrowed = _narrowed(encoder, probe, plain, device=device, offset=offset)
             also = ", last layer only at the tokens read" if narrowed else ""
-            return LayoutChoice(False, offset, f"concatenated: largest difference to padded {difference:.1e}{also}")
+            reason = f"concatenated: largest difference to padded {difference:.1e}{also}"
+            return LayoutChoice(False, offset, reason), narrowed
         reason = f"padded: concatenated differs by {difference:.1e}"
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         reason = f"padded: the model refused the attention function ({type(error).__name__})"
     finally:
         encoder.train(training)
-    setter(before)
-    return LayoutChoice(True, offset, reason)
+    encoder.set_attn_implementation(before)
+    return LayoutChoice(True, offset, reason), False
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ class EncoderBench(Workbench):
         encoded, problems = encode_splits(task, data, progress, ours=own.task is None)
         encoder = load_encoder(base, unaltered=recipe.method is None or recipe.method.name in UNALTERED).to(device)
         require_known_tokens(task.tokenizer, encoder, base.folder)
-        layout = choose_layout(encoder, encoded[Split.TRAIN], device=device)
+        layout = choose_layout(encoder, encoded[Split.TRAIN], device=device, weights=base.weights_known_as())
         head = {"head": own.head(base.width, len(data.labels))} if own.head else {}
         model: Any = task.build(encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, **head)
         return cls(
@@ -167,7 +167,7 @@ class EncoderBench(Workbench):
             return base
         if self._fresh is None:
             encoder = load_encoder(self.base, unaltered=True).to(self.device)
-            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
+            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device, weights=self.base.weights_known_as())
             like: PooledEncoder = self.model.base
             self._fresh = PooledEncoder(encoder, pooling=like.pooling, normalize=like.normalize).eval()
         return self._fresh

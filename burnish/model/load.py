@@ -78,6 +78,13 @@ class Base:
     quantization: str | None = None
     initialization: str = "pretrained"
 
+    def weights_known_as(self) -> str | None:
+        """What tells the weights from all others; None for weights that are drawn anew each time."""
+        if self.initialization == "random":
+            return None
+        under = self.under.sha256 if self.under else None
+        return canonical_sha256([self.sha256, under, str(self.adapter), self.quantization])
+
     def describe(self) -> dict[str, Any]:
         """What the manifest keeps of the base."""
         return {

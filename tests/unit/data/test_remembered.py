@@ -113,7 +113,7 @@ def test_files_that_are_too_large_are_not_remembered(
 
 def test_an_error_comes_every_time(tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(DataReadError, match="absent.csv"):
+        with pytest.raises(DataReadError, match=r"absent\.csv"):
             prepared(tmp_path / "absent.csv")
 
 
