@@ -80,14 +80,16 @@ def segment_attention(
     if segments is None:
         raise RuntimeError("segment attention outside of a concatenated batch")
     grid = (segments.count * segments.longest,)
+    even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
 
     def spread(states: Tensor) -> Tensor:
-        if segments.source is None:
-            flat = states.new_zeros((*grid, states.shape[1], states.shape[3]))
-            flat = flat.index_copy(0, segments.places, states[0].transpose(0, 1))
-        else:
-            flat = states[0].transpose(0, 1).index_select(0, segments.source)
-        return flat.view(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
+        flat = states[0].transpose(0, 1)
+        if segments.source is not None:
+            flat = flat.index_select(0, segments.source)
+        elif not even:
+            empty = states.new_zeros((*grid, states.shape[1], states.shape[3]))
+            flat = empty.index_copy(0, segments.places, flat)
+        return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
 
     causal = bool(getattr(module, "is_causal", False))
     mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
@@ -103,7 +105,7 @@ def segment_attention(
         enable_gqa=query.shape[1] != key.shape[1],
     )
     flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
-    return flat.index_select(0, segments.places).unsqueeze(0), None
+    return (flat if even else flat.index_select(0, segments.places)).unsqueeze(0), None
 
 
 def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
