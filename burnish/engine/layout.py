@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +37,7 @@ ATTENTION = "burnish_segments"
 ENDS: tuple[Reads, ...] = ("first", "last")
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
+_lock = Lock()
 OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text", "longformer")
 
 
@@ -448,9 +450,10 @@ def choose_layout(
     if weights is None or key not in _COMPARED:
         compared = _compared(encoder, probe, device=device)
         if weights is not None:
-            _COMPARED[key] = compared
-            while len(_COMPARED) > COMPARED:
-                _COMPARED.pop(next(iter(_COMPARED)))
+            with _lock:
+                _COMPARED[key] = compared
+                while len(_COMPARED) > COMPARED:
+                    _COMPARED.pop(next(iter(_COMPARED)))
         return compared[0]
     choice, narrowed = _COMPARED[key]
     switched: Any = encoder

@@ -1,4 +1,4 @@
-"""BERT's encoder without transformers, whose import takes longer than torch's and 200 MB beside the weights.
+"""BERT's encoder without transformers, whose import takes longer than torch's and 70 MB beside the weights.
 
 Weights have the names that transformers gives them, and the operations are the same in the same order: hidden states
 are its BertModel's to the bit (tests/parity/test_bert.py). What adds layers of its own, as peft does, knows the
@@ -24,9 +24,7 @@ from burnish.storage.tensors import load_tensors, save_tensors
 
 WEIGHTS = "model.safetensors"
 PREFIX = "bert."  # of the names where the folder also holds heads
-Attend = Callable[
-    ..., tuple[Tensor, Any]
-]  # as attend_padded; gives states and weights of attention, which nobody reads
+Attend = Callable[..., tuple[Tensor, Any]]  # as `attend_padded`: states, and weights that nobody reads
 # All that a configuration may say of these; they are transformers' defaults, as are the sizes below.
 PLAIN: Mapping[str, Any] = {
     "hidden_act": "gelu",
