@@ -17,7 +17,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from burnish.errors import BurnishError
     from burnish.lifecycle.advise import plan
+    from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
+    from burnish.lifecycle.monitor import monitor
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.sweep import sweep
@@ -28,13 +30,27 @@ _HOMES = {
     "BurnishError": "burnish.errors",
     "Run": "burnish.lifecycle.run",
     "TextClassification": "burnish.task.text_classification",
+    "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
     "load": "burnish.lifecycle.runs",
+    "monitor": "burnish.lifecycle.monitor",
     "plan": "burnish.lifecycle.advise",
     "sweep": "burnish.lifecycle.sweep",
     "train": "burnish.lifecycle.train",
 }
-__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "curve", "load", "plan", "sweep", "train"]
+__all__ = [
+    "BurnishError",
+    "Run",
+    "TextClassification",
+    "__version__",
+    "compare",
+    "curve",
+    "load",
+    "monitor",
+    "plan",
+    "sweep",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -82,5 +82,6 @@ def show_curve(found: Mapping[str, Any]) -> str:
 
 
 def _value(value: Mapping[str, Any], metric: str) -> str:
-    scale = 100.0 if wording.is_share(metric) else 1.0
-    return f"{scale * value['value']:>7.4g}  [{scale * value['low']:.4g}, {scale * value['high']:.4g}]"
+    if wording.is_share(metric):
+        return f"{100 * value['value']:>5.1f} %  [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+    return f"{value['value']:>7.4g}  [{value['low']:.4g}, {value['high']:.4g}]"

@@ -95,10 +95,14 @@ def show_plan(found: Mapping[str, Any]) -> str:
             initial_indent="  ",
             subsequent_indent=" " * 46,
         )
+    license_ = found["base"]["license"]
     lines += [
         "",
         f"  the training takes about {_duration(cost['training_seconds'])} and "
         f"{cost['peak_memory_bytes'] / 1e9:.1f} GB, by {cost['by']}",
+        *([f"  foreseen without it: {cost['forecast']['said']}"] if cost["forecast"] else []),
+        f"  license of {found['base']['name']}: {license_['title'] or license_['name'] or 'unknown'}",
+        *([f"  {license_['note']}"] if license_["note"] else []),
         f"  next: {found['next']}",
     ]
     return "\n".join(line.rstrip() for line in lines)

@@ -21,6 +21,7 @@ NOTHING_LEARNED = ("majority", "mean", "no-answer", "popularity", "length")  # a
 # A rehearsal that took a share c of the steps has shown at least this part of the gain of all steps: 1 of all of them,
 # half of the first few. Chosen on four of the sets of benchmarks/plan.py, the others were held out.
 SHOWN_AT_ONCE = 0.5
+ENOUGH_STEPS = 0.25  # share of a training from which on a rehearsal without a gain makes sure that there is none
 
 
 class Course(StrEnum):
@@ -70,8 +71,8 @@ class Advice:
 
     Attributes:
         use: the arm to use, or None where a model is to be tuned or rows are to be got first.
-        sure: "sure": the interval of the gain speaks for it alone; "likely": its middle does; "open": neither, and
-            what is cheaper is advised.
+        sure: "sure": the interval of the gain speaks for it alone, and against tuning the rehearsal was long enough;
+            "likely": its middle does; "open": neither, and what is cheaper is advised.
         expected_gain: of a whole training over the strongest arm, in the metric's unit.
         rows_wanted: rows to get of each class, or of all under "".
     """
@@ -119,7 +120,8 @@ def advise(facts: Facts) -> Advice:
     else:
         use = _cheapest_as_good(facts)
         answer = Course.PROMPT if use in PROMPTS else Course.CLASSIC
-        sure = "sure" if facts.gain.high < facts.minimum_effect else "likely" if facts.gain.value <= 0 else "open"
+        ruled_out = facts.gain.high < facts.minimum_effect and facts.share_of_steps >= ENOUGH_STEPS
+        sure = "sure" if ruled_out else "likely" if facts.gain.value <= 0 else "open"
     return Advice(answer, use, sure, expected, tuple(_reasons(facts, answer, use, expected, wanted)), wanted)
 
 

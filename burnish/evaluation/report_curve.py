@@ -61,5 +61,6 @@ def _numbers(found: Mapping[str, Any]) -> Html:
 
 
 def _cells(value: Mapping[str, Any], metric: str) -> tuple[str, str]:
-    scale, unit = (100.0, " %") if wording.is_share(metric) else (1.0, "")
-    return f"{scale * value['value']:.4g}{unit}", f"{scale * value['low']:.4g} to {scale * value['high']:.4g}"
+    if wording.is_share(metric):
+        return f"{100 * value['value']:.1f} %", f"{100 * value['low']:.1f} to {100 * value['high']:.1f}"
+    return f"{value['value']:.4g}", f"{value['low']:.4g} to {value['high']:.4g}"

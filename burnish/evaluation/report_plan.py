@@ -39,7 +39,7 @@ def _answer(found: Mapping[str, Any]) -> Html:
     return Html(
         f'<section class="verdict"><p class="tag">{escaped(found["sure"])}</p>'
         f"<h1>{escaped(found['answer'].capitalize() + use)}</h1>{bullets(found['reasons'])}"
-        f'<p class="advice">Next: {escaped(found["next"])}</p>{paragraph(about, "note")}</section>'
+        f'{paragraph(about, "note")}<p class="advice">Next: {escaped(found["next"])}</p></section>'
     )
 
 
@@ -99,9 +99,14 @@ def _data(found: Mapping[str, Any]) -> Html:
 
 def _choices(found: Mapping[str, Any]) -> Html:
     rows = [(choice["field"], choice["value"], choice["why"], choice["source"]) for choice in found["choices"]]
+    license_ = found["base"]["license"]
+    about = {"license of the base": license_["title"] or license_["name"] or "unknown"}
+    if found["cost"]["forecast"]:
+        about["foreseen before the rehearsal"] = found["cost"]["forecast"]["said"]
     return section(
         "defaults",
         "Base, method and settings",
+        facts(about),
         table("What would be trained with", ("field", "value", "why", "source"), rows),
         code_block("The recipe", found["recipe"]),
     )

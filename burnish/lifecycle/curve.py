@@ -11,10 +11,11 @@ from typing import Any
 
 from burnish.data.prepare import PreparedData
 from burnish.errors import UsageError
+from burnish.evaluation.folds import pooled_arms
 from burnish.evaluation.learning_curve import FEWEST_POINTS, Law, Point, fit_law
 from burnish.evaluation.lever import Symptoms, find_lever
 from burnish.evaluation.metrics import find_metric
-from burnish.lifecycle.advise import pooled_arms, require_rehearsed
+from burnish.lifecycle.advise import require_rehearsed
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.rehearse import cut, rehearsal_parts, rehearse, with_rows

@@ -16,7 +16,7 @@ from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.metrics.resampling import measured
 from burnish.lifecycle.rehearse import Rehearsed
 from burnish.recipe.schema import Recipe
-from burnish.types import Example, Progress, Split
+from burnish.types import Example, Progress, Row, Split
 
 ASKED = 50  # rows that are sent at most, each with SHOTS training rows
 SHOTS = 8
@@ -39,11 +39,9 @@ def ask_endpoint(
         strongest arm on the same rows}.
 
     Raises:
-        UsageError: [plan/not-asked] for rows that are neither a text with a label nor a conversation.
         DataReadError: [data/endpoint-failed] when it does not answer.
     """
-    examples = part.splits[Split.TRAIN]
-    known = [_asked_and_answered(example) for example in examples]
+    known = [_asked_and_answered(example.row) for example in part.splits[Split.TRAIN]]
     near = Neighbours([text for text, _ in known])
     every = rehearsed.rows
     rows = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(ASKED, len(every))).round().astype(int))]
@@ -68,24 +66,24 @@ def ask_endpoint(
     return _compared(rehearsed, rows, answers, recipe, labels)
 
 
-def _asked_and_answered(example: Example) -> tuple[str, str]:
-    """A training row as an example for the prompt.
-
-    Raises:
-        UsageError: [plan/not-asked].
-    """
+def require_askable(example: Example) -> None:
+    """Raises UsageError [plan/not-asked] for a row that is neither a text with a label nor a conversation."""
     row = example.row
+    if "messages" not in row and not {"text", "label"} <= set(row):
+        raise UsageError(
+            "plan/not-asked",
+            "an endpoint is asked about a text with a label, or a conversation; these rows are neither",
+            where=str(example.origin),
+            hint="leave --endpoint out",
+        )
+
+
+def _asked_and_answered(row: Row) -> tuple[str, str]:
+    """A training row as an example for the prompt."""
     if "messages" in row:
         turns = row["messages"]
         return str(turns[-2].get("content") or "") if len(turns) > 1 else "", str(turns[-1].get("content") or "")
-    if "text" in row and "label" in row:
-        return str(row["text"]), str(row["label"])
-    raise UsageError(
-        "plan/not-asked",
-        "an endpoint is asked about a text with a label, or a conversation; these rows are neither",
-        where=str(example.origin),
-        hint="leave --endpoint out",
-    )
+    return str(row["text"]), str(row["label"])
 
 
 def label_in(said: str, labels: Sequence[str]) -> str:

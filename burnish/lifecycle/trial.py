@@ -18,7 +18,7 @@ from burnish.lifecycle.benches import open_bench
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.environment import describe_environment
 from burnish.lifecycle.own import Own
-from burnish.model.load import find_base
+from burnish.lifecycle.train import permitted_base
 from burnish.recipe.schema import Recipe
 from burnish.recipe.space import RATE_FACTOR, Value, with_values
 from burnish.settings import settings
@@ -61,10 +61,10 @@ def recipe_of_trial(ground: Ground, values: Mapping[str, Value]) -> Recipe:
 
     Raises:
         RecipeError: for values that cannot be true together.
-        ModelError: for a base that is not there.
+        ModelError, LicenseError: for a base that is not there, or whose license forbids the recipe's use.
     """
     recipe = with_values(ground.tree, values)
-    base = find_base(recipe.model, recipe_folder=Path(), runs=settings().runs)
+    base = permitted_base(recipe, settings().runs)
     recipe = decided(recipe, ground.data, base, ground.task, Silent())
     rate = recipe.training.learning_rate
     if RATE_FACTOR in values and rate is not None:
@@ -118,7 +118,7 @@ def attempt(ground: Ground, values: Mapping[str, Value], report: Report) -> dict
 
 def _train(ground: Ground, values: Mapping[str, Value], folder: RunFolder, report: Report) -> dict[str, Any]:
     recipe = recipe_of_trial(ground, values)
-    base = find_base(recipe.model, recipe_folder=Path(), runs=settings().runs)
+    base = permitted_base(recipe, settings().runs)
     bench = open_bench(recipe, base, ground.data, ground.task, Own(), folder, ground.progress)
     metric, _ = bench.decides()
     most = evaluations_of(recipe, len(bench.encoded[Split.TRAIN]))

@@ -28,15 +28,19 @@ COMMANDS = (
     "pause",
     "cancel",
     "evaluate",
+    "compare",
     "predict",
     "plan",
     "curve",
+    "sweep",
     "chat",
     "runs",
     "audit",
     "augment",
     "datasets",
     "forget",
+    "models",
+    "monitor",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

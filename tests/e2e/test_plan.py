@@ -89,6 +89,11 @@ def test_what_cannot_be_planned_is_refused_before_anything_is_measured(
     assert (shown.code, shown.out) == (2, "")
     assert "--from-scratch: a tabular is not tried from scratch  [plan/not-from-scratch]" in shown.err
     assert "known: text-classification" in shown.err
+    words = ("plan", table, "--endpoint", "http://127.0.0.1:1/v1", "--set", "task=tabular")
+    shown = burnish(*words)
+    assert (shown.code, shown.out) == (2, "")
+    assert f"{table}:" in shown.err
+    assert "these rows are neither  [plan/not-asked]" in shown.err
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,20 @@ from burnish.cli.main import main
 from burnish.cli.plan import show_plan
 from burnish.evaluation.report_curve import render_curve
 from burnish.evaluation.report_plan import render_plan
-from burnish.lifecycle import rehearse
+from burnish.lifecycle import advise, rehearse
 from burnish.lifecycle.advise import plan
 from burnish.lifecycle.curve import curve
 from burnish.recipe.read import read_recipe
 
 
 @pytest.fixture
-def one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rows are enough to be judged on."""
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are enough to be judged on, and few steps to be a rehearsal."""
     monkeypatch.setattr(rehearse, "FEW_JUDGED", 10)
+    monkeypatch.setattr(advise, "STEPS", 6)
 
 
-@pytest.mark.usefixtures("one_fold")
+@pytest.mark.usefixtures("short")
 def test_a_plan_advises_the_baseline_that_solves_the_rows_and_leaves_the_test_rows_alone(
     toy: Path, quick: Sequence[str], tmp_path: Path
 ) -> None:
@@ -41,12 +42,12 @@ def test_a_plan_advises_the_baseline_that_solves_the_rows_and_leaves_the_test_ro
     assert read_recipe(tmp_path / "recipe.yaml").training.learning_rate == 2e-2
     assert {"model.base", "method", "training.learning_rate"} <= {choice["field"] for choice in found["choices"]}
     shown = show_plan(found)
-    assert "USE A CLASSIC BASELINE: tf-idf (sure)" in shown
+    assert "USE A CLASSIC BASELINE: tf-idf (likely)" in shown
     assert "27 test rows stay sealed" in shown
     assert "TF-IDF" in render_plan(found)
 
 
-@pytest.mark.usefixtures("one_fold")
+@pytest.mark.usefixtures("short")
 def test_a_stopped_curve_goes_on_with_what_is_missing(
     toy: Path, sentence_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from burnish.data.prepare import PreparedData
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.rehearse import FOLDS, cut, rehearsal_parts, rehearse
-from burnish.lifecycle.train import read_rows, recipe_of
+from burnish.lifecycle.train import read_rows, recipe_of, train
 from burnish.model.load import find_base
 from burnish.recipe.schema import Recipe
 from burnish.types import Silent, Split
@@ -67,3 +68,12 @@ def test_a_rehearsal_trains_judges_and_measures_the_arms_on_fewer_rows(opened: O
     assert found.disagreeing is not None
     assert 0 <= found.disagreeing <= 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_classifier_learns_from_weights_that_are_drawn(toy: Path, quick: Sequence[str], tmp_path: Path) -> None:
+    drawn = [*quick, "model.initialization=random", "training.epochs=1"]
+    run = train(toy, overrides=drawn, output=tmp_path / "run")
+    manifest = json.loads((run.path / "manifest.json").read_text(encoding="utf-8"))
+
+    assert manifest["base"]["initialization"] == "random"
+    assert set(run.evaluation["models"]) == {"tuned", "majority", "tf-idf"}  # vectors of a drawn base say nothing

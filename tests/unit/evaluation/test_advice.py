@@ -42,7 +42,8 @@ def of(gain: tuple[float, float, float], **changes: Any) -> Facts:
         (of((-0.01, -0.04, 0.02)), Course.CLASSIC, "base-probe", "likely"),
         (of((0.005, -0.02, 0.03)), Course.CLASSIC, "base-probe", "open"),
         (of((0.006, 0.001, 0.03), share_of_steps=0.0), Course.FINE_TUNE, None, "sure"),
-        (of((-0.006, -0.02, 0.0), share_of_steps=0.0), Course.CLASSIC, "base-probe", "sure"),
+        (of((-0.006, -0.02, 0.0), share_of_steps=0.25), Course.CLASSIC, "base-probe", "sure"),
+        (of((-0.006, -0.02, 0.0), share_of_steps=0.1), Course.CLASSIC, "base-probe", "likely"),
     ],
 )
 def test_the_gain_and_its_interval_decide(facts: Facts, answer: Course, use: str | None, sure: str) -> None:
