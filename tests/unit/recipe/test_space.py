@@ -59,7 +59,7 @@ def test_methods_come_first_and_every_end_is_tried() -> None:
     ("texts", "says"),
     [
         (["training.epochs=0..3"], "training.epochs"),
-        (["training.learning_rte=1e-5..1e-3"], 'did you mean "training.learning_rate"?'),
+        (["training.learning_rte=1e-5..1e-3"], 'did you mean "learning_rate"?'),
         (["method=lora,lorra"], "its name is one of"),
         (["training.epochs=1..3", "training.epochs=2,4"], "named more than once"),
     ],
