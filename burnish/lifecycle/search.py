@@ -7,7 +7,7 @@ processes write to.
 from __future__ import annotations
 
 import contextlib
-import itertools
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,16 +97,11 @@ def in_turn(place: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_place(processes: Path) -> Iterator[str]:
-    """A name for this process among those of the sweep; its lock dies with the process."""
-    for name in map(str, itertools.count()):
-        make_folder(processes / name)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(exclusive(processes / name))
-            except RunError:
-                continue
-            yield name
-            return
+    """A name for this process that no other one had; its lock dies with the process."""
+    name = secrets.token_hex(4)
+    make_folder(processes / name)
+    with exclusive(processes / name):
+        yield name
 
 
 def _counted(study: Any) -> tuple[int, int]:
