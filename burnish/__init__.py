@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from burnish.errors import BurnishError
+    from burnish.lifecycle.compare import compare
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.train import train
@@ -25,10 +26,11 @@ _HOMES = {
     "BurnishError": "burnish.errors",
     "Run": "burnish.lifecycle.run",
     "TextClassification": "burnish.task.text_classification",
+    "compare": "burnish.lifecycle.compare",
     "load": "burnish.lifecycle.runs",
     "train": "burnish.lifecycle.train",
 }
-__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "load", "train"]
+__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "compare", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from burnish.cli import compare
 from burnish.cli.audit import audit
+from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
+from burnish.cli.models import models
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import (
     show_check,
@@ -23,6 +26,7 @@ from burnish.cli.show import (
     shown_lines,
 )
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError
+from burnish.evaluation import wording
 from burnish.evaluation.gates import stopped_by
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
@@ -104,7 +108,7 @@ def train(options: argparse.Namespace) -> int:
     run = train_(
         options.source,
         test=options.test,
-        overrides=options.set,
+        overrides=[*options.set, *(f"training.{field}={value}" for field, value in budget_of(options).items())],
         seed=options.seed,
         output=options.output,
         resume=options.resume,
@@ -119,14 +123,16 @@ def resume(options: argparse.Namespace) -> int:
     from burnish.registry.runs import find_run
 
     folder = find_run(options.run, settings().runs)
+    budget = budget_of(options)
     if options.set:
         output = Path(options.output) if options.output else None
-        return _finish(resume_changed(folder, options.set, output=output, progress=TerminalProgress()), options)
+        changes = [*options.set, *(f"training.{field}={value}" for field, value in budget.items())]
+        return _finish(resume_changed(folder, changes, output=output, progress=TerminalProgress()), options)
     if options.output:
         raise UsageError(
             "cli/output-needs-set", "a run goes on in its own folder", where="--output", hint="leave --output out"
         )
-    return _finish(resume_run(folder, progress=TerminalProgress()), options)
+    return _finish(resume_run(folder, budget=budget, progress=TerminalProgress()), options)
 
 
 def pause(options: argparse.Namespace) -> int:
@@ -241,15 +247,20 @@ def _said() -> Iterator[str]:
 
 
 def runs(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.seeds import seed_spread
     from burnish.registry.runs import find_run, list_runs
 
     if options.run:
         folder = find_run(options.run, settings().runs)
+        spread = seed_spread(folder)
         if options.json:
             evaluation = folder.content(folder.evaluation) if folder.evaluation.exists() else None
-            _print_json({"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation})
+            shown = {"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation}
+            _print_json({**shown, "seeds": spread})
         else:
             print(show_run(folder))
+            if spread:
+                print(f"seeds    {wording.over_seeds(spread)}")
         return 0
     found = list_runs(settings().runs)
     if options.json:
@@ -267,6 +278,9 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
         _show_status(run.folder, run.status, options)
         return 0
     evaluation = run.evaluation
+    stopped = str(run.folder.manifest()["training"]["stopped"])
+    if stopped.startswith("budget"):
+        print(f"stopped by its {stopped}; the best checkpoint so far was judged", file=sys.stderr)
     if options.require == "goals":
         _need_goals(evaluation["goals"])
     if options.require == "gates":
@@ -276,6 +290,7 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
             "id": run.id,
             "folder": str(run.path),
             "status": run.status,
+            "stopped": stopped,
             "report": str(run.report),
             "final": str(run.folder.final),
             "verdict": evaluation["verdict"],
@@ -360,6 +375,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "pause": pause,
     "cancel": cancel,
     "evaluate": evaluate,
+    "compare": compare.run,
     "predict": predict,
     "chat": chat,
     "runs": runs,
@@ -367,4 +383,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "augment": augment,
     "datasets": datasets,
     "forget": forget,
+    "models": models,
 }

@@ -40,7 +40,7 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
     if wording.is_share(metric):
         difference = f"{100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     p_value = verdict.get("p_value")
-    chance = "" if p_value is None else f", {wording.exact_test(metric)} p = {p_value:.2g}"
+    chance = "" if p_value is None else f", {wording.name_of_test(verdict)} p = {p_value:.2g}"
     models: Mapping[str, Mapping[str, Any]] = evaluation["models"]
     sign = -1.0 if metric in wording.ERRORS else 1.0  # the best one stands last
     found = models["tuned"]
@@ -64,7 +64,7 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
         sure = "" if goal.get("certain", True) else ", not certain"
         lines.append(f"  goal {goal['goal']}: {word} ({goal['value']:.3f}{sure})")
     for gate in evaluation.get("gates", []):
-        lines.append(f"  gate {gate['name']}: {'passed' if gate['passed'] else 'NOT PASSED'}")
+        lines += [f"  gate {gate['name']}: {'passed' if gate['passed'] else 'NOT PASSED'}"]
     if evaluation.get("split") == "test" and evaluation.get("opened"):
         lines.append(f"  sealed test rows opened: {_times(int(evaluation['opened']))}")
     lines += textwrap.wrap(str(verdict["advice"]), 96, initial_indent="  ", subsequent_indent="  ")

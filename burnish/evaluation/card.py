@@ -88,6 +88,11 @@ def _verdict(record: RunRecord) -> str:
         reached = (f"- {code(g.get('goal'))}: {'reached' if g.get('reached') else 'missed'}"
                    f"{'' if g.get('certain') else ', not for certain'}" for g in goals)  # fmt: skip
         sentences.append("Goals:\n\n" + "\n".join(reached))
+    gates = [entries(gate) for gate in record.evaluation.get("gates") or ()]
+    if gates:
+        told = (f"- {code(gate.get('name'))}: {'passed' if gate.get('passed') else 'not passed'}. "
+                f"{markdown_sentence(gate.get('reason'))}" for gate in gates)  # fmt: skip
+        sentences.append("Gates:\n\n" + "\n".join(told))
     return "\n\n".join(sentences)
 
 

@@ -86,7 +86,7 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     recipe, task, prepared = read_rows(recipe, Own())
     refuse_changed_data(folder, prepared)
     if data is not None:
-        prepared = _with_other_rows(recipe, prepared, Path(data), progress)
+        prepared = with_other_rows(recipe, prepared, Path(data), progress)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     bench = open_bench(recipe, base, prepared, task, Own(), folder, progress)
     if data is None:
@@ -103,7 +103,7 @@ def _judge(folder: RunFolder, bench: Workbench, runs: Path) -> tuple[dict[str, A
     return judged(folder, bench, runs, 1 + _opened_before(folder))
 
 
-def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progress: Progress) -> PreparedData:
+def with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progress: Progress) -> PreparedData:
     """The same data with the rows of another file as test rows.
 
     Raises:

@@ -70,7 +70,7 @@ def judge_conversations(
     said_texts = [answer.text for answer in said[Split.TEST]]
     evaluation |= judged_memory(bench, tuned, said_texts, arms)
     rows = _prediction_rows(chosen[Split.TEST], prompts[Split.TEST], references[Split.TEST], said[Split.TEST], arms)
-    return evaluation, rows
+    return bench.with_gates(evaluation, tuned.model), rows
 
 
 def _chosen(bench: ChatBench, split: Split) -> list[Example]:
@@ -175,7 +175,7 @@ def _judge_texts(
     """Losses of the tuned model and of the base on each held-out text."""
     bench.progress.stage("the verdict: the loss on the sealed test texts")
     losses = {}
-    for name in ("base", "tuned"):
+    for name in ("base", "tuned"):  # in this order: the gates ask the tuned one
         if name == "base":
             model: Any = Answerer.of_base(bench.base, bench.task.masker.template, bench.ends).model
         else:
@@ -208,7 +208,7 @@ def _judge_texts(
         }
         for example, tuned, base in zip(examples, losses["tuned"][Split.TEST], arm.test_predictions, strict=True)
     ]
-    return evaluation, rows
+    return bench.with_gates(evaluation, model), rows
 
 
 def _losses(bench: ChatBench, model: Any, layout: LayoutChoice, split: Split) -> list[str]:

@@ -291,7 +291,8 @@ class TabularBench(Workbench):
         if not self.task.labels:
             return {"label": target, "prediction": answer}
         chosen: Row = self.task.chosen(answer)
-        return {"label": target, "prediction": chosen["label"], "probability": chosen["probability"]}
+        named = {"label": target, "prediction": chosen["label"], "probability": chosen["probability"]}
+        return {**named, "probabilities": list(answer)}
 
 
 def _require_different(numbers: Array, data: PreparedData) -> None:

@@ -18,6 +18,15 @@ class ModelOptions(Options):
         description="alias, hub id (owner/name), local folder, or an earlier run",
     )
     revision: str | None = Field(default=None, description="commit or tag of a hub model; None: its main branch")
+    use: Literal["commercial", "research", "redistribution"] | None = Field(
+        default=None,
+        description="what the tuned model is for; a base whose license forbids it is refused. null: nothing is checked",
+    )
+    license: str | None = Field(
+        default=None,
+        description="of a base that names none, as you read it, e.g. apache-2.0; agreement: terms of your own with its "
+        "owner. null: what is found",
+    )
     max_length: int | None = Field(
         default=None, ge=8, description="tokens of a row that are read; longer ones are cut and counted. None: base's"
     )

@@ -9,9 +9,17 @@ from typing import Any
 from pydantic import Field
 
 from burnish.data.options import DataOptions, TableOptions
-from burnish.engine.options import AugmentationOptions, CheckpointOptions, TrainingOptions
-from burnish.evaluation.options import EvaluationOptions
-from burnish.method.options import FullOptions, HeadOptions, MethodOptions
+from burnish.engine.options import AugmentationOptions, CheckpointOptions, KeepAbilityOptions, TrainingOptions
+from burnish.evaluation.options import EvaluationOptions, ForgettingOptions
+from burnish.method.options import (
+    FreezeOptions,
+    FullOptions,
+    HeadOptions,
+    IA3Options,
+    LoraOptions,
+    MethodOptions,
+    QLoraOptions,
+)
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
 from burnish.settings import Options
@@ -92,6 +100,9 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
             found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
         if recipe.method not in (None, FullOptions()):
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
+    found += _of_forgetting(recipe)
+    if training.max_cost is not None and training.price_per_hour is None:
+        found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [
@@ -99,6 +110,29 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
             for name in stepwise
             if _changed(training, name)
         ]
+    return found
+
+
+def _of_forgetting(recipe: Recipe) -> list[tuple[str, str]]:
+    """What must not be forgotten, and the weights a training ends with."""
+    keep, method = recipe.training.keep_ability, recipe.method
+    found = []
+    if recipe.task not in (None, "chat", "preference") and recipe.evaluation.forgetting != ForgettingOptions():
+        found.append(("evaluation.forgetting", f"a {recipe.task} goes on no text, which is what probes ask for"))
+    if recipe.task not in (None, "chat") and keep != KeepAbilityOptions():
+        found.append(("training.keep_ability", f"only a chat is kept from forgetting, this is a {recipe.task}"))
+    if keep.rows is None:
+        lacking = [name for name in ("replay", "ewc") if _changed(keep, name)]
+        found += [(f"training.keep_ability.{name}", "it needs rows of what must not be forgotten") for name in lacking]
+    elif not (keep.replay or keep.ewc):
+        found.append(("training.keep_ability.rows", "nothing reads them: set replay or ewc beside them"))
+    if isinstance(method, LoraOptions) and method.decomposed and keep.pulls:
+        found.append(("method.decomposed", "the update of DoRA is no matrix that could be pulled to zero"))
+    if isinstance(method, QLoraOptions) and keep.ewc:
+        found.append(("training.keep_ability.ewc", "weights in four bits have no gradient to measure it by"))
+    on_a_line = isinstance(method, IN_PLACE) and not getattr(method, "decomposed", False)
+    if method is not None and recipe.checkpoint.choose in ("interpolation", "auto") and not on_a_line:
+        found.append(("checkpoint.choose", "what this method learned cannot be mixed with the base"))
     return found
 
 
@@ -115,6 +149,8 @@ def _of_preferences(recipe: Recipe) -> list[tuple[str, str]]:
     return found
 
 
+# Methods whose weights lie on a line to what they were: every weight changed in place, or an update that is scaled.
+IN_PLACE = (FullOptions, FreezeOptions, LoraOptions, IA3Options)
 _OF_ANSWERS = (
     ("memorisation_rows", "is not asked to go on with its rows"),
     ("canaries", "is not searched for planted secrets"),

@@ -28,6 +28,7 @@ COMMANDS = (
     "pause",
     "cancel",
     "evaluate",
+    "compare",
     "predict",
     "chat",
     "runs",
@@ -35,6 +36,7 @@ COMMANDS = (
     "augment",
     "datasets",
     "forget",
+    "models",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
