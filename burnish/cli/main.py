@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, models
+from burnish.cli import budget, compare, curve, models, monitor, plan
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -208,6 +208,8 @@ def build_parser() -> argparse.ArgumentParser:
     group = predict.add_mutually_exclusive_group()
     group.add_argument("--text", metavar="TEXT", action="append", help="a text; may be given several times")
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
+    plan.arguments(command)
+    curve.arguments(command)
     _chat(command)
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
@@ -216,6 +218,7 @@ def build_parser() -> argparse.ArgumentParser:
     _data_versions(command)
     compare.arguments(command)
     models.arguments(command)
+    monitor.arguments(command)
     return parser
 
 

@@ -30,6 +30,8 @@ COMMANDS = (
     "evaluate",
     "compare",
     "predict",
+    "plan",
+    "curve",
     "chat",
     "runs",
     "audit",
@@ -37,6 +39,7 @@ COMMANDS = (
     "datasets",
     "forget",
     "models",
+    "monitor",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
