@@ -16,7 +16,7 @@ def test_tests_have_words_and_columns_their_names() -> None:
 
 def test_few_rows_have_little_power() -> None:
     least = min(NOTICED)
-    assert power(least - 1).startswith(f"{least - 1} rows show only the largest changes")
+    assert power(least - 1).startswith(f"{least - 1} rows show only larger changes")
     assert f"{NOTICED[least]:.0%}" in power(least - 1)
 
 
