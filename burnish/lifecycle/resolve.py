@@ -13,6 +13,7 @@ from burnish.evaluation.metrics import METRICS, OURS, default_metric, find_metri
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
 from burnish.evaluation.metrics.tagging import TokenAccuracy
 from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
+from burnish.evaluation.probes import SHIPPED
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
 from burnish.task.recommendation import class_for
@@ -24,6 +25,7 @@ LANGUAGE_EPOCHS = 3
 IMAGE_EPOCHS = 20  # of under FEW_ROWS images; of more 8
 IMAGE_RATE = 1e-3  # the rate for a small convolutional base; vision transformers want smaller ones
 SEQ2SEQ_RATE = 3e-4  # full; ten times that for LoRA. T5 was pretrained with large steps and wants them again
+SCRATCH_ENCODER_RATE = 5e-4  # of encoders that are drawn
 SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of weights that are drawn: the validation loss says when it is enough
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
 EMBEDDING_EPOCHS, EMBEDDING_BATCH = 4, 64  # more rows to compare with at once; few rows need more steps instead
@@ -56,6 +58,8 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
     """Fills in epochs and learning rate of a method that takes steps."""
     if isinstance(recipe.method, HeadOptions):
         return recipe, []
+    if recipe.model.initialization == "random":
+        return _from_drawn_weights(recipe)
     filled: dict[str, Any] = {}
     notes: list[str] = []
     if recipe.training.epochs is None:
@@ -66,6 +70,15 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
         filled["learning_rate"] = default_learning_rate(method=_method_name(recipe), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def _from_drawn_weights(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """Fills in what an encoder of classes is trained with that has learned nothing yet: all its layers alike."""
+    training, said = recipe.training, recipe.training.model_fields_set
+    drawn = {"epochs": SCRATCH_EPOCHS, "learning_rate": SCRATCH_ENCODER_RATE, "layer_decay": 1.0}
+    filled = {name: value for name, value in drawn.items() if name not in said or getattr(training, name) is None}
+    notes = [f"training.{name}: {value:g}, for weights that are drawn" for name, value in filled.items()]
+    return _with(recipe, training=training.model_copy(update=filled)), notes
 
 
 def decide_image_method(recipe: Recipe) -> tuple[Recipe, str | None]:
@@ -216,6 +229,14 @@ def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tupl
     return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), (
         f"evaluation.metric: {metric}, {why}"
     )
+
+
+def with_probes(recipe: Recipe, task: str) -> Recipe:
+    """The recipe of a chat with our probes, unless it names others or none."""
+    if task != "chat" or recipe.evaluation.forgetting.probes is not None:
+        return recipe
+    forgetting = recipe.evaluation.forgetting.model_copy(update={"probes": SHIPPED})
+    return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"forgetting": forgetting}))
 
 
 def _with_text_metric(recipe: Recipe) -> tuple[Recipe, str | None]:

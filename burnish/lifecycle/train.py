@@ -24,11 +24,14 @@ from burnish.data.clean import LABEL
 from burnish.data.files import find_files
 from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
-from burnish.data.prepare import PreparedData, prepare, rows_sha256
+from burnish.data.prepare import PreparedData, rows_sha256
+from burnish.data.remembered import prepare_once
 from burnish.data.remote import is_remote
 from burnish.engine.budget import cost_of
 from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
+from burnish.evaluation.probes import NO_PROBES, SHIPPED
+from burnish.lifecycle.canaries import check_memory_options
 from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.energy import EnergyMeter
@@ -44,7 +47,7 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
 )
-from burnish.lifecycle.rows import settled_task
+from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.license import describe_license, require_known_use, require_use
@@ -127,7 +130,7 @@ def train(
             asked=asked,
             parts_of_the_caller=own.names(),
         )
-        recipe = _with_absolute_paths(recipe, recipe_folder)
+        recipe = with_absolute_paths(recipe, recipe_folder)
         with led(folder, recipe, own):
             _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent())
     return Run(folder, runs, own)
@@ -196,6 +199,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     """All stages of a run; see the module's first lines."""
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
+    from burnish.lifecycle.observe import keep_reference
 
     started, meter = time.monotonic(), EnergyMeter()
     progress.stage("reading and splitting the data")
@@ -211,6 +215,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         evaluation = recipe.evaluation.model_copy(update={"metric": own.metric.name})
         recipe = recipe.model_copy(update={"evaluation": evaluation})
     check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
+    check_memory_options(recipe.model_copy(update={"task": chosen.name}))
     progress.stage("opening the base")
     base = _permitted_base(recipe, runs)
     recipe = decided(recipe, data, base, chosen, progress)
@@ -240,6 +245,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     meter.look()
     workbench.save_final(model)
     judge_run(folder, workbench, runs=runs)
+    keep_reference(folder, workbench)
     _record_spending(folder, recipe, expected, base, seconds=time.monotonic() - started, meter=meter)
     publish_report(folder)
     folder.update_manifest(status="finished")
@@ -296,8 +302,8 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         recipe, row_format = settled_task(recipe, Path())
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
-    data = prepare(
-        recipe.data,
+    data = prepare_once(
+        carried(recipe),
         wanted_columns(chosen, row_format),
         base_folder=Path(),
         seed=recipe.training.seed,
@@ -353,7 +359,7 @@ def recipe_of(
     return build_recipe({"data": {"train": name}}, extra, source=name), Path.cwd()
 
 
-def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
+def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     """The same recipe with paths of data and base that hold from anywhere; patterns become the files they match."""
 
     def absolute(names: tuple[str, ...]) -> str | tuple[str, ...] | None:
@@ -371,11 +377,28 @@ def _with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         "clean": recipe.data.clean.model_copy(update={"relabel": relabel and str(folder / expanded(relabel))}),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
+    canaries = recipe.evaluation.canaries
+    evaluation = recipe.evaluation.model_copy(update={"canaries": canaries and str(folder / expanded(canaries))})
+    recipe = _with_absolute_probes(recipe.model_copy(update={"evaluation": evaluation}), folder)
     base = recipe.model.base
     places = (folder / expanded(base), settings().runs.absolute() / base)
     local = next((place for place in places if place.is_dir()), None) if base not in CATALOGUE else None
     model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
     return recipe.model_copy(update={"data": data, "model": model})
+
+
+def _with_absolute_probes(recipe: Recipe, folder: Path) -> Recipe:
+    """The same for the files of what must not be forgotten."""
+    forgetting, keep = recipe.evaluation.forgetting, recipe.training.keep_ability
+    probes = tuple(name if name in (SHIPPED, NO_PROBES) else str(folder / expanded(name)) for name in forgetting.places)
+    rows = keep.rows and str(folder / expanded(keep.rows))
+    forgetting = forgetting.model_copy(update={"probes": probes[0] if len(probes) == 1 else probes or None})
+    return recipe.model_copy(
+        update={
+            "evaluation": recipe.evaluation.model_copy(update={"forgetting": forgetting}),
+            "training": recipe.training.model_copy(update={"keep_ability": keep.model_copy(update={"rows": rows})}),
+        }
+    )
 
 
 def task_class(recipe: Recipe) -> Any:

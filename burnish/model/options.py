@@ -38,7 +38,8 @@ class ModelOptions(Options):
     )
     initialization: Literal["pretrained", "random"] = Field(
         default="pretrained",
-        description="random, for seq2seq: weights are drawn with the run's seed, in the shape that config.json says",
+        description="random, for seq2seq and text-classification: weights are drawn with the run's seed, in the shape "
+        "that config.json says",
     )
     chat_template: Literal["plain", "chatml"] | None = Field(
         default=None,

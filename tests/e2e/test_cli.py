@@ -28,7 +28,10 @@ COMMANDS = (
     "pause",
     "cancel",
     "evaluate",
+    "compare",
     "predict",
+    "plan",
+    "curve",
     "chat",
     "runs",
     "audit",
@@ -36,6 +39,7 @@ COMMANDS = (
     "datasets",
     "forget",
     "models",
+    "monitor",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
