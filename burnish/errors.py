@@ -86,6 +86,12 @@ class ModelError(BurnishError):
     """A base model that is missing, unsafe or does not fit the task: exit code 2."""
 
 
+class LicenseError(BurnishError):
+    """A base whose license forbids the use that the recipe names, or says nothing about it: exit code 1."""
+
+    exit_code = 1
+
+
 class RunError(BurnishError):
     """A run that does not exist, is locked by another process or was made from other inputs: exit code 2."""
 

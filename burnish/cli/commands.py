@@ -9,12 +9,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from burnish.cli import compare, curve, plan
 from burnish.cli.audit import audit
+from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
+from burnish.cli.models import models
 from burnish.cli.progress import TerminalProgress
-from burnish.cli.show import show_check, show_prediction, show_run, show_runs, show_verdict, shown_lines
+from burnish.cli.show import (
+    show_check,
+    show_explanation,
+    show_prediction,
+    show_run,
+    show_runs,
+    show_verdict,
+    shown_lines,
+)
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError
+from burnish.evaluation import wording
 from burnish.evaluation.gates import stopped_by
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
@@ -96,7 +108,7 @@ def train(options: argparse.Namespace) -> int:
     run = train_(
         options.source,
         test=options.test,
-        overrides=options.set,
+        overrides=[*options.set, *(f"training.{field}={value}" for field, value in budget_of(options).items())],
         seed=options.seed,
         output=options.output,
         resume=options.resume,
@@ -111,14 +123,16 @@ def resume(options: argparse.Namespace) -> int:
     from burnish.registry.runs import find_run
 
     folder = find_run(options.run, settings().runs)
+    budget = budget_of(options)
     if options.set:
         output = Path(options.output) if options.output else None
-        return _finish(resume_changed(folder, options.set, output=output, progress=TerminalProgress()), options)
+        changes = [*options.set, *(f"training.{field}={value}" for field, value in budget.items())]
+        return _finish(resume_changed(folder, changes, output=output, progress=TerminalProgress()), options)
     if options.output:
         raise UsageError(
             "cli/output-needs-set", "a run goes on in its own folder", where="--output", hint="leave --output out"
         )
-    return _finish(resume_run(folder, progress=TerminalProgress()), options)
+    return _finish(resume_run(folder, budget=budget, progress=TerminalProgress()), options)
 
 
 def pause(options: argparse.Namespace) -> int:
@@ -169,7 +183,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    from burnish.lifecycle.runs import predict_texts, texts_of
+    from burnish.lifecycle.runs import explain_texts, load, predict_texts, texts_of, with_unsure
 
     if options.text:
         texts = list(options.text)
@@ -178,12 +192,24 @@ def predict(options: argparse.Namespace) -> int:
     else:
         texts = _lines_of_stdin()
     predictions = predict_texts(options.run, texts, progress=TerminalProgress())
+    if options.min_confidence is not None:
+        predictions = with_unsure(predictions, options.min_confidence)
+    explained = explain_texts(options.run, texts, progress=TerminalProgress()) if options.explain else []
+    calibration = load(options.run).calibration
+    calibrated = bool(calibration) and not calibration["reason"]
     if options.json:
         asked = [{"text": text} if isinstance(text, str) else text for text in texts]
-        _print_json({"predictions": [{**a, **p} for a, p in zip(asked, predictions, strict=True)]})
+        shown = [{**a, **p} for a, p in zip(asked, predictions, strict=True)]
+        for row, why in zip(shown, explained, strict=False):
+            row["explanation"] = why
+        _print_json({"predictions": shown} | ({"calibration": calibration} if calibrated else {}))
         return 0
-    for text, prediction in zip(texts, predictions, strict=True):
+    if calibrated:
+        print(f"probabilities are calibrated on {calibration['n']:,} validation rows", file=sys.stderr)
+    for index, (text, prediction) in enumerate(zip(texts, predictions, strict=True)):
         print(show_prediction(text, prediction))
+        if explained:
+            print(show_explanation(explained[index]))
     return 0
 
 
@@ -221,15 +247,20 @@ def _said() -> Iterator[str]:
 
 
 def runs(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.seeds import seed_spread
     from burnish.registry.runs import find_run, list_runs
 
     if options.run:
         folder = find_run(options.run, settings().runs)
+        spread = seed_spread(folder)
         if options.json:
             evaluation = folder.content(folder.evaluation) if folder.evaluation.exists() else None
-            _print_json({"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation})
+            shown = {"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation}
+            _print_json({**shown, "seeds": spread})
         else:
             print(show_run(folder))
+            if spread:
+                print(f"seeds    {wording.over_seeds(spread)}")
         return 0
     found = list_runs(settings().runs)
     if options.json:
@@ -247,6 +278,9 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
         _show_status(run.folder, run.status, options)
         return 0
     evaluation = run.evaluation
+    stopped = str(run.folder.manifest()["training"]["stopped"])
+    if stopped.startswith("budget"):
+        print(f"stopped by its {stopped}; the best checkpoint so far was judged", file=sys.stderr)
     if options.require == "goals":
         _need_goals(evaluation["goals"])
     if options.require == "gates":
@@ -256,6 +290,7 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
             "id": run.id,
             "folder": str(run.path),
             "status": run.status,
+            "stopped": stopped,
             "report": str(run.report),
             "final": str(run.folder.final),
             "verdict": evaluation["verdict"],
@@ -335,11 +370,14 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": demo,
     "init": init,
     "check": check,
+    "plan": plan.run,
+    "curve": curve.run,
     "train": train,
     "resume": resume,
     "pause": pause,
     "cancel": cancel,
     "evaluate": evaluate,
+    "compare": compare.run,
     "predict": predict,
     "chat": chat,
     "runs": runs,
@@ -347,4 +385,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "augment": augment,
     "datasets": datasets,
     "forget": forget,
+    "models": models,
 }

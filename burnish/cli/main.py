@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
+from burnish.cli import budget, compare, curve, models, plan
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -171,6 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on in --output, or start when there is nothing")
     _output(train)
     _training(train)
+    budget.arguments(train)
     resume = command("resume", "go on with a run that was stopped", "burnish resume runs/tickets-20260101-120000-ab12")
     resume.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
     resume.add_argument(
@@ -181,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="start a child run from the newest checkpoint with this change; may be repeated",
     )
     resume.add_argument("--output", metavar="DIR", help="with --set: the child's folder (default: beside the run)")
+    budget.arguments(resume)
     _require(resume)
     pause = command("pause", "stop a run after its current step, with a checkpoint", "burnish pause RUN")
     pause.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
@@ -193,15 +196,28 @@ def build_parser() -> argparse.ArgumentParser:
     _require(evaluate)
     predict = command("predict", "use a model on rows or text", 'burnish predict RUN --text "where is my card?"')
     predict.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    predict.add_argument(
+        "--min-confidence",
+        metavar="P",
+        type=_share,
+        help='mark rows whose label has a lower probability as "unsure"; the label is kept as guess',
+    )
+    predict.add_argument(
+        "--explain", action="store_true", help="say what each word adds to the label's probability (extra `explain`)"
+    )
     group = predict.add_mutually_exclusive_group()
     group.add_argument("--text", metavar="TEXT", action="append", help="a text; may be given several times")
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
+    plan.arguments(command)
+    curve.arguments(command)
     _chat(command)
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
     _audit(command)
     _augment(command)
     _data_versions(command)
+    compare.arguments(command)
+    models.arguments(command)
     return parser
 
 
@@ -227,6 +243,16 @@ def _temperature(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 10:
         raise argparse.ArgumentTypeError(f"not a number from 0 to 10: {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"not a share from 0 to 1: {text!r}")
     return value
 
 

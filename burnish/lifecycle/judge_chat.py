@@ -18,6 +18,7 @@ from burnish.evaluation.answer_arms import Neighbours, most_frequent_answer, nea
 from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.judge_answers import judge_answers
 from burnish.lifecycle.chat_bench import ChatBench, last_words, prompt_of, reference_of
+from burnish.lifecycle.memorisation import judged_memory
 from burnish.model.generate import Sampling
 from burnish.serving.answer import Answerer, Prompt, Said
 from burnish.serving.language_package import load_packaged_language_model
@@ -66,6 +67,8 @@ def judge_conversations(
             "max_new_tokens": sampling.max_new_tokens,
         },
     )
+    said_texts = [answer.text for answer in said[Split.TEST]]
+    evaluation |= judged_memory(bench, tuned, said_texts, arms)
     rows = _prediction_rows(chosen[Split.TEST], prompts[Split.TEST], references[Split.TEST], said[Split.TEST], arms)
     return bench.with_gates(evaluation, tuned.model), rows
 
@@ -193,6 +196,8 @@ def _judge_texts(
         seed=bench.recipe.training.seed,
         opened=opened,
     )
+    if bench.recipe.evaluation.memorisation_rows or bench.recipe.evaluation.canaries:
+        evaluation |= judged_memory(bench, Answerer.of_run(folder.final, runs=runs), [], [])
     rows = [
         {
             "file": example.origin.file,

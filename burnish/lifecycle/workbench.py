@@ -105,6 +105,19 @@ class Workbench(ABC):
             training.rehearse()
             training.run()
 
+    def take_checkpoint(self, step: int) -> Any:
+        """The model with the weights of a checkpoint, as they were validated.
+
+        Raises:
+            DamagedStoreError: [storage/damaged].
+        """
+        self._before_steps()
+        self.trained = True
+        method = self._attached()
+        with self._compacted() as (splits, _):
+            self._training(method, *splits).take(step)
+        return self.model
+
     def _train_steps(self) -> dict[str, Any]:
         self.ranks.tell({"folder": str(self.folder.path.resolve()), "stage": "training"})
         self._before_steps()

@@ -54,6 +54,15 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found.append(("data.time_column", "validation and test files are given, so no rows are split off by time"))
     if data.clean.long_rows != "truncate" and data.clean.max_characters is None:
         found.append(("data.clean.long_rows", "no row is too long while data.clean.max_characters is null"))
+    if recipe.evaluation.groups and recipe.task in _NOT_BY_ROW:
+        found.append(("evaluation.groups", f"a {recipe.task} is not judged group by group"))
+    if recipe.task not in (None, "chat"):
+        said = ((name, lacks) for name, lacks in _OF_ANSWERS if _changed(recipe.evaluation, name))
+        found += [(f"evaluation.{name}", f"a {recipe.task} {lacks}") for name, lacks in said]
+    if recipe.evaluation.moderator_labels and recipe.evaluation.moderator is None:
+        found.append(("evaluation.moderator_labels", "no moderator judges; name one in evaluation.moderator"))
+    if recipe.evaluation.max_gap is not None and not recipe.evaluation.groups:
+        found.append(("evaluation.max_gap", "no groups are compared; name columns in evaluation.groups"))
     if recipe.task in ("chat", "preference", "seq2seq"):
         rows = "rows of source and target" if recipe.task == "seq2seq" else "conversations"
         said = ((name, lacks) for name, lacks in _NOT_OF_CHAT if _set(data, name))
@@ -87,11 +96,13 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
         found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
     if recipe.model.initialization == "random":
-        if recipe.task not in (None, "seq2seq"):
+        if recipe.task not in (None, *DRAWN):
             found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
         if recipe.method not in (None, FullOptions()):
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
     found += _of_forgetting(recipe)
+    if training.max_cost is not None and training.price_per_hour is None:
+        found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [
@@ -140,6 +151,13 @@ def _of_preferences(recipe: Recipe) -> list[tuple[str, str]]:
 
 # Methods whose weights lie on a line to what they were: every weight changed in place, or an update that is scaled.
 IN_PLACE = (FullOptions, FreezeOptions, LoraOptions, IA3Options)
+_OF_ANSWERS = (
+    ("memorisation_rows", "is not asked to go on with its rows"),
+    ("canaries", "is not searched for planted secrets"),
+    ("moderator", "gives no answers of its own to judge"),
+)
+_NOT_BY_ROW = ("chat", "preference", "seq2seq", "embedding", "recommendation")
+DRAWN = ("seq2seq", "text-classification")  # tasks that may start from weights that are drawn
 _NOT_OF_IMAGES = (
     ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
     ("clean.redact", "text to redact"),

@@ -28,13 +28,17 @@ COMMANDS = (
     "pause",
     "cancel",
     "evaluate",
+    "compare",
     "predict",
+    "plan",
+    "curve",
     "chat",
     "runs",
     "audit",
     "augment",
     "datasets",
     "forget",
+    "models",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

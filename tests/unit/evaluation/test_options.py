@@ -19,6 +19,14 @@ def test_the_defaults_are_the_written_ones() -> None:
         "forgetting": {"probes": None, "tolerance": 0.1},
         "resamples": 2000,
         "max_prompts": 200,
+        "groups": (),
+        "min_accuracy": None,
+        "robustness_rows": 125,
+        "memorisation_rows": 0,
+        "canaries": None,
+        "moderator": None,
+        "moderator_labels": (),
+        "max_gap": None,
     }
     assert options.confidence == 0.95
 
@@ -31,6 +39,7 @@ def test_the_defaults_are_the_written_ones() -> None:
         {"resamples": 99},
         {"confidence": 0.9},
         {"forgetting": {"tolerance": 0}},
+        {"max_gap": 0},
     ],
 )
 def test_a_verdict_cannot_be_made_easier(refused: dict[str, Any]) -> None:
