@@ -41,7 +41,7 @@ def forgetting_section(record: RunRecord) -> Html:
         f"rose by more than {100 * tolerance:g} % and by more than chance."
     )
     heads = ["ability", "probes", "base, nats per token", "tuned", "rise", "95 % interval", "outcome"]
-    rows = [_row(kind, about) for kind, about in kinds.items()]
+    rows = [_row(kind, about, tolerance) for kind, about in kinds.items()]
     return section(
         "forgetting",
         "What it forgot",
@@ -86,9 +86,16 @@ def _cost(kinds: Mapping[str, Mapping[str, Any]], tolerance: float) -> str:
     )
 
 
-def _row(kind: str, about: Mapping[str, Any]) -> list[object]:
-    outcome = "✗ lost" if about.get("lost") else "kept" if about.get("known") else "the base does not know it"
-    mark = Html(f'<span class="{"worse" if about.get("lost") else ""}">{outcome}</span>')
+def _outcome(about: Mapping[str, Any], tolerance: float) -> str:
+    if about.get("lost"):
+        return "✗ lost"
+    if not about.get("known"):
+        return "the base does not know it"
+    return "kept" if (finite(about.get("rise")) or 0.0) <= tolerance else "too few probes to tell"
+
+
+def _row(kind: str, about: Mapping[str, Any], tolerance: float) -> list[object]:
+    mark = Html(f'<span class="{"worse" if about.get("lost") else ""}">{_outcome(about, tolerance)}</span>')
     rise, low, high = (finite(about.get(name)) for name in ("rise", "low", "high"))
     losses = [figure("loss", about.get(name)) for name in ("base_loss", "tuned_loss")]
     interval = NOTHING if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
