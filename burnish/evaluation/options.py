@@ -19,8 +19,8 @@ class ForgettingOptions(Options):
     tolerance: float = Field(
         default=0.1,
         gt=0,
-        description="relative rise of the loss on probes, or fall of the share of right choices, that is let through; "
-        "0.1: ten percent",
+        description="relative rise of the loss on all probes, or fall of the share of right choices, that is let "
+        "through; 0.1: ten percent. A single kind of probes may rise three times as much",
     )
 
     @property

@@ -14,6 +14,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 def kind(rise: float, *, lost: bool = False, known: bool = True) -> dict[str, Any]:
     figures = {"n": 10, "base_loss": 2.0, "tuned_loss": 2.0 * (1 + rise), "p_value": 0.001}
+    figures["tolerated"] = 0.15
     return {**figures, "rise": rise, "low": rise - 0.05, "high": rise + 0.05, "lost": lost, "known": known}
 
 
@@ -49,7 +50,7 @@ def test_every_ability_has_its_outcome(build_run: Callable[..., Path]) -> None:
     for words in (
         *("+30.0 %", "+25.0 to +35.0", "✗ lost", "too few probes to tell", "kept", "the base does not know it"),
         *("Of 8 multiple choices the base gets 75.0 % right, the tuned model 50.0 %", "The probes that lost most"),
-        *("1.5", "3.25", "Gain on the task", "Loss of abilities", "tolerated"),
+        *("1.5", "3.25", "Gain on the task", "Loss of abilities", "as before"),
     ):
         assert words in section, words
     assert HOSTILE not in shown
