@@ -24,7 +24,8 @@ from burnish.data.clean import LABEL
 from burnish.data.files import find_files
 from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
-from burnish.data.prepare import PreparedData, prepare, rows_sha256
+from burnish.data.prepare import PreparedData, rows_sha256
+from burnish.data.remembered import prepare_once
 from burnish.data.remote import is_remote
 from burnish.engine.budget import cost_of
 from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
@@ -198,6 +199,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     """All stages of a run; see the module's first lines."""
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
+    from burnish.lifecycle.observe import keep_reference
 
     started, meter = time.monotonic(), EnergyMeter()
     progress.stage("reading and splitting the data")
@@ -243,6 +245,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     meter.look()
     workbench.save_final(model)
     judge_run(folder, workbench, runs=runs)
+    keep_reference(folder, workbench)
     _record_spending(folder, recipe, expected, base, seconds=time.monotonic() - started, meter=meter)
     publish_report(folder)
     folder.update_manifest(status="finished")
@@ -299,7 +302,7 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         recipe, row_format = settled_task(recipe, Path())
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
-    data = prepare(
+    data = prepare_once(
         carried(recipe),
         wanted_columns(chosen, row_format),
         base_folder=Path(),
