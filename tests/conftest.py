@@ -393,6 +393,9 @@ def _toy_rows_of(task: str, toy_rows: Sequence[tuple[str, str]]) -> tuple[list[d
     both = list(zip(texts[:28], labels, strict=False))
     if task == "token-classification":
         return [_tagged(text, label) for text, label in both], [{"tokens": ["a"], "tags": ["none"]}]
+    if task == "hierarchical-classification":
+        found = [{"text": text, "label": f"{'card' in text}/{label}"} for text, label in both]
+        return found, [{"text": "a", "label": "True"}]
     if task == "multi-label-classification":
         rows = [{"text": text, "labels": [label] * (i % 3 > 0)} for i, (text, label) in enumerate(both)]
         return rows, [{"text": "a", "labels": ["none"]}]

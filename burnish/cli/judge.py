@@ -51,9 +51,12 @@ def require_judge(options: argparse.Namespace) -> None:
             where="--data",
             hint="leave --data out, or --judge",
         )
-    if options.judge and options.require == "goals":
+    if options.judge and options.require in ("goals", "gates"):
         raise UsageError(
-            "cli/judge-goals", "choices reach no goals", where="--require goals", hint="write --require better"
+            "cli/judge-goals",
+            f"choices say nothing about {options.require}",
+            where=f"--require {options.require}",
+            hint="write --require better",
         )
 
 

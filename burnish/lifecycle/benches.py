@@ -32,6 +32,7 @@ from burnish.lifecycle.workbench import Workbench
 from burnish.model.load import Base
 from burnish.recipe.schema import Recipe
 from burnish.storage.run_folder import RunFolder
+from burnish.task.build import worked_as
 from burnish.types import Progress
 
 Judgement = tuple[dict[str, Any], list[dict[str, Any]]]  # evaluation.json's content, rows of predictions.jsonl
@@ -49,7 +50,7 @@ class Kind:
     judge: Callable[[RunFolder, Any, Path, int], Judgement] = _judge_encoder
 
 
-CLASSIFIER = Kind(ClassifierBench)  # a task of the caller's is one too
+CLASSIFIER = Kind(ClassifierBench)
 KINDS: Mapping[str, Kind] = {
     "text-classification": CLASSIFIER,
     "multi-label-classification": Kind(LabelSetBench),
@@ -79,7 +80,7 @@ def open_bench(
 ) -> Workbench:
     """The bench of a task, set up."""
     base = fitted_base(base, recipe.method)
-    kind = KINDS.get(task_class.name, CLASSIFIER)
+    kind = _kind_of(task_class)
     if kind is not CLASSIFIER and (own.loss or own.head):
         raise RunError(
             "run/own-parts",
@@ -93,4 +94,9 @@ def open_bench(
 
 def judged(folder: RunFolder, bench: Workbench, runs: Path, opened: int) -> Judgement:
     """The verdict of a run, by the judge of its kind of task."""
-    return KINDS.get(bench.task.name, CLASSIFIER).judge(folder, bench, runs, opened)
+    return _kind_of(type(bench.task)).judge(folder, bench, runs, opened)
+
+
+def _kind_of(task_class: Any) -> Kind:
+    """A task that refines another one is worked on and judged as that one is; any other as a classification."""
+    return KINDS.get(worked_as(task_class, KINDS) or "", CLASSIFIER)

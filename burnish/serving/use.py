@@ -7,6 +7,8 @@ from typing import Any
 
 from burnish.model.pooled import READ
 from burnish.serving.adapter_files import BOTTLENECKS_PUT_BACK
+from burnish.task.build import TASKS, worked_as
+from burnish.task.text_classification import TextClassification
 
 _FULL = """from transformers import AutoModel
 encoder = AutoModel.from_pretrained("final").eval()"""
@@ -78,10 +80,13 @@ def use_without_burnish(description: Mapping[str, Any]) -> str:
     if description["adapter"]:
         opening = _ADAPTER if description["method"] == "adapter" else _PEFT
         opening = opening.format(base=base["folder"], model="encoder")
+    task_class = TASKS.get(task, TextClassification)
+    asks, answers = (worked_as(task_class, known) or "" for known in (_ASKS, _ANSWERS))
     pool = _POOLED.get(task) or _POOL[description["pooling"]]
     if description["normalize"]:
         pool += "\npooled = torch.nn.functional.normalize(pooled, dim=-1)"
     if description["method"] == "prompt-tuning":
         pool = _BEHIND_PROMPT + pool
-    script = opening + _FILES + _ASKS.get(task, _ONE_TEXT) + _HIDDEN + pool + _LOGITS + _ANSWERS.get(task, _BEST_LABEL)
+    asked, answered = _ASKS.get(asks, _ONE_TEXT), _ANSWERS.get(answers, _BEST_LABEL)
+    script = opening + _FILES + asked + _HIDDEN + pool + _LOGITS + answered
     return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}\n```\n"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from burnish.task.chat import Chat
 from burnish.task.embedding import Embedding
+from burnish.task.hierarchical import HierarchicalClassification
 from burnish.task.image_classification import ImageClassification
 from burnish.task.multi_label import MultiLabelClassification
 from burnish.task.preference import Preference
@@ -23,6 +24,7 @@ TASKS: Mapping[str, Any] = {
     task.name: task
     for task in (
         TextClassification,
+        HierarchicalClassification,
         MultiLabelClassification,
         TextRegression,
         TextPairClassification,
@@ -42,3 +44,9 @@ TRAINED_ON: Mapping[str, tuple[str, ...]] = {  # the kinds of rows each learns f
     name: task.row_kinds for name, task in TASKS.items() if task.row_kinds
 }
 WRITING = (Chat.name, Preference.name, Seq2Seq.name)  # tasks whose model writes texts
+
+
+def worked_as(task: Any, known: Collection[str]) -> str | None:
+    """The name under which `known` has a task class, or the nearest of those that it refines; None if there is none."""
+    names = (getattr(kind, "name", None) for kind in task.__mro__)
+    return next((name for name in names if name in known), None)

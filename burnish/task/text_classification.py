@@ -31,6 +31,10 @@ class TextClassification:
         loss: replaces cross-entropy; gives one loss per row.
         class_weights: how much a row of each label counts while the model trains, 1 on average over the training rows;
             a label that is not named counts 1. Validation losses count every row alike.
+
+    Attributes:
+        temperature: what logits are divided by before they become probabilities; 1 until a model is packaged with its
+            own (evaluation/calibration.py). Labels, margins and losses do not depend on it.
     """
 
     name: ClassVar[str] = "text-classification"
@@ -39,6 +43,7 @@ class TextClassification:
     methods: ClassVar[tuple[str, ...]] = ("head", "prompt-tuning", "ia3", "adapter", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ()  # plain columns
     decomposable: ClassVar[bool] = True
+    temperature: float = 1.0
 
     def __init__(
         self,
@@ -93,24 +98,29 @@ class TextClassification:
         Smoothed, and weighted by class, only while the model trains. The sum is divided by rows and not by their
         weights: these are 1 on average, so the size of a step does not depend on which classes a batch holds.
         """
-        from torch.nn import functional as F
-
-        logits_BC = model(batch)
-        if self._loss is not None:
-            losses_B = self._loss(logits_BC, batch.targets)
-        else:
-            smoothing = self.label_smoothing if model.training else 0.0
-            losses_B = F.cross_entropy(logits_BC, batch.targets, label_smoothing=smoothing, reduction="none")
+        smoothing = self.label_smoothing if model.training else 0.0
+        losses_B = self.losses(model(batch), batch.targets, smoothing=smoothing)
         if model.training and self._weights_C is not None:
             losses_B = losses_B * losses_B.new_tensor(self._weights_C)[batch.targets]
         return LossTerm(losses_B.sum(), float(batch.row_count))
 
+    def losses(self, logits_BC: Tensor, targets_B: Tensor, *, smoothing: float) -> Tensor:
+        """(B,) cross-entropies in nats, or the caller's own losses; `smoothing` is that of the labels."""
+        from torch.nn import functional as F
+
+        if self._loss is not None:
+            return self._loss(logits_BC, targets_B)
+        return F.cross_entropy(logits_BC, targets_B, label_smoothing=smoothing, reduction="none")
+
     def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
         """{"label", "probability", "margin"} for each row; margin = logit of the first label minus the second's."""
+        return self.said(model(batch))
+
+    def said(self, logits_BC: Tensor) -> list[Row]:
+        """What logits say of each row, as `predict` gives it."""
         import torch
 
-        logits_BC: Tensor = model(batch)
-        probabilities_BC = torch.softmax(logits_BC, dim=-1)
+        probabilities_BC = torch.softmax(logits_BC / self.temperature, dim=-1)
         top_B2, classes_B2 = torch.topk(logits_BC, 2, dim=-1)
         return [
             {

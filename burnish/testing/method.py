@@ -106,9 +106,10 @@ def check_dropout(subject: Subject, method: Method, folder: Path) -> None:
 
 def check_resume(subject: Subject, method: Method, folder: Path) -> None:
     """A training killed in the middle of an epoch and run again leaves the bits of one that never stopped."""
-    straight = subject.training(method, folder / "straight", dropout=0.2)
+    chosen: dict[str, Any] = {"dropout": 0.2, "checkpoint_every": 1}
+    straight = subject.training(method, folder / "straight", **chosen)
     wanted = _lines(straight)
-    killed = subject.training(method, folder / "killed", dropout=0.2, progress=_KillsAt(2))
+    killed = subject.training(method, folder / "killed", progress=_KillsAt(2), **chosen)
     assert killed.steps_per_epoch > 2, "the subject needs more than 16 rows"
     try:
         killed.run()
@@ -116,7 +117,7 @@ def check_resume(subject: Subject, method: Method, folder: Path) -> None:
         torch.manual_seed(987)  # another process has other random numbers
         random.seed(987)
         np.random.seed(987)
-    resumed = subject.training(method, folder / "killed", dropout=0.2)
+    resumed = subject.training(method, folder / "killed", **chosen)
     found = _lines(resumed)
     assert any(event["event"] == "resumed" for event in resumed.folder.rows(resumed.folder.path / "events.jsonl"))
     assert found == wanted, "the logged lines differ after resuming"

@@ -86,8 +86,20 @@ class Subject:
         torch.manual_seed(0)
         return method.attach(model), layout
 
-    def training(self, method: Method, folder: Path, *, progress: Progress | None = None, **options: Any) -> Training:
-        """Two epochs of a new model in `folder`, with a checkpoint and a logged line at every step."""
+    def training(
+        self,
+        method: Method,
+        folder: Path,
+        *,
+        progress: Progress | None = None,
+        checkpoint_every: int | None = None,
+        **options: Any,
+    ) -> Training:
+        """Two epochs of a new model in `folder`, with a logged line at every step and a checkpoint after each epoch.
+
+        Args:
+            checkpoint_every: steps, for more checkpoints than those.
+        """
         model, layout = self.learner(method)
         rows = self.encoded()
         make_folder(folder)
@@ -105,7 +117,7 @@ class Subject:
             metric="loss",
             higher_is_better=False,
             options=TrainingOptions(log_every_steps=1, **chosen),
-            checkpoint=CheckpointOptions(every_steps=1),
+            checkpoint=CheckpointOptions(every_steps=checkpoint_every),
             folder=RunFolder(folder),
             layout=layout,
             precision=FP32,

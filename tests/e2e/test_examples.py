@@ -47,7 +47,8 @@ def test_seq2seq(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["token_classification", "multi_label", "text_regression", "text_pair", "question_answering"]
+    "name",
+    ["token_classification", "multi_label", "text_regression", "text_pair", "question_answering", "hierarchical"],
 )
 def test_recipes_of_other_tasks_train(name: str, sentence_base: Path, tmp_path: Path) -> None:
     """Two steps of each over a tiny base: rows, recipe and task fit."""

@@ -57,7 +57,12 @@ def test_the_verdict_compares_with_the_mean_a_linear_model_and_trees(churn: Any)
     assert evaluation["verdict"]["against"] == "trees"
     assert evaluation["shipped"] in ("transformer", "trees")
     assert {entry["column"] for entry in evaluation["importance"]["columns"]} == {"plan", "signed", "usage", "age"}
-    assert sum(entry["n"] for entry in evaluation["calibration"]["bins"]["tuned"]) == evaluation["n"]
+    calibrated = evaluation["calibration"]["models"]
+    assert next(iter(calibrated)) == ("tuned" if evaluation["shipped"] == "transformer" else "trees")
+    assert sum(entry["n"] for entry in calibrated["tuned"]["bins"]["after"]) == evaluation["n"]
+    # 24 validation rows are too few for a temperature, which says so
+    assert "too few" in calibrated["trees"]["temperature"]["reason"]
+    assert calibrated["trees"]["figures"]["log-loss"]["difference"]["value"] == 0
 
 
 def test_the_recipe_says_what_was_decided(churn: Any) -> None:

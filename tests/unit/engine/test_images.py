@@ -166,6 +166,6 @@ def test_a_training_on_changed_images_goes_on_with_the_same_bits(
     changed = replace(subject, build=build)
     wanted = _lines(changed.training(Full(), tmp_path / "straight"))
     with pytest.raises(_Killed):
-        changed.training(Full(), tmp_path / "cut", progress=_KillsAt(3)).run()
+        changed.training(Full(), tmp_path / "cut", progress=_KillsAt(3), checkpoint_every=1).run()
     assert _lines(changed.training(Full(), tmp_path / "cut")) == wanted
     assert wanted != _lines(subject.training(Full(), tmp_path / "still"))
