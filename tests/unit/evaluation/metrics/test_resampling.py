@@ -56,7 +56,7 @@ def test_wilson_at_the_ends_and_in_the_middle() -> None:
 
 def test_the_corrected_interval_of_unbiased_resamples_is_the_percentile_interval() -> None:
     values = np.linspace(0.0, 1.0, 1001)
-    assert bias_corrected_interval(values, 0.5) == pytest.approx(percentile_interval(values), abs=1e-3)
+    assert bias_corrected_interval(values, 0.5) == pytest.approx(percentile_interval(values, 10**6), abs=1e-3)
 
 
 def test_the_corrected_interval_moves_with_the_bias_and_holds_the_value() -> None:
@@ -83,3 +83,11 @@ def test_a_paired_interval_has_a_width_without_any_difference_and_ends_at_one() 
 def test_a_paired_interval_holds_zero_when_mcnemars_test_finds_nothing(wins: int, losses: int) -> None:
     low, high = tango_interval(wins, losses, 200)
     assert (low <= 0 <= high) == ((wins - losses) ** 2 / (wins + losses) <= 1.959963984540054**2)
+
+
+def test_percentiles_of_few_rows_are_taken_further_out() -> None:
+    values = np.random.default_rng(0).normal(size=200_000)
+    ends = [percentile_interval(values, rows)[1] for rows in (5, 20, 10**6)]
+    # sqrt(m / (m - 1)) times the quantile of t with m - 1 degrees of freedom: 2.776, 2.093, 1.960
+    assert ends == pytest.approx([3.104, 2.147, 1.960], abs=0.08)
+    assert percentile_interval(values[:100], 1) == (values[:100].min(), values[:100].max())
