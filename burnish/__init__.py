@@ -16,7 +16,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from burnish.errors import BurnishError
+    from burnish.lifecycle.advise import plan
     from burnish.lifecycle.compare import compare
+    from burnish.lifecycle.curve import curve
+    from burnish.lifecycle.monitor import monitor
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.train import train
@@ -27,10 +30,24 @@ _HOMES = {
     "Run": "burnish.lifecycle.run",
     "TextClassification": "burnish.task.text_classification",
     "compare": "burnish.lifecycle.compare",
+    "curve": "burnish.lifecycle.curve",
     "load": "burnish.lifecycle.runs",
+    "monitor": "burnish.lifecycle.monitor",
+    "plan": "burnish.lifecycle.advise",
     "train": "burnish.lifecycle.train",
 }
-__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "compare", "load", "train"]
+__all__ = [
+    "BurnishError",
+    "Run",
+    "TextClassification",
+    "__version__",
+    "compare",
+    "curve",
+    "load",
+    "monitor",
+    "plan",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -86,6 +86,12 @@ class ModelError(BurnishError):
     """A base model that is missing, unsafe or does not fit the task: exit code 2."""
 
 
+class LicenseError(BurnishError):
+    """A base whose license forbids the use that the recipe names, or says nothing about it: exit code 1."""
+
+    exit_code = 1
+
+
 class RunError(BurnishError):
     """A run that does not exist, is locked by another process or was made from other inputs: exit code 2."""
 
@@ -159,4 +165,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def excerpt(text: str, limit: int = 60) -> str:
     """A short, escaped piece of a user's value, safe for a terminal and a log."""
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    if shown.isprintable():
+        return shown
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import compare
+from burnish.cli import budget, compare, curve, models, monitor, plan
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -172,6 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on in --output, or start when there is nothing")
     _output(train)
     _training(train)
+    budget.arguments(train)
     resume = command("resume", "go on with a run that was stopped", "burnish resume runs/tickets-20260101-120000-ab12")
     resume.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
     resume.add_argument(
@@ -182,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="start a child run from the newest checkpoint with this change; may be repeated",
     )
     resume.add_argument("--output", metavar="DIR", help="with --set: the child's folder (default: beside the run)")
+    budget.arguments(resume)
     _require(resume)
     pause = command("pause", "stop a run after its current step, with a checkpoint", "burnish pause RUN")
     pause.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
@@ -206,6 +208,8 @@ def build_parser() -> argparse.ArgumentParser:
     group = predict.add_mutually_exclusive_group()
     group.add_argument("--text", metavar="TEXT", action="append", help="a text; may be given several times")
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
+    plan.arguments(command)
+    curve.arguments(command)
     _chat(command)
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
@@ -213,6 +217,8 @@ def build_parser() -> argparse.ArgumentParser:
     _augment(command)
     _data_versions(command)
     compare.arguments(command)
+    models.arguments(command)
+    monitor.arguments(command)
     return parser
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
+from burnish.engine.budget import Budget
 from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import replace_dropout, row_draws
@@ -26,6 +27,7 @@ from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.keep_ability import Pull, build_pulls, replayed_rows
 from burnish.engine.layout import LayoutChoice, RowBatch
+from burnish.engine.memory import free_bytes, kept_for_backward
 from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
@@ -39,6 +41,8 @@ from burnish.types import Comparing, Encoded, LossTerm, Method, Progress, Task
 
 Validate = Callable[[nn.Module], Mapping[str, float]]  # -> {"loss": nats per unit, "accuracy": 0..1, ...}
 AVERAGE, BUFFER = "average.", "buffer."
+MARGIN = 4  # times what is known to be kept: gradients on their way, and what other programs may take
+WITH_EACH_WEIGHT = 4  # its gradient, two moments and its average
 REQUESTS = {"pause": 100, "cancel": 101}  # beyond the numbers of signals: the largest of all ranks decides
 
 
@@ -139,6 +143,8 @@ class Training:
         self.batches_of_epoch = -1
         self.choosing = False  # the steps are done, candidates are judged
         self.started = time.monotonic()
+        self.budget = Budget(options)
+        self.first_step = 0  # of this part, when the training goes on
 
     @property
     def epoch(self) -> float:
@@ -182,6 +188,45 @@ class Training:
             compared=tuple(compared),
         )
 
+    def surely_fits(self) -> bool:
+        """Whether the largest micro-batch takes so little of the free memory that it need not be rehearsed.
+
+        Known from the longest of its rows: what that one keeps for its gradient, times the rows. Only where all
+        memory is the machine's and a row can be computed alone. Changes nothing.
+        """
+        if self.device.type != "cpu" or self.ranks.world > 1 or not self.task.decomposable:
+            return False
+        largest = self._largest_piece()
+        row = self._kept_by(max(largest, key=lambda row: self.lengths[row]))
+        learned = sum(weight.numel() * weight.element_size() for weight in self.trainable.values())
+        return row is not None and MARGIN * (len(largest) * row + WITH_EACH_WEIGHT * learned) <= free_bytes()
+
+    def _kept_by(self, row: int) -> int | None:
+        """Bytes that a row keeps for its gradient; None when not even that much is there."""
+        random_state = torch.get_rng_state()
+        self.model.train()
+        try:
+            with self.precision.compute(self.device):
+                return kept_for_backward(self.model, lambda: self.task.loss(self.model, self._laid_out([row])))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        finally:
+            torch.set_rng_state(random_state)
+            self._restore_buffers({})
+
+    def _largest_piece(self) -> list[int]:
+        """The micro-batch of the first pass with the most places, those of padding included."""
+        pieces = [
+            piece
+            for batch in epoch_batches(
+                self.row_lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=0
+            )
+            for piece in self._pieces(batch)
+        ]
+        return max(pieces, key=lambda piece: len(piece) * max(self.lengths[i] for i in piece))
+
     def rehearse(self) -> None:
         """Computes the largest micro-batch of the first pass and throws it away.
 
@@ -192,18 +237,11 @@ class Training:
         Raises:
             OutOfMemoryError: [engine/out-of-memory] when not even single rows fit.
         """
-        pieces = [
-            piece
-            for batch in epoch_batches(
-                self.row_lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=0
-            )
-            for piece in self._pieces(batch)
-        ]
-        largest = max(pieces, key=lambda piece: len(piece) * max(self.lengths[i] for i in piece))
+        largest = self._largest_piece()
         random_state = torch.get_rng_state()
         self.model.train()
         self._accumulate(largest)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         torch.set_rng_state(random_state)
         self._restore_buffers({})
 
@@ -216,14 +254,16 @@ class Training:
             self._roll_back(f"loss or gradient was not finite in {IN_A_ROW} steps in a row", row_ids)
             return None
         self.journal.step(self.step, self.epoch, figures, skipped_steps=self.faults.skipped_steps)
+        self._tell_pace()
         reason, improved = None, False
-        if self.step % self.evaluate_every == 0 or self.step == self.total_steps:
+        spent = self._spent()
+        if self.step % self.evaluate_every == 0 or self.step == self.total_steps or spent:
             values = self._validation_values()
             if not math.isfinite(values["loss"]):
                 self._roll_back(f"the validation loss is {values['loss']}", [])
                 return None
             improved = self._see(values)
-            reason = self.stopping.reason()
+            reason = self.stopping.reason() or spent
         finished = reason is not None or self.step == self.total_steps
         wanted = self._wanted(stop)
         due = self.step % self.save_every == 0 and not self.faults.in_a_row  # a streak must not push good ones out
@@ -260,7 +300,7 @@ class Training:
             self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
             return None
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.trainable, self.step + 1)
         self.faults.in_a_row = 0
@@ -308,7 +348,7 @@ class Training:
             if not failed:
                 self.ranks.sum_gradients(self.trainable.values())
                 return total, weight
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             torch.set_rng_state(random_state)
             self._halve_micro_batch(row_ids)
 
@@ -412,7 +452,7 @@ class Training:
 
     def _skip(self, what: str, row_ids: list[int]) -> None:
         """Leaves a step out whose numbers cannot be used; weights, moments and average stay as they are."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.faults.skipped_steps += 1
         self.faults.in_a_row += 1
         self.journal.event("step-skipped", step=self.step + 1, rows=row_ids, reason=what)
@@ -470,6 +510,17 @@ class Training:
         asked = REQUESTS.get(self.folder.asked() or "", 0) if self.ranks.leads else 0
         return int(self.ranks.largest(max(asked, stop.number or 0)))
 
+    def _spent(self) -> str | None:
+        """Why the training ends here, when its time or money is spent; the same on all ranks."""
+        if self.budget.limit is None or not self.ranks.largest(float(self.budget.is_spent)):
+            return None
+        return self.budget.reason()
+
+    def _tell_pace(self) -> None:
+        said = self.budget.pace(self.step - self.first_step, self.total_steps - self.step)
+        if said is not None:
+            self.journal.note(said)
+
     def _stop(self, wanted: int) -> NoReturn:
         """Ends the training after a step whose checkpoint was just saved."""
         at = f"after step {self.step} of {self.total_steps}; a checkpoint was saved"
@@ -502,6 +553,7 @@ class Training:
             "epoch_weight": self.epoch_weight,
             "recent": self.journal.recent,
             "metrics_bytes": self.journal.size(),
+            "seconds": self.budget.spent,
             "threads": torch.get_num_threads(),
             "processes": self.ranks.world,
         }
@@ -531,7 +583,9 @@ class Training:
         if found is None:
             self.journal.cut_back(0)
         self._restore(found)
+        self.first_step = self.step
         if found is not None:
+            self.budget.earlier = float(found.state.get("seconds", 0.0))
             self.journal.event("resumed", step=self.step)
             self.journal.note(f"resumed from {found.folder.name}: step {self.step}")
         self.ranks.share_weights(self.trainable.values())
@@ -576,10 +630,6 @@ class Training:
         for name, buffer in self.buffers.items():
             buffer.copy_(stored.get(BUFFER + name, self.first_buffers[name]))
 
-    def take(self, step: int) -> None:
-        """Leaves the weights of a checkpoint in the model, as they were validated."""
-        self._load(self._weights_of(step))
-
     def _choose(self) -> tuple[str, list[Scored]]:
         """Leaves the weights that the recipe asks for in the model; gives their name, and what was compared."""
         self.choosing = True
@@ -599,6 +649,10 @@ class Training:
             self.journal.note(f"{len(scored)} ways to end compared on validation: {winner.name}")
         self._load(mixed(winner, self.start, self._weights_of))
         return winner.name, scored
+
+    def take(self, step: int) -> None:
+        """Leaves the weights of a checkpoint in the model, as they were validated."""
+        self._load(self._weights_of(step))
 
     def _weights_of(self, step: int) -> dict[str, Tensor]:
         """What a checkpoint holds, its weights as they are validated: averaged ones where an average is kept."""

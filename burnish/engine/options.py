@@ -75,6 +75,15 @@ class TrainingOptions(Options):
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of a process; part of the result's last bits"
     )
+    max_seconds: float | None = Field(
+        default=None, gt=0, description="of training, over all its parts; then the best checkpoint is judged. null: any"
+    )
+    price_per_hour: float | None = Field(
+        default=None, gt=0, description="of this machine, in any currency; for what a run costs. null: not counted"
+    )
+    max_cost: float | None = Field(
+        default=None, gt=0, description="of training, in the currency of price_per_hour; ends it like max_seconds"
+    )
 
 
 class AugmentationOptions(Options):

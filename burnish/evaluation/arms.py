@@ -109,6 +109,8 @@ def _linear_svm(features: spmatrix, labels: Sequence[str], strength: float, seed
     with warnings.catch_warnings():
         # A candidate that has not converged is judged on validation like the others; nothing else depends on it.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # Half as many labels as rows are a hard task, not a mistake.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return LinearSVC(C=strength, random_state=seed).fit(features, labels)
 
 

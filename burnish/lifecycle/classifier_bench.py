@@ -81,7 +81,9 @@ class ClassifierBench(EncoderBench):
         return self._train_steps(), self.model
 
     def _before_steps(self) -> None:
-        if isinstance(self.model.head, LinearHead):
+        if self.solved_start:
+            self._solve_head()
+        elif isinstance(self.model.head, LinearHead) and self.base.initialization == "pretrained":
             self._start_head(self.model.head)
 
     def _solve_head(self) -> dict[str, Any]:
@@ -150,12 +152,17 @@ class ClassifierBench(EncoderBench):
     def arms(self) -> list[ArmResult]:
         train, validation, test = (self.labels(split) for split in Split)
         texts = [[_text(e) for e in self.data.splits[split]] for split in Split]
-        features = [self.features(split) for split in Split]
         self.progress.stage("arms that need no fine-tuning: TF-IDF, centroid, probe")
         metric = create_metric(str(self.recipe.evaluation.metric), self.data.labels)
-        return [
+        of_words = [
             majority(train, len(validation), len(test)),
             tf_idf(texts[0], train, texts[1], validation, texts[2], metric),
+        ]
+        if self.base.initialization == "random":  # its vectors say nothing
+            return of_words
+        features = [self.features(split) for split in Split]
+        return [
+            *of_words,
             base_centroid(features[0], train, features[1], features[2]),
             base_probe(features[0], train, features[1], validation, features[2], metric, self.recipe.training.seed),
         ]

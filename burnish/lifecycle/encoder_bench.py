@@ -5,6 +5,7 @@ One kind of task adds how its head starts, what needs no fine-tuning, and what e
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -44,12 +45,14 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Example, Metric, Progress, Row, Split
 
 Array = np.ndarray[Any, Any]
+UNALTERED = ("head", "freeze", "full")  # methods that add nothing to the layers of the base
 
 
 @dataclass(slots=True)
 class EncoderBench(Workbench):
     """A base with a head for what the rows teach."""
 
+    solved_start: bool = False  # whether steps start at the solved head, where a kind of task knows one
     _features: dict[Split, Array] = field(default_factory=dict)
     _fresh: PooledEncoder | None = None
 
@@ -69,9 +72,9 @@ class EncoderBench(Workbench):
         device, precision = settled_machine(recipe)
         task = cls.make_task(recipe, base, data, task_class, own)
         encoded, problems = encode_splits(task, data, progress, ours=own.task is None)
-        encoder = load_encoder(base).to(device)
+        encoder = load_encoder(base, unaltered=recipe.method is None or recipe.method.name in UNALTERED).to(device)
         require_known_tokens(task.tokenizer, encoder, base.folder)
-        layout = choose_layout(encoder, encoded[Split.TRAIN], device=device)
+        layout = choose_layout(encoder, encoded[Split.TRAIN], device=device, weights=base.weights_known_as())
         head = {"head": own.head(base.width, len(data.labels))} if own.head else {}
         model: Any = task.build(encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, **head)
         return cls(
@@ -124,6 +127,18 @@ class EncoderBench(Workbench):
             self._features[split] = self.vectors(self.encoded[split])
         return self._features[split]
 
+    def with_fewer(self, places: Sequence[int]) -> Self:
+        """The same bench with the training rows at these places only; one vector for each row is at hand already."""
+        train = self.data.splits[Split.TRAIN]
+        fewer = {Split.TRAIN: [train[i] for i in places]}
+        return dataclasses.replace(
+            self,
+            data=dataclasses.replace(self.data, splits={**self.data.splits, **fewer}),
+            encoded={**self.encoded, Split.TRAIN: EncodedRows.of([self.encoded[Split.TRAIN][i] for i in places])},
+            _features={split: self.features(split) for split in Split}
+            | {Split.TRAIN: self.features(Split.TRAIN)[list(places)]},
+        )
+
     def vectors(self, rows: EncodedRows, model: PooledEncoder | None = None) -> Array:
         """Vectors of the frozen base for these rows, from the cache when they are there.
 
@@ -168,8 +183,8 @@ class EncoderBench(Workbench):
             base: PooledEncoder = self.model.base.eval()
             return base
         if self._fresh is None:
-            encoder = load_encoder(self.base).to(self.device)
-            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
+            encoder = load_encoder(self.base, unaltered=True).to(self.device)
+            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device, weights=self.base.weights_known_as())
             like: PooledEncoder = self.model.base
             self._fresh = PooledEncoder(encoder, pooling=like.pooling, normalize=like.normalize).eval()
         return self._fresh

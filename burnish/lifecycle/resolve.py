@@ -25,6 +25,7 @@ LANGUAGE_EPOCHS = 3
 IMAGE_EPOCHS = 20  # of under FEW_ROWS images; of more 8
 IMAGE_RATE = 1e-3  # the rate for a small convolutional base; vision transformers want smaller ones
 SEQ2SEQ_RATE = 3e-4  # full; ten times that for LoRA. T5 was pretrained with large steps and wants them again
+SCRATCH_ENCODER_RATE = 5e-4  # of encoders that are drawn
 SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of weights that are drawn: the validation loss says when it is enough
 PREFERENCE_RATE = 0.1  # of the rate for conversations: a preference is learned from small differences
 EMBEDDING_EPOCHS, EMBEDDING_BATCH = 4, 64  # more rows to compare with at once; few rows need more steps instead
@@ -57,6 +58,8 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
     """Fills in epochs and learning rate of a method that takes steps."""
     if isinstance(recipe.method, HeadOptions):
         return recipe, []
+    if recipe.model.initialization == "random":
+        return _from_drawn_weights(recipe)
     filled: dict[str, Any] = {}
     notes: list[str] = []
     if recipe.training.epochs is None:
@@ -67,6 +70,15 @@ def decide_training(recipe: Recipe, *, train_rows: int, classes: int, width: int
         filled["learning_rate"] = default_learning_rate(method=_method_name(recipe), width=width)
         notes.append(f"training.learning_rate: {filled['learning_rate']:g}, for a base of width {width}")
     return _with(recipe, training=recipe.training.model_copy(update=filled)), notes
+
+
+def _from_drawn_weights(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """Fills in what an encoder of classes is trained with that has learned nothing yet: all its layers alike."""
+    training, said = recipe.training, recipe.training.model_fields_set
+    drawn = {"epochs": SCRATCH_EPOCHS, "learning_rate": SCRATCH_ENCODER_RATE, "layer_decay": 1.0}
+    filled = {name: value for name, value in drawn.items() if name not in said or getattr(training, name) is None}
+    notes = [f"training.{name}: {value:g}, for weights that are drawn" for name, value in filled.items()]
+    return _with(recipe, training=training.model_copy(update=filled)), notes
 
 
 def decide_image_method(recipe: Recipe) -> tuple[Recipe, str | None]:

@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+
 from burnish.data.tags import is_scheme, spans
 from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.metrics import create_metric
 from burnish.evaluation.metrics.classification import ClassFigures
 from burnish.evaluation.metrics.tagging import entity_figures
-from burnish.evaluation.tagging_arms import dictionary, majority_tag, token_probe
+from burnish.evaluation.tagging_arms import PROBED, dictionary, majority_tag, token_probe
 from burnish.lifecycle.encoder_bench import EncoderBench
+from burnish.method.probe import choose_probe
 from burnish.types import Example, Row, Split
+
+_CHOOSING = (Split.TRAIN, Split.VALIDATION)
 
 
 @dataclass(slots=True)
@@ -31,6 +37,21 @@ class TaggerBench(EncoderBench):
             dictionary(tokens[0], tags[0], tokens[1], tokens[2]),
             token_probe(features, tags, metric, seed=self.recipe.training.seed),
         ]
+
+    def _before_steps(self) -> None:
+        if not self.solved_start:
+            return
+        self.progress.stage("solving the head")
+        classes_of = {part: np.asarray(self.encoded[part].arrays["targets"], np.int64) for part in _CHOOSING}
+        probe = choose_probe(
+            self.features(Split.TRAIN)[:PROBED],
+            classes_of[Split.TRAIN][:PROBED],
+            self.features(Split.VALIDATION),
+            classes_of[Split.VALIDATION],
+            lambda targets, predictions: float((targets == predictions).mean()),
+            class_count=len(self.data.labels),
+        )
+        self.model.head.set_(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
 
     def classes(self, tuned: Sequence[Any]) -> Mapping[str, ClassFigures]:
         """Of each kind of entity."""

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from burnish.errors import ModelError, nearest
 from burnish.model.adapters import adapter_weights, with_adapter
+from burnish.model.bases import find_known
 from burnish.model.catalogue import CATALOGUE, RANDOM_ROWS, CatalogueEntry
 from burnish.model.images import FAMILIES, is_image_model, vector_width
 from burnish.model.intake import excerpt_of, inspect_model_folder
+from burnish.model.license import FROM_RUN, license_of_folder, settled_license
 from burnish.model.options import ModelOptions
 from burnish.settings import expanded
 from burnish.storage.durable import require_undamaged
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 WIDTH_NAMES = ("hidden_size", "dim", "d_model", "n_embd")  # families name the width of their vectors differently
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")  # and *.model
+KEPT_BY_RUNS = ("pooling", "normalize")
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -58,6 +61,7 @@ class Base:
         under: the plain base under that adapter.
         quantization: "nf4" when its weights are loaded in four bits; under an adapter, those it was trained beside.
         initialization: "pretrained", or "random" when its weights are drawn and those in the folder are not read.
+        license_source: where the license is written, in words.
     """
 
     name: str
@@ -77,6 +81,14 @@ class Base:
     under: Base | None = None
     quantization: str | None = None
     initialization: str = "pretrained"
+    license_source: str | None = None
+
+    def weights_known_as(self) -> str | None:
+        """What tells the weights from all others; None for weights that are drawn anew each time."""
+        if self.initialization == "random":
+            return None
+        under = self.under.sha256 if self.under else None
+        return canonical_sha256([self.sha256, under, str(self.adapter), self.quantization])
 
     def describe(self) -> dict[str, Any]:
         """What the manifest keeps of the base."""
@@ -86,6 +98,7 @@ class Base:
             "parameters": self.parameters,
             "sha256": self.sha256,
             "license": self.license,
+            "license_source": self.license_source,
             "pooling": self.pooling,
             "normalize": self.normalize,
             "max_length": self.max_length,
@@ -141,20 +154,33 @@ _RANDOM_ROWS = Base(
 )
 
 
-def load_encoder(base: Base) -> Module:
-    """The base as a transformers module that gives hidden states, in float32, on the CPU.
+def load_encoder(base: Base, *, unaltered: bool = False) -> Module:
+    """The base as a module that gives hidden states, in float32, on the CPU.
+
+    Args:
+        unaltered: its layers stay as they are, so that it may be opened without transformers where that gives the
+            same; else it is a module of transformers.
 
     Raises:
         ModelError: [model/encoder-decoder]; [model/unloadable].
     """
     require_one_stack(base)
-    encoder = load_pretrained(base, head=False)
+    encoder = (_opened_alone(base) if unaltered else None) or load_pretrained(base, head=False)
     if FAMILIES.get(base.model_type) == "first":
         encoder.register_module("pooler", None)  # image classifiers do not have it: its weights would be noise
     pooler = getattr(encoder, "pooler", None)
     if pooler is not None:
         pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read
     return encoder
+
+
+def _opened_alone(base: Base) -> Module | None:
+    """The base without transformers, where `model/bert.py` knows all of it."""
+    if base.initialization == "random" or base.quantization is not None or base.adapter is not None:
+        return None
+    from burnish.model.bert import open_bert
+
+    return open_bert(base.folder) if base.model_type == "bert" else None
 
 
 def load_pretrained(base: Base, *, head: bool) -> Module:
@@ -320,6 +346,8 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         context = int(next((config[name] for name in CONTEXT_NAMES if config.get(name)), 2_048))
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError("model/bad-file", f"settings of an unknown form: {error}", where=str(folder)) from error
+    known = (entry.license, f"catalogue, from {entry.hub_id}") if entry else _license_of(name, folder)
+    license_, license_source = settled_license(known, options.license)
     found = Base(
         name=name,
         folder=folder,
@@ -330,13 +358,20 @@ def _inspected(name: str, folder: Path, options: ModelOptions, entry: CatalogueE
         normalize=normalize,
         max_length=min(options.max_length, limit) if options.max_length else limit,
         width=width,
-        license=entry.license if entry else None,
+        license=license_,
         context=min(options.max_length, context) if options.max_length else context,
         generates=_is_decoder(config),
         has_decoder=bool(config.get("is_encoder_decoder")),
         initialization=options.initialization,
+        license_source=license_source,
     )
     return replace(found, parameters=_counted(found)) if drawn else found
+
+
+def _license_of(name: str, folder: Path) -> tuple[str, str] | None:
+    """The license of a base and where it is written: its own folder, else the catalogue."""
+    known = find_known(name)
+    return license_of_folder(folder) or ((known.license, f"catalogue, from {known.source}") if known else None)
 
 
 def _counted(base: Base) -> int:
@@ -363,15 +398,22 @@ def _of_run(name: str, final: Path, options: ModelOptions, *, recipe_folder: Pat
     require_undamaged(final)
     description = json.loads((final / "model.json").read_text(encoding="utf-8"))
     weights = adapter_weights(final)
-    if weights is not None:
-        named = ModelOptions(base=description["base"]["name"], max_length=options.max_length)
-        under = find_base(named, recipe_folder=recipe_folder, runs=runs)
-        require_trained_on(under, description["base"])
-        fields = {**_fields(under), "name": name, "sha256": file_sha256(weights), "adapter": final, "under": under}
-        return Base(**{**fields, "quantization": description["base"].get("quantization")})
-    base = _inspected(name, final, options, None)
     kept = description["base"]
-    return Base(**{**_fields(base), **{name: kept[name] for name in ("pooling", "normalize", "license")}})
+    if weights is not None:
+        named = ModelOptions(base=kept["name"], max_length=options.max_length)
+        under = find_base(named, recipe_folder=recipe_folder, runs=runs)
+        require_trained_on(under, kept)
+        fields = {**_fields(under), "name": name, "sha256": file_sha256(weights), "adapter": final, "under": under}
+        fields["quantization"] = kept.get("quantization")
+        written = (under.license, under.license_source or "") if under.license else None
+    else:
+        plain = options.model_copy(update={"license": None})  # a run says itself what it comes from
+        fields = {**_fields(_inspected(name, final, plain, None)), **{field: kept[field] for field in KEPT_BY_RUNS}}
+        written = None
+    if written is None and kept["license"]:
+        written = (kept["license"], FROM_RUN)
+    fields["license"], fields["license_source"] = settled_license(written, options.license)
+    return Base(**fields)
 
 
 def require_trained_on(base: Base, known: Mapping[str, Any]) -> None:

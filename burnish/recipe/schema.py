@@ -22,6 +22,7 @@ from burnish.method.options import (
 )
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
+from burnish.monitoring.options import MonitoringOptions
 from burnish.settings import Options
 from burnish.task.options import ONLY, EmbeddingOptions, PreferenceOptions
 
@@ -40,6 +41,7 @@ class Recipe(Options):
     augmentation: AugmentationOptions = AugmentationOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+    monitoring: MonitoringOptions = MonitoringOptions()
 
 
 def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
@@ -96,11 +98,13 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     if recipe.task not in (None, "seq2seq") and recipe.model.max_target_length is not None:
         found.append(("model.max_target_length", f"{recipe.task} has no targets; use model.max_length"))
     if recipe.model.initialization == "random":
-        if recipe.task not in (None, "seq2seq"):
+        if recipe.task not in (None, *DRAWN):
             found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
         if recipe.method not in (None, FullOptions()):
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
     found += _of_forgetting(recipe)
+    if training.max_cost is not None and training.price_per_hour is None:
+        found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [
@@ -155,6 +159,7 @@ _OF_ANSWERS = (
     ("moderator", "gives no answers of its own to judge"),
 )
 _NOT_BY_ROW = ("chat", "preference", "seq2seq", "embedding", "recommendation")
+DRAWN = ("seq2seq", "text-classification")  # tasks that may start from weights that are drawn
 _NOT_OF_IMAGES = (
     ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
     ("clean.redact", "text to redact"),

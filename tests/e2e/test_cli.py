@@ -30,12 +30,16 @@ COMMANDS = (
     "evaluate",
     "compare",
     "predict",
+    "plan",
+    "curve",
     "chat",
     "runs",
     "audit",
     "augment",
     "datasets",
     "forget",
+    "models",
+    "monitor",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -18,6 +18,7 @@ EXIT_CODES = {
     "DataReadError": 2,
     "DataProblemError": 1,
     "ModelError": 2,
+    "LicenseError": 1,
     "RunError": 2,
     "GoalNotReachedError": 1,
     "DivergedError": 3,

@@ -47,6 +47,21 @@ def test_classes_are_counted_where_there_are_some(classes: int, rows: str) -> No
     assert notes[0].endswith(f", for {rows}")
 
 
+def test_weights_that_are_drawn_are_trained_longer_and_in_all_layers_alike() -> None:
+    tree = {"data": {"train": "rows.csv"}, "method": "full", "model": {"initialization": "random"}}
+    recipe, notes = decide_training(Recipe.model_validate(tree), train_rows=2_000, classes=3, width=384)
+    own, _ = decide_training(
+        Recipe.model_validate({**tree, "training": {"epochs": 5, "layer_decay": 0.5}}),
+        train_rows=2_000,
+        classes=3,
+        width=384,
+    )
+
+    assert (recipe.training.epochs, recipe.training.learning_rate, recipe.training.layer_decay) == (30, 5e-4, 1.0)
+    assert notes[0] == "training.epochs: 30, for weights that are drawn"
+    assert (own.training.epochs, own.training.layer_decay) == (5, 0.5)
+
+
 @pytest.mark.parametrize("task", ["text-regression", "multi-label-classification", "question-answering"])
 def test_a_metric_of_other_answers_is_refused(task: str) -> None:
     recipe = Recipe.model_validate({"data": {"train": "rows.csv"}, "evaluation": {"metric": "accuracy"}})
