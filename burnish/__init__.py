@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from burnish.errors import BurnishError
     from burnish.lifecycle.advise import plan
+    from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
@@ -27,12 +28,13 @@ _HOMES = {
     "BurnishError": "burnish.errors",
     "Run": "burnish.lifecycle.run",
     "TextClassification": "burnish.task.text_classification",
+    "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
     "load": "burnish.lifecycle.runs",
     "plan": "burnish.lifecycle.advise",
     "train": "burnish.lifecycle.train",
 }
-__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "curve", "load", "plan", "train"]
+__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "compare", "curve", "load", "plan", "train"]
 
 
 def __getattr__(name: str) -> Any:

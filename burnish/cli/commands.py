@@ -9,13 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import curve, plan
+from burnish.cli import compare, curve, plan
 from burnish.cli.audit import audit
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
 from burnish.cli.progress import TerminalProgress
-from burnish.cli.show import show_check, show_prediction, show_run, show_runs, show_verdict, shown_lines
+from burnish.cli.show import (
+    show_check,
+    show_explanation,
+    show_prediction,
+    show_run,
+    show_runs,
+    show_verdict,
+    shown_lines,
+)
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError
+from burnish.evaluation import wording
+from burnish.evaluation.gates import stopped_by
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
@@ -159,6 +169,8 @@ def evaluate(options: argparse.Namespace) -> int:
     evaluation = evaluate_run(folder, data=options.data, runs=settings().runs, progress=TerminalProgress())
     if options.require == "goals":
         _need_goals(evaluation["goals"])
+    if options.require == "gates":
+        _need_gates(evaluation)
     if options.json:
         _print_json(evaluation)
     else:
@@ -167,7 +179,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    from burnish.lifecycle.runs import predict_texts, texts_of
+    from burnish.lifecycle.runs import explain_texts, load, predict_texts, texts_of, with_unsure
 
     if options.text:
         texts = list(options.text)
@@ -176,12 +188,24 @@ def predict(options: argparse.Namespace) -> int:
     else:
         texts = _lines_of_stdin()
     predictions = predict_texts(options.run, texts, progress=TerminalProgress())
+    if options.min_confidence is not None:
+        predictions = with_unsure(predictions, options.min_confidence)
+    explained = explain_texts(options.run, texts, progress=TerminalProgress()) if options.explain else []
+    calibration = load(options.run).calibration
+    calibrated = bool(calibration) and not calibration["reason"]
     if options.json:
         asked = [{"text": text} if isinstance(text, str) else text for text in texts]
-        _print_json({"predictions": [{**a, **p} for a, p in zip(asked, predictions, strict=True)]})
+        shown = [{**a, **p} for a, p in zip(asked, predictions, strict=True)]
+        for row, why in zip(shown, explained, strict=False):
+            row["explanation"] = why
+        _print_json({"predictions": shown} | ({"calibration": calibration} if calibrated else {}))
         return 0
-    for text, prediction in zip(texts, predictions, strict=True):
+    if calibrated:
+        print(f"probabilities are calibrated on {calibration['n']:,} validation rows", file=sys.stderr)
+    for index, (text, prediction) in enumerate(zip(texts, predictions, strict=True)):
         print(show_prediction(text, prediction))
+        if explained:
+            print(show_explanation(explained[index]))
     return 0
 
 
@@ -219,15 +243,20 @@ def _said() -> Iterator[str]:
 
 
 def runs(options: argparse.Namespace) -> int:
+    from burnish.lifecycle.seeds import seed_spread
     from burnish.registry.runs import find_run, list_runs
 
     if options.run:
         folder = find_run(options.run, settings().runs)
+        spread = seed_spread(folder)
         if options.json:
             evaluation = folder.content(folder.evaluation) if folder.evaluation.exists() else None
-            _print_json({"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation})
+            shown = {"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation}
+            _print_json({**shown, "seeds": spread})
         else:
             print(show_run(folder))
+            if spread:
+                print(f"seeds    {wording.over_seeds(spread)}")
         return 0
     found = list_runs(settings().runs)
     if options.json:
@@ -247,6 +276,8 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
     evaluation = run.evaluation
     if options.require == "goals":
         _need_goals(evaluation["goals"])
+    if options.require == "gates":
+        _need_gates(evaluation)
     if options.json:
         shown = {
             "id": run.id,
@@ -257,6 +288,7 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
             "verdict": evaluation["verdict"],
             "models": evaluation["models"],
             "goals": evaluation.get("goals", []),
+            "gates": evaluation.get("gates", []),
         }
         _print_json(shown)
     else:
@@ -274,7 +306,20 @@ def _require(evaluation: dict[str, Any], options: argparse.Namespace) -> int:
     missed = [goal["goal"] for goal in evaluation["goals"] if not goal["reached"]]
     if wanted == "goals" and missed:
         raise GoalNotReachedError("verdict/goals-missed", f"not reached: {', '.join(missed)}", where="--require goals")
+    if wanted == "gates":
+        _require_gates(evaluation)
     return 0
+
+
+def _require_gates(evaluation: dict[str, Any]) -> None:
+    if stopped := stopped_by(evaluation):
+        raise GoalNotReachedError(
+            "verdict/gates-not-passed",
+            f"not passed: {', '.join(gate['name'] for gate in stopped)}",
+            where="--require gates",
+            details=[gate["reason"] for gate in stopped],
+            hint=stopped[0]["advice"] or None,
+        )
 
 
 def _need_goals(goals: Sequence[object]) -> None:
@@ -284,6 +329,16 @@ def _need_goals(goals: Sequence[object]) -> None:
             "the recipe states no goals",
             where="--require goals",
             hint='evaluation: {goals: ["macro-f1 >= 0.90"]}',
+        )
+
+
+def _need_gates(evaluation: dict[str, Any]) -> None:
+    if not evaluation.get("gates"):
+        raise UsageError(
+            "verdict/no-gates",
+            "this run was judged by no gate",
+            where="--require gates",
+            hint="evaluation: {forgetting: {probes: shipped}}",
         )
 
 
@@ -314,6 +369,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "pause": pause,
     "cancel": cancel,
     "evaluate": evaluate,
+    "compare": compare.run,
     "predict": predict,
     "chat": chat,
     "runs": runs,

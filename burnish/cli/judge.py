@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from burnish.storage.run_folder import RunFolder
 if TYPE_CHECKING:
     from burnish.evaluation.pairwise import Said
     from burnish.lifecycle.judge_pairs import Blind
+    from burnish.lifecycle.pairs import Pair
+
+    Keep = Callable[[Pair, bool, Said], None]
 
 PEOPLE = "people"
 _OF_MODELS, _OF_PEOPLE = ("judge_model", "key_from", "rubric"), ("annotator",)
@@ -48,9 +51,12 @@ def require_judge(options: argparse.Namespace) -> None:
             where="--data",
             hint="leave --data out, or --judge",
         )
-    if options.judge and options.require == "goals":
+    if options.judge and options.require in ("goals", "gates"):
         raise UsageError(
-            "cli/judge-goals", "choices reach no goals", where="--require goals", hint="write --require better"
+            "cli/judge-goals",
+            f"choices say nothing about {options.require}",
+            where=f"--require {options.require}",
+            hint="write --require better",
         )
 
 
@@ -83,8 +89,32 @@ def judge(folder: RunFolder, options: argparse.Namespace) -> int:
 
 def _ask_all(queue: Blind) -> None:
     """Pair after pair until the queue is empty or somebody quits; every answer is kept at once."""
-    for number, (pair, tuned_first) in enumerate(queue.pairs(), start=queue.answered + 1):
-        say(f"\n[{number}/{queue.total}]\n{_shown(pair.conversation)}")
+
+    def keep(pair: Pair, tuned_first: bool, said: Said) -> None:
+        queue.judging.keep([(pair, tuned_first, said)])
+
+    _ask(queue.pairs(), queue.answered, queue.total, keep)
+
+
+def ask_pairs(pairs: Sequence[Pair], *, judge: str, keep: Keep) -> None:
+    """Asks about pairs in a random order of the two answers, which is the same each time; identical ones are ties.
+
+    Args:
+        judge: who is asked.
+        keep: is told the pair, whether its first answer was shown first, and what was said.
+    """
+    from burnish.lifecycle.judge_pairs import shown_first
+
+    different = [pair for pair in pairs if not pair.identical]
+    for pair in pairs:
+        if pair.identical:
+            keep(pair, True, "identical")
+    _ask(((pair, shown_first(judge, pair.prompt)) for pair in different), 0, len(different), keep)
+
+
+def _ask(pairs: Iterable[tuple[Pair, bool]], answered: int, total: int, keep: Keep) -> None:
+    for number, (pair, tuned_first) in enumerate(pairs, start=answered + 1):
+        say(f"\n[{number}/{total}]\n{_shown(pair.conversation)}")
         for place, answer in enumerate(pair.shown(tuned_first), start=1):
             say(f"\n  answer {place}\n{textwrap.indent(_shown(answer), '    ')}")
         say(f"\n  {_KEYS}")
@@ -95,7 +125,7 @@ def _ask_all(queue: Blind) -> None:
         if key in ("q", ""):
             return
         if key != "s":
-            queue.judging.keep([(pair, tuned_first, _SAID[key])])
+            keep(pair, tuned_first, _SAID[key])
 
 
 def _shown(text: str) -> str:

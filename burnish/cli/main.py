@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import curve, plan
+from burnish.cli import compare, curve, plan
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -194,6 +194,15 @@ def build_parser() -> argparse.ArgumentParser:
     _require(evaluate)
     predict = command("predict", "use a model on rows or text", 'burnish predict RUN --text "where is my card?"')
     predict.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
+    predict.add_argument(
+        "--min-confidence",
+        metavar="P",
+        type=_share,
+        help='mark rows whose label has a lower probability as "unsure"; the label is kept as guess',
+    )
+    predict.add_argument(
+        "--explain", action="store_true", help="say what each word adds to the label's probability (extra `explain`)"
+    )
     group = predict.add_mutually_exclusive_group()
     group.add_argument("--text", metavar="TEXT", action="append", help="a text; may be given several times")
     group.add_argument("--data", metavar="F", help="file of rows; without --text and --data, one text a line on stdin")
@@ -205,6 +214,7 @@ def build_parser() -> argparse.ArgumentParser:
     _audit(command)
     _augment(command)
     _data_versions(command)
+    compare.arguments(command)
     return parser
 
 
@@ -230,6 +240,16 @@ def _temperature(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 10:
         raise argparse.ArgumentTypeError(f"not a number from 0 to 10: {text!r}")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"not a share from 0 to 1: {text!r}")
     return value
 
 
@@ -343,8 +363,8 @@ def _training(parser: argparse.ArgumentParser) -> None:
 def _require(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require",
-        choices=("better", "goals"),
-        help="exit with 1 unless the verdict is better, or every goal of the recipe is reached",
+        choices=("better", "goals", "gates"),
+        help="exit with 1 unless the verdict is better, every goal of the recipe is reached, or every gate is passed",
     )
 
 

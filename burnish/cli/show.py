@@ -18,6 +18,7 @@ from burnish.registry.runs import RunSummary
 from burnish.storage.run_folder import RunFolder
 
 SHOWN = 3  # places or details of a finding
+MOST_WORDS = 12  # of an explanation
 ONE_ROW = {"have": "has", "hold": "holds", "say": "says", "repeat": "repeats", "are": "is", "begin": "begins"} | {
     "end": "ends",
     "share": "shares",
@@ -39,7 +40,7 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
     if wording.is_share(metric):
         difference = f"{100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     p_value = verdict.get("p_value")
-    chance = "" if p_value is None else f", {wording.exact_test(metric)} p = {p_value:.2g}"
+    chance = "" if p_value is None else f", {wording.name_of_test(verdict)} p = {p_value:.2g}"
     models: Mapping[str, Mapping[str, Any]] = evaluation["models"]
     sign = -1.0 if metric in wording.ERRORS else 1.0  # the best one stands last
     found = models["tuned"]
@@ -62,6 +63,8 @@ def show_verdict(evaluation: Mapping[str, Any]) -> str:
         word = "reached" if goal["reached"] else "MISSED"
         sure = "" if goal.get("certain", True) else ", not certain"
         lines.append(f"  goal {goal['goal']}: {word} ({goal['value']:.3f}{sure})")
+    for gate in evaluation.get("gates", []):
+        lines += [f"  gate {gate['name']}: {'passed' if gate['passed'] else 'NOT PASSED'}"]
     if evaluation.get("split") == "test" and evaluation.get("opened"):
         lines.append(f"  sealed test rows opened: {_times(int(evaluation['opened']))}")
     lines += textwrap.wrap(str(verdict["advice"]), 96, initial_indent="  ", subsequent_indent="  ")
@@ -75,11 +78,25 @@ def show_prediction(asked: str | Mapping[str, Any], prediction: Mapping[str, Any
     text = asked if isinstance(asked, str) else " | ".join(str(value) for value in asked.values())
     if "label" in prediction:
         label = excerpt(prediction["label"], limit=200)  # as it came from a file: no control characters here
+        if "guess" in prediction:
+            label = f"{label}, perhaps {excerpt(prediction['guess'], limit=200)}"
         return f"{label}\t{prediction['probability']:.3f}\t{' '.join(text.split())}"
     if "spans" in prediction:
         spans = prediction["spans"] or [{"kind": "none", "text": ""}]
         return "; ".join(visible(f"{span['kind']}: {span['text']}".removesuffix(": ")) for span in spans)
     return json.dumps(prediction, ensure_ascii=False)
+
+
+def show_explanation(why: Mapping[str, Any]) -> str:
+    """The words that move the probability most, and what all of them together explain."""
+    words = sorted(why["words"], key=lambda word: -abs(word["gain"]))[:MOST_WORDS]
+    shown = "  ".join(f"{100 * word['gain']:+.1f} {visible(word['word'], 40)}" for word in words)
+    total = sum(word["gain"] for word in why["words"])
+    return (
+        f"  points of probability: {shown}\n"
+        f"  {100 * why['blank']:.1f} % without any word, {100 * total:+.1f} from all words, "
+        f"{100 * why['probability']:.1f} % with them; {100 * abs(why['error']):.1f} points unexplained"
+    )
 
 
 def show_check(found: Mapping[str, Any]) -> str:

@@ -71,8 +71,8 @@ def check_kept_columns(shape: SourceShape, options: DataOptions) -> None:
                 f'has no column "{excerpt(column)}"',
                 where=shape.name,
                 known=[excerpt(name) for name in shape.columns],
-                hint="`data.group_by`, `data.time_column` and `data.keep_columns` name columns of the file"
-                + (f': did you mean "{close}"?' if close else ""),
+                hint="`data.group_by`, `data.time_column`, `data.keep_columns` and `evaluation.groups` name columns of "
+                "the file" + (f': did you mean "{close}"?' if close else ""),
             )
 
 

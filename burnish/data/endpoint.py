@@ -64,7 +64,13 @@ class Endpoint:
             OSError, ValueError: the endpoint did not answer, or with something else than a chat completion.
         """
         messages = [{"role": "system", "content": task}, {"role": "user", "content": text}]
-        answer = self._post("chat/completions", {"model": self.model, "messages": messages, "temperature": temperature})
+        return self.answer(messages, temperature=temperature)
+
+    def answer(self, messages: Sequence[Mapping[str, Any]], *, temperature: float) -> str:
+        """The answer to a conversation; arguments and errors as for `ask`."""
+        answer = self._post(
+            "chat/completions", {"model": self.model, "messages": list(messages), "temperature": temperature}
+        )
         try:
             content = answer["choices"][0]["message"]["content"]
         except (LookupError, TypeError) as error:

@@ -123,6 +123,12 @@ def prune_checkpoints(folder: Path, *, step: int, keep: int, best_step: int) -> 
         remove_published(published[past])
 
 
+def newest_steps(folder: Path, *, up_to: int, count: int) -> list[int]:
+    """Steps of the newest published checkpoints, the last one first."""
+    published = (_step_of(path) for path in folder.glob("step-*"))
+    return sorted((step for step in published if 0 <= step <= up_to), reverse=True)[:count]
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
     """AdamW's state as named tensors; `names` maps id(weight) to the weight's name."""
     return {

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
+from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import replace_dropout, row_draws
 from burnish.engine.faults import IN_A_ROW, Faults, is_out_of_memory
 from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.journal import Figures, Journal
+from burnish.engine.keep_ability import Pull, build_pulls, replayed_rows
 from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
 from burnish.engine.options import CheckpointOptions, TrainingOptions
@@ -42,7 +44,7 @@ REQUESTS = {"pause": 100, "cancel": 101}  # beyond the numbers of signals: the l
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a training ended; the model holds the best weights."""
+    """How a training ended; the model holds the weights that were chosen, the best ones by default."""
 
     steps: int
     epochs: float
@@ -56,6 +58,8 @@ class Trained:
     skipped_steps: int
     rolled_back: bool
     memory_retries: int
+    chosen: str  # "best", "last"...: which weights
+    compared: tuple[Scored, ...]  # with which others, on validation; empty when nothing was compared
 
 
 class Training:
@@ -69,6 +73,8 @@ class Training:
         metric: name in validate's result that decides early stopping and the best checkpoint.
         layout, precision: chosen on the first rows.
         ranks: the processes that share the work; all of them call `run`.
+        kept_rows: encoded rows of what must not be forgotten, for replay and for the Fisher information.
+        limit: how much the weights that are chosen at the end may forget.
     """
 
     def __init__(
@@ -89,20 +95,28 @@ class Training:
         device: torch.device,
         progress: Progress,
         ranks: Ranks | None = None,
+        kept_rows: Sequence[Encoded] = (),
+        limit: Limit | None = None,
     ) -> None:
         self.task, self.model, self.rows = task, model, rows
         self.validate, self.metric = validate, metric
         self.options, self.keep, self.folder = options, checkpoint, folder
         self.layout, self.precision, self.device = layout, precision, device
         self.ranks = ranks or Ranks()
+        self.kept_rows, self.limit, self.higher_is_better = kept_rows, limit, higher_is_better
         assert options.epochs is not None
         self.steps_per_epoch = math.ceil(len(rows) / options.global_batch_size)
         self.total_steps = min(options.epochs * self.steps_per_epoch, options.max_steps or 10**12)
         self.evaluate_every = options.evaluate_every_steps or self.steps_per_epoch
         self.save_every = checkpoint.every_steps or self.evaluate_every
-        self.lengths = lengths_of(rows)
+        self.row_lengths = lengths_of(rows)
+        self.lengths = [*self.row_lengths, *lengths_of(kept_rows)]  # kept rows are numbered behind the others
         self.trainable = dict(method.trainable(model))
         self.names = {id(weight): name for name, weight in self.trainable.items()}
+        mixes = checkpoint.choose not in ("best", "last")
+        self.start = {name: w.detach().clone() for name, w in self.trainable.items()} if mixes else {}
+        self.pulls: list[Pull] = []
+        self.replay_factor, self.replayed_loss = 0.0, 0.0  # of a step
         self.optimizer = build_optimizer(model, self.trainable, options)
         self.average = WeightAverage(self.trainable, options.average_decay) if options.average_decay else None
         self.stopping = EarlyStopping(patience=options.patience, higher_is_better=higher_is_better)
@@ -123,6 +137,7 @@ class Training:
         self.extras: dict[str, float] = {}  # what the task logs beside the loss, summed over this rank's rows of a step
         self.batches: list[list[int]] = []
         self.batches_of_epoch = -1
+        self.choosing = False  # the steps are done, candidates are judged
         self.started = time.monotonic()
 
     @property
@@ -140,13 +155,16 @@ class Training:
             StoppedRunError: [engine/paused], [engine/cancelled] when another process asked for it; the same.
             LostRankError: [engine/rank-lost] when another process of the training died.
         """
+        self._fix_pulls()
         self._resume()
         stopped = self.stopping.reason()
+        compared: list[Scored] = []
+        name: str = self.keep.choose
         with listening() as stop:
             while self.step < self.total_steps and stopped is None:
                 stopped = self._advance(stop)
             if self.ranks.leads:  # a signal in the middle of a read would end as an error of the library that reads
-                self._load_best(self.stopping.best_step)
+                name, compared = self._choose()
         return Trained(
             steps=self.step,
             epochs=round(self.epoch, 3),
@@ -160,6 +178,8 @@ class Training:
             skipped_steps=self.faults.skipped_steps,
             rolled_back=self.faults.rolled_back,
             memory_retries=self.faults.memory_retries,
+            chosen=name,
+            compared=tuple(compared),
         )
 
     def rehearse(self) -> None:
@@ -175,7 +195,7 @@ class Training:
         pieces = [
             piece
             for batch in epoch_batches(
-                self.lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=0
+                self.row_lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=0
             )
             for piece in self._pieces(batch)
         ]
@@ -217,7 +237,7 @@ class Training:
         epoch, place = divmod(self.step, self.steps_per_epoch)
         if self.batches_of_epoch != epoch:
             self.batches = epoch_batches(
-                self.lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=epoch
+                self.row_lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=epoch
             )
             self.batches_of_epoch = epoch
         return self.batches[place]
@@ -228,10 +248,13 @@ class Training:
         self.model.train()
         factor = learning_rate_factor(self.step, total_steps=self.total_steps, options=self.options)
         factor *= self.faults.rate_scale
+        replayed = self._replayed_rows(row_ids)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        total, weight = self._accumulate(row_ids)
-        norm = mean_and_clip(self.trainable.values(), weight, self.options.max_grad_norm)
+        total, weight = self._accumulate([*row_ids, *replayed])
+        units = weight / (1.0 - self.options.keep_ability.replay)  # the loss is (1 - replay) new + replay old
+        penalties = [pull.add_gradient(units) for pull in self.pulls]
+        norm = mean_and_clip(self.trainable.values(), units, self.options.max_grad_norm)
         loss = total / weight
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
@@ -250,6 +273,8 @@ class Training:
             "rows": float(len(row_ids)),
             "tokens": float(sum(self.lengths[i] for i in row_ids)),
             "seconds": time.monotonic() - started,
+            **({"replay_loss": self.replayed_loss / self._units_of(replayed)} if replayed else {}),
+            **({"penalty": float(torch.stack(penalties).sum())} if penalties else {}),
             **{name: total / max(1, len(self.ranks.share(row_ids))) for name, total in self.extras.items()},
         }
 
@@ -268,7 +293,7 @@ class Training:
         while True:
             random_state = torch.get_rng_state()
             mine, total, weight, full = self.ranks.share(row_ids), 0.0, 0.0, ""
-            self.extras = {}
+            self.extras, self.replayed_loss = {}, 0.0
             try:
                 for term in self._terms(mine, len(row_ids)):
                     total += term[0]
@@ -277,7 +302,9 @@ class Training:
                 if not is_out_of_memory(error):
                     raise
                 full = str(error) or type(error).__name__  # the error itself would keep the step's tensors alive
-            total, weight, failed = self.ranks.sums(total, weight, float(bool(full)))
+            total, weight, self.replayed_loss, failed = self.ranks.sums(
+                total, weight, self.replayed_loss, float(bool(full))
+            )
             if not failed:
                 self.ranks.sum_gradients(self.trainable.values())
                 return total, weight
@@ -290,9 +317,11 @@ class Training:
 
         Where rows are compared there is one sum for the rows of all ranks, which the first rank counts.
         """
-        pieces = self._pieces(mine)
+        pieces = self._pieces([i for i in mine if i < len(self.rows)])
         if not isinstance(self.task, Comparing):
             yield from map(self._forward_backward, pieces)
+            for piece in self._pieces([i for i in mine if i >= len(self.rows)]):
+                self._replay(piece)
             return
         place: dict[str, Any] = {"precision": self.precision, "device": self.device, "ranks": self.ranks}
         term = compare_in_pieces(self.task, self.model, [self._laid_out(p) for p in pieces], rows=rows, **place)
@@ -307,9 +336,45 @@ class Training:
         term.total.backward()  # type: ignore[no-untyped-call]
         return self._counted(term)
 
+    def _replay(self, piece: list[int]) -> None:
+        """Forward and backward over a micro-batch of kept rows; their loss is counted apart from that of new ones."""
+        batch = self._laid_out(piece)
+        with self.precision.compute(self.device):
+            term = self.task.loss(self.model, batch)
+        (term.total * self.replay_factor).backward()  # type: ignore[no-untyped-call]
+        self.replayed_loss += float(term.total.detach())
+
+    def _replayed_rows(self, row_ids: list[int]) -> list[int]:
+        """The kept rows of this step, about `replay` of all its rows; sets what a unit of their loss counts.
+
+        With w = replay, W and K the units of new and kept rows, and every sum divided by W / (1 - w) in the end, a
+        factor of w / (1 - w) * W / K makes the loss (1 - w) * mean(new) + w * mean(kept).
+        """
+        share = self.options.keep_ability.replay
+        if not share:
+            return []
+        odds = share / (1.0 - share)
+        kept = replayed_rows(
+            self.step,
+            count=max(1, round(odds * self.options.global_batch_size)),
+            rows=len(self.kept_rows),
+            seed=self.options.seed,
+        )
+        replayed = [len(self.rows) + index for index in kept]
+        self.replay_factor = odds * self._units_of(row_ids) / self._units_of(replayed)
+        return replayed
+
+    def _units_of(self, row_ids: Sequence[int]) -> float:
+        return sum(self._row(i).weight for i in row_ids)
+
+    def _row(self, index: int) -> Encoded:
+        """A training row, or behind them a kept row."""
+        new = len(self.rows)
+        return self.rows[index] if index < new else self.kept_rows[index - new]
+
     def _laid_out(self, piece: list[int]) -> RowBatch:
         return self.layout.lay_out(
-            [self.rows[i] for i in piece],
+            [self._row(i) for i in piece],
             piece,
             device=self.device,
             draws=row_draws(piece, seed=self.options.seed, step=self.step),
@@ -473,6 +538,20 @@ class Training:
         if found is None and self.average is not None:
             self.average.start_from(self.trainable)
 
+    def _fix_pulls(self) -> None:
+        """Measures, on the weights as they start, what pulls them back; the same on all ranks."""
+        self.pulls, strengths = build_pulls(
+            self.model,
+            self.trainable,
+            self.options.keep_ability,
+            task=self.task,
+            rows=self.kept_rows,
+            layout=self.layout,
+            precision=self.precision,
+            device=self.device,
+        )
+        self.ranks.share_weights(strengths)
+
     def _restore(self, found: checkpoints.Checkpoint | None) -> None:
         """Puts the state of a checkpoint in place; without one everything stays as it is."""
         if found is None:
@@ -497,15 +576,45 @@ class Training:
         for name, buffer in self.buffers.items():
             buffer.copy_(stored.get(BUFFER + name, self.first_buffers[name]))
 
-    def _load_best(self, step: int) -> None:
-        """Leaves the best weights in the model: the averaged ones of the best checkpoint."""
+    def _choose(self) -> tuple[str, list[Scored]]:
+        """Leaves the weights that the recipe asks for in the model; gives their name, and what was compared."""
+        self.choosing = True
+        best = self.stopping.best_step
+        newest = checkpoints.newest_steps(self.folder.checkpoints, up_to=self.step, count=self.keep.keep)
+        ways = candidates(self.keep.choose, best=best, newest=newest)
+        scored: list[Scored] = []
+        for way in ways if len(ways) > 1 else ():
+            self._load(mixed(way, self.start, self._weights_of))
+            values = self.validate(self.model)
+            rise = None if self.limit is None else self.limit.rise_of(self.model)
+            scored.append(Scored(way, values[self.metric], values["loss"], rise))
+        winner = ways[0]
+        if scored:
+            tolerance = None if self.limit is None else self.limit.tolerance
+            winner = chosen(scored, higher_is_better=self.higher_is_better, tolerance=tolerance).candidate
+            self.journal.note(f"{len(scored)} ways to end compared on validation: {winner.name}")
+        self._load(mixed(winner, self.start, self._weights_of))
+        return winner.name, scored
+
+    def take(self, step: int) -> None:
+        """Leaves the weights of a checkpoint in the model, as they were validated."""
+        self._load(self._weights_of(step))
+
+    def _weights_of(self, step: int) -> dict[str, Tensor]:
+        """What a checkpoint holds, its weights as they are validated: averaged ones where an average is kept."""
         folder = self.folder.checkpoints / f"step-{step}"
         require_undamaged(folder)
-        best = checkpoints.read_weights(folder)
+        found = checkpoints.read_weights(folder)
+        if self.average is None:
+            return found
+        averaged = {name: found.pop(AVERAGE + name) for name in self.trainable}
+        return found | averaged
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
             for name, weight in self.trainable.items():
-                weight.copy_(best[AVERAGE + name if self.average else name])
-            self._restore_buffers(best)
+                weight.copy_(weights[name])
+            self._restore_buffers(weights)
         self.model.eval()
 
 

@@ -8,6 +8,33 @@ from pydantic import Field
 
 from burnish.settings import Options
 
+Choose = Literal["best", "last", "average", "interpolation", "auto"]
+
+
+class KeepAbilityOptions(Options):
+    """How a training is kept from forgetting what its base can do. Without it, nothing is done about that."""
+
+    rows: str | None = Field(
+        default=None, description="file of rows of what must not be forgotten, in any form a chat is learned from"
+    )
+    replay: float = Field(
+        default=0.0, ge=0, lt=1, description="share of `rows` in each step: in its loss, and about in its rows"
+    )
+    ewc: float = Field(
+        default=0.0,
+        ge=0,
+        description="elastic weight consolidation: pull of each weight to its start, times what it matters for `rows`; "
+        "1 weighs their tokens like those that are learned",
+    )
+    l2_to_start: float = Field(
+        default=0.0, ge=0, description="the same pull for every weight (L2-SP); with LoRA of its layers' updates"
+    )
+
+    @property
+    def pulls(self) -> bool:
+        """Whether weights are pulled towards their start."""
+        return bool(self.ewc or self.l2_to_start)
+
 
 class TrainingOptions(Options):
     """How the weights are changed. A field left at null is filled in from base, method and data, and written down."""
@@ -35,6 +62,7 @@ class TrainingOptions(Options):
     )
     dropout: float | None = Field(default=None, ge=0, lt=1, description="of hidden states; null: the base's own")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="probability spread over the other labels")
+    keep_ability: KeepAbilityOptions = KeepAbilityOptions()
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of the computation; weights stay fp32. auto: bf16 where the hardware has it"
     )
@@ -76,3 +104,8 @@ class CheckpointOptions(Options):
 
     every_steps: int | None = Field(default=100, ge=1, description="null: after each evaluation only")
     keep: int = Field(default=2, ge=1, description="newest checkpoints kept, beside the best one")
+    choose: Choose = Field(
+        default="best",
+        description="which weights the training ends with, by validation: of the best evaluation, the last ones, the "
+        "average of the newest `keep`, a mixture with the base's, or the best of all these (auto)",
+    )

@@ -88,6 +88,11 @@ def _verdict(record: RunRecord) -> str:
         reached = (f"- {code(g.get('goal'))}: {'reached' if g.get('reached') else 'missed'}"
                    f"{'' if g.get('certain') else ', not for certain'}" for g in goals)  # fmt: skip
         sentences.append("Goals:\n\n" + "\n".join(reached))
+    gates = [entries(gate) for gate in record.evaluation.get("gates") or ()]
+    if gates:
+        told = (f"- {code(gate.get('name'))}: {'passed' if gate.get('passed') else 'not passed'}. "
+                f"{markdown_sentence(gate.get('reason'))}" for gate in gates)  # fmt: skip
+        sentences.append("Gates:\n\n" + "\n".join(told))
     return "\n\n".join(sentences)
 
 
@@ -126,8 +131,24 @@ def _limits(record: RunRecord) -> str:
         parts.append(f"{count(small, 'classes') if small != 1 else '1 class'} of {len(classes)} "
                      f"{'has' if small == 1 else 'have'} fewer than {FEW_ROWS} test rows: "
                      "read their figures with their intervals.")  # fmt: skip
+    parts += _gaps(record)
     parts.append("The model always gives one of its labels, also to a text that belongs to none of them.")
     return "\n\n".join(parts)
+
+
+def _gaps(record: RunRecord) -> list[str]:
+    """One sentence on the widest gap between the groups of each column that the recipe names."""
+    judged = entries(record.evaluation.get("groups"))
+    metric, said = str(judged.get("metric")), []
+    for column in map(entries, judged.get("columns") or ()):
+        if gap := entries(column.get("gap")):
+            by = wording.signed(metric, gap.get("value")).removeprefix("+")
+            said.append(
+                f"Of the groups of {markdown(column.get('column'))}, {markdown(gap.get('best'))} and "
+                f"{markdown(gap.get('worst'))} are furthest apart in {metric_title(metric)}: by {by} (95 % interval "
+                f"for all pairs {wording.signed_interval({'metric': metric, **gap})})."
+            )
+    return said
 
 
 def _data(record: RunRecord) -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from burnish.evaluation.arms import ArmResult, strongest
-from burnish.evaluation.compare import paired_gain, row_wins, sign_test
+from burnish.evaluation.compare import compared, paired_gain, row_wins, significance
 from burnish.evaluation.goals import judge_goals, parse_goal
 from burnish.evaluation.metrics.classification import ClassFigures
 from burnish.evaluation.metrics.resampling import measured, value_of
@@ -60,11 +60,13 @@ def judge(
     draws = {"resamples": options.resamples, "seed": seed}
     differences = {arm.name: paired_gain(decider, references, tuned, arm.test_predictions, **draws) for arm in arms}
     wins, losses = row_wins(decider, references, tuned, against.test_predictions)
+    p_value, test = significance(decider, references, tuned, against.test_predictions, **draws)
     evidence = Evidence(
         metric=decider.name,
         against=against.name,
         differences=differences,
-        p_value=sign_test(wins, losses),
+        p_value=p_value,
+        test=test,
         discordant=wins + losses,
         minimum_effect=options.minimum_effect,
         method=method_name,
@@ -97,6 +99,7 @@ def judge(
             for arm in arms
         },
         "discordant": {"tuned": wins, "against": losses},
+        "comparisons": compared(metrics[1:], references, tuned, against.test_predictions, **draws),
         **({"classes": {name: figures.as_dict() for name, figures in classes.items()}} if classes else {}),
         **(further or {}),
     }

@@ -14,6 +14,7 @@ from burnish.evaluation.report_background import (
     use_section,
 )
 from burnish.evaluation.report_embedding import worst_section
+from burnish.evaluation.report_forgetting import checkpoints_section, forgetting_section, gates_section
 from burnish.evaluation.report_html import Html
 from burnish.evaluation.report_pairs import choices_section
 from burnish.evaluation.report_sections import (
@@ -27,9 +28,17 @@ from burnish.evaluation.report_sections import (
     verdict_section,
 )
 from burnish.evaluation.report_style import STYLE
-from burnish.evaluation.report_table import calibration_section, importance_section, misses_section
+from burnish.evaluation.report_table import importance_section, misses_section
+from burnish.evaluation.report_trust import (
+    calibration_section,
+    confidence_section,
+    flagged_section,
+    groups_section,
+    memory_section,
+    spellings_section,
+)
 from burnish.evaluation.run_record import RunRecord
-from burnish.evaluation.wording import escaped
+from burnish.evaluation.wording import entries, escaped
 from burnish.task.build import WRITING
 from burnish.task.embedding import Embedding
 from burnish.task.recommendation import Recommendation
@@ -47,18 +56,29 @@ _OF_LABELS: dict[str, tuple[str, Section]] = {
     "confusion": ("Confusion", confusion_section),
     "errors": ("Errors", errors_section),
 }
-_OF_TABLES: dict[str, tuple[str, Section]] = {
+_OF_TRUST: dict[str, tuple[str, Section]] = {
+    "groups": ("Groups", groups_section),
     "calibration": ("Calibration", calibration_section),
+    "confidence": ("Confidence", confidence_section),
+    "robustness": ("Spellings", spellings_section),
+    "memorisation": ("By heart", memory_section),
+    "flagged": ("Flagged", flagged_section),
+}
+_OF_TABLES: dict[str, tuple[str, Section]] = {
     "importance": ("Columns", importance_section),
     "misses": ("Misses", misses_section),
 }
 _OF_VECTORS: dict[str, tuple[str, Section]] = {"worst": ("Worst searches", worst_section)}
 SECTIONS: dict[str, tuple[str, Section]] = {
     "goals": ("Goals", goals_section),
+    "gates": ("Gates", gates_section),
     "arms": ("Comparison", arms_section),
+    "forgetting": ("What it forgot", forgetting_section),
     "curves": ("Training", curves_section),
+    "checkpoints": ("Weights", checkpoints_section),
     **_OF_CHAT,
     **_OF_LABELS,
+    **_OF_TRUST,
     **_OF_TABLES,
     **_OF_VECTORS,
     "data": ("Data", data_section),
@@ -95,7 +115,10 @@ def sections_of(record: RunRecord) -> dict[str, tuple[str, Section]]:
     task = str(record.manifest.get("task"))
     kinds = (_OF_CHAT, task in WRITING), (_OF_VECTORS, task in (Embedding.name, Recommendation.name))
     others = {part for parts, own in kinds if not own for part in parts}
-    others |= {part for part in ("calibration", "importance") if part not in record.evaluation}
+    found = (*_OF_TRUST, "importance", "gates", "forgetting")
+    others |= {part for part in found if part not in record.evaluation}
+    if not entries(record.training.get("checkpoint_choice")).get("compared"):
+        others.add("checkpoints")
     if any(own for _, own in kinds):
         others |= {*_OF_LABELS, "misses"}
     else:

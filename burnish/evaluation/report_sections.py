@@ -20,7 +20,17 @@ from burnish.evaluation.report_html import (
 )
 from burnish.evaluation.report_images import error_picture, short_name
 from burnish.evaluation.run_record import RunRecord
-from burnish.evaluation.wording import count, entries, escaped, figure, finite, interval, metric_title
+from burnish.evaluation.wording import (
+    count,
+    entries,
+    escaped,
+    figure,
+    finite,
+    interval,
+    metric_title,
+    name_of_test,
+    signed_interval,
+)
 
 MANY_CLASSES = 15  # more are told by the weakest of them, and their matrix by its most frequent confusions
 MOST_CONFUSIONS = 15
@@ -67,7 +77,11 @@ def _key_numbers(record: RunRecord) -> Html:
         ("Difference", wording.signed(metric, verdict.get("difference")), wording.signed_interval(verdict)),
         (f"Tuned model, {title}", figure(metric, own.get("value")), interval(metric, own)),
         (f"{against}, {title}", figure(metric, other.get("value")), interval(metric, other)),
-        ("Test rows", count(verdict.get("n")), wording.p_value(verdict.get("p_value"))),
+        (
+            "Test rows",
+            count(verdict.get("n")),
+            f"{wording.name_of_test(verdict)}, {wording.p_value(verdict.get('p_value'))}",
+        ),
     ]
     items = (
         f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}<small>{escaped(detail)}</small></dd></div>"
@@ -150,7 +164,28 @@ def arms_section(record: RunRecord) -> Html:
             numbers=range(1, 9),
             strong={0} if arms[0] == "tuned" else (),
         ),
+        _further_differences(record),
     )
+
+
+def _further_differences(record: RunRecord) -> Html:
+    """What the metrics that decide nothing say of the tuned model and the strongest arm."""
+    found = [entries(entry) for entry in record.evaluation.get("comparisons") or ()]
+    if not found:
+        return Html("")
+    rows: list[list[object]] = []
+    for entry in found:
+        metric = entry.get("metric")
+        difference = Html(f"{wording.signed(metric, entry.get('difference'))}<small>{signed_interval(entry)}</small>")
+        tests = [
+            f"{wording.p_value(entry.get('p_value'))} ({name_of_test(entry)})",
+            wording.p_value(entry.get("p_holm")),
+        ]
+        rows.append([metric_title(metric), difference, *tests])
+    caption = f"Further metrics: how much better the tuned model is than {record.verdict.get('against')}"
+    note = "They decide nothing. Corrected: Holm's p-values, for looking at several metrics at once."
+    heads = ["metric", "difference, with 95 % interval", "p-value", "corrected"]
+    return Html(table(caption, heads, rows, numbers={1, 2, 3}) + paragraph(note, "note"))
 
 
 def _with_interval(metric: str, entry: Any) -> Html:

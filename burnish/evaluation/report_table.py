@@ -1,4 +1,4 @@
-"""The parts of a report that only a table has: calibration, the columns relied on, and the largest misses."""
+"""The parts of a report that only a table has: the columns relied on, and the largest misses."""
 
 from __future__ import annotations
 
@@ -10,51 +10,17 @@ from burnish.evaluation.report_html import Html, figures, isolated, paragraph, s
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import (
     ERRORS,
-    arm_title,
     count,
     entries,
     escaped,
-    figure,
     finite,
-    interval,
     is_share,
     metric_title,
 )
 
-DRAWN = ("tuned", "trees")  # models whose calibration is drawn; the table has the first one's numbers
 MOST_COLUMNS, MOST_MISSES = 20, 25
 NAME_LIMIT, TEXT_LIMIT = 60, 400  # characters
 KEYS = ("loss", "low", "high")  # of a column: mean, least and greatest over the shuffles
-
-
-def calibration_section(record: RunRecord) -> Html:
-    """Whether rows that are said to be 70 % sure come true 70 times in a hundred."""
-    calibration = entries(record.evaluation.get("calibration"))
-    bins = entries(calibration.get("bins"))
-    series = [chart.Series("as said", [(0.0, 0.0), (100.0, 100.0)], faint=True)]
-    series += [
-        chart.Series(arm_title(name), [(100 * b["probability"], 100 * b["share"]) for b in bins[name]])
-        for name in DRAWN
-        if name in bins
-    ]
-    rows = [
-        [count(b["n"]), figure("accuracy", b["probability"]), figure("accuracy", b["share"]), interval("accuracy", b)]
-        for b in bins.get("tuned", ())
-    ]
-    drawn = chart.line_chart(
-        series,
-        title="What came true, by the probability that was given",
-        description="one point for each tenth of the probabilities that test rows have",
-        x_label="probability given, %",
-        y_label="came true, %",
-    )
-    text = (
-        f"Test rows in bins of one tenth by the probability of {calibration.get('of')}. A model on the thin line can "
-        "be taken at its word; below it, it is too sure. Calibration error is the mean distance from that line."
-    )
-    heads = ["test rows", "mean probability", "came true", "95 % interval"]
-    figures_of = table("Bins of the transformer", heads, rows, numbers={0, 1, 2, 3})
-    return section("calibration", "Can its probabilities be believed?", paragraph(text), figures(drawn), figures_of)
 
 
 def importance_section(record: RunRecord) -> Html:

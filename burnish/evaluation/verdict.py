@@ -12,8 +12,6 @@ from burnish.errors import excerpt
 from burnish.evaluation.arm_words import ARMS, words_for
 from burnish.evaluation.compare import Difference
 
-# Metrics whose scores are right or wrong, so that the exact test is a test of the metric itself.
-EXACT = ("accuracy", "exact-match", "final-number", "json-match", "reward-accuracy")
 SIGNIFICANT = 0.05
 RULE_OF_THREE = 3  # n rows without an event leave, at 95 %, events of share up to 3 / n
 DISCORDANT_AT_LEAST = 6  # rows: with five, even 5 to 0 has an exact two-sided p-value of 0.0625
@@ -34,7 +32,8 @@ class Verdict:
         against: name of the strongest arm that needs no fine-tuning, chosen on validation.
         difference: how much better tuned is than `against` on the test rows, in the metric's unit: metric(tuned) -
             metric(against), or its negative where lower is better; low and high are its 95 % interval.
-        p_value: exact McNemar (sign) test on the test rows that the two answer differently well.
+        p_value: two-sided, of a test of this metric.
+        test: which one: "McNemar", exact, of a share of rows that are right; "permutation" of any other metric.
         n: test rows.
         minimum_effect: smallest difference worth having, from the recipe.
     """
@@ -46,6 +45,7 @@ class Verdict:
     low: float
     high: float
     p_value: float
+    test: str
     n: int
     minimum_effect: float
     advice: str
@@ -60,7 +60,8 @@ class Evidence:
 
     Attributes:
         differences: tuned minus arm for every arm, on the same test rows, oriented so that more is better.
-        discordant: test rows that exactly one of tuned and `against` gets right.
+        test: what gave the p-value, as `Verdict.test`.
+        discordant: test rows that tuned and `against` answer differently well.
         weakest_class: label and F1 of the tuned model's weakest class; None where there are no classes.
         head: whether the task has a method that trains a head alone.
     """
@@ -69,6 +70,7 @@ class Evidence:
     against: str
     differences: Mapping[str, Difference]
     p_value: float
+    test: str
     discordant: int
     minimum_effect: float
     method: str
@@ -84,15 +86,15 @@ def decide(evidence: Evidence) -> Verdict:
     same             a gain worth having is ruled out, or the difference is real but too small to be worth having
     too little data  anything else: neither a gain worth having nor its absence is shown
 
-    A bootstrap of very few rows is too sure of itself, so two classical checks stand beside the interval. `better` and
-    `worse` need the exact test to agree (accuracy, which it tests) or six discordant rows (any other metric).
+    An interval of very few rows may be too sure of itself, so two classical checks stand beside it. `better` and
+    `worse` need the test of the metric to agree and six discordant rows.
     Ruling a gain out needs 3 / minimum_effect rows: with fewer, not even perfect agreement does it (rule of three,
     Hanley and Lippman-Hand 1983, JAMA 249:1743-1745).
     """
     d = evidence.differences[evidence.against]
     answer = answer_of(
         d,
-        tested=evidence.p_value < SIGNIFICANT or evidence.metric not in EXACT,
+        tested=evidence.p_value < SIGNIFICANT,
         discordant=evidence.discordant,
         minimum_effect=evidence.minimum_effect,
     )
@@ -104,6 +106,7 @@ def decide(evidence: Evidence) -> Verdict:
         low=d.low,
         high=d.high,
         p_value=evidence.p_value,
+        test=evidence.test,
         n=d.n,
         minimum_effect=evidence.minimum_effect,
         advice=_advice(answer, d, evidence),
@@ -114,7 +117,7 @@ def answer_of(d: Difference, *, tested: bool, discordant: int, minimum_effect: f
     """The rule of `decide` for one difference.
 
     Args:
-        tested: whether the exact test agrees, or is none of this metric.
+        tested: whether the test of the metric agrees.
         discordant: rows that tell the two apart.
     """
     sure = tested and discordant >= DISCORDANT_AT_LEAST

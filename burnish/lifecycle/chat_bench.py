@@ -11,10 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from burnish.data.prepare import PreparedData
+from burnish.engine.choice import Limit
 from burnish.engine.distributed import join_ranks
 from burnish.engine.layout import choose_layout, own_attention
 from burnish.engine.rows import EncodedRows
 from burnish.errors import DataProblemError, RecipeError, excerpt
+from burnish.evaluation.forgetting import ProbeScore, worst_rise
+from burnish.lifecycle.forgetting import ProbeRows, kept_rows, probe_rows, with_forgetting
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import settled_machine
 from burnish.lifecycle.writing_bench import WritingBench, encode_written
@@ -43,6 +46,7 @@ class ChatBench(WritingBench):
 
     too_long: ClassVar[str] = "chat/too-long"
     ends: list[int] = field(default_factory=list)
+    probes: ProbeRows | None = None
 
     @classmethod
     def set_up(
@@ -80,6 +84,8 @@ class ChatBench(WritingBench):
             limit=f"{task.max_length:,} tokens",
             nothing_learned=partial(_nothing_learned, task),
         )
+        probes = probe_rows(recipe, masker, base.context)
+        kept_again = kept_rows(recipe, task, folder)
         layout = choose_layout(model.encoder, encoded[Split.TRAIN], device=device)
         ends = _ends(encoded[Split.TRAIN], masker)
         if recipe.method is not None and recipe.method.name != "full":
@@ -101,7 +107,47 @@ class ChatBench(WritingBench):
             model=model,
             ranks=ranks,
             ends=ends,
+            probes=probes,
+            kept_rows=kept_again,
         )
+
+    def _before_steps(self) -> None:
+        WritingBench._before_steps(self)
+        if self.ranks.leads:
+            self.ask_base()
+
+    def ask_base(self) -> None:
+        """What the base makes of the probes; asked once, while the model still is the base."""
+        if self.probes is not None and not self.probes.base:
+            self.progress.stage("what the base can do")
+            self.probes.base = self._probed(self.model)
+
+    def limit(self) -> Limit | None:
+        """The rise of the loss on probes over the base's, and how much of it the recipe tolerates."""
+        if self.probes is None:
+            return None
+        probes, vocabulary = self.probes, self._vocabulary()
+        return Limit(
+            lambda model: worst_rise(probes.probes, probes.base, self._probed(model), vocabulary=vocabulary),
+            self.recipe.evaluation.forgetting.tolerance,
+        )
+
+    def with_gates(self, evaluation: dict[str, Any], tuned: LanguageModel) -> dict[str, Any]:
+        """evaluation.json's content with what the tuned model, loaded as it was saved, forgot."""
+        if self.probes is None:
+            return evaluation
+        self.ask_base()
+        self.progress.stage("what the tuned model forgot")
+        scores = self._probed(tuned)
+        return with_forgetting(evaluation, self.probes, scores, self.recipe, self._vocabulary())
+
+    def _vocabulary(self) -> int:
+        size: int = self.task.masker.tokenizer.get_vocab_size()
+        return size
+
+    def _probed(self, model: Any) -> list[ProbeScore]:
+        assert self.probes is not None
+        return self.probes.scores(model, precision=self.precision, device=self.device)
 
     def keep_answers(self, step: int) -> None:
         """Answers to the first validation prompts as the model gives them after `step`, in samples.jsonl."""

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from burnish.data.prepare import PreparedData
+from burnish.engine.predict import pooled_features
 from burnish.engine.rows import EncodedRows
 from burnish.errors import RecipeError
 from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority, tf_idf
+from burnish.evaluation.calibration import fit_temperature, positive_of, softmax
+from burnish.evaluation.groups import Decisions
 from burnish.evaluation.judge_labels import judge_classification
 from burnish.evaluation.metrics import create_metric, find_metric
-from burnish.lifecycle.encoder_bench import EncoderBench
+from burnish.lifecycle.encoder_bench import Array, EncoderBench
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.trust import judged_sureness, told
 from burnish.method.probe import choose_probe
 from burnish.model.load import Base, load_tokenizer
 from burnish.model.pooled import LinearHead, PooledClassifier
 from burnish.recipe.schema import Recipe
+from burnish.serving.predict import Predictor
 from burnish.storage.durable import append_lines, truncate
+from burnish.task.text_classification import TextClassification
 from burnish.types import Example, Row, Split
 
 HEAD_START_ROWS = 256  # in all, spread over the classes
 HEAD_START_ROWS_OF_A_CLASS = 8  # at least
+CALIBRATION_ROWS = 2_000  # of validation, at most: one number is learned of them
 
 
 @dataclass(slots=True)
 class ClassifierBench(EncoderBench):
     """A base with a head for the labels of the data."""
+
+    _logits: dict[Split, Array] = field(default_factory=dict)  # of the rows it is judged on
 
     @classmethod
     def make_task(cls, recipe: Recipe, base: Base, data: PreparedData, task_class: Any, own: Own) -> Any:
@@ -172,6 +181,56 @@ class ClassifierBench(EncoderBench):
             task=self.task.name,
             opened=opened,
         )
+
+    def described(self, model: PooledClassifier) -> dict[str, Any]:
+        """The package's description with the temperature that validation asks for, where logits are those of labels."""
+        described = EncoderBench.described(self, model)
+        if not self._says_labels():
+            return described
+        self.progress.stage("how sure it may be")
+        places = spread(np.arange(len(self.encoded[Split.VALIDATION])), CALIBRATION_ROWS).tolist()
+        rows = EncodedRows.of([self.encoded[Split.VALIDATION][i] for i in places])
+        logits = pooled_features(
+            model.to(self.device).eval(), rows, layout=self.layout, precision=self.precision, device=self.device
+        )
+        found = fit_temperature(np.asarray(rows.arrays["targets"], dtype=np.int64), logits)
+        self.progress.note(told(found))
+        return described | {"calibration": found.as_dict()}
+
+    def _says_labels(self) -> bool:
+        """Whether predictions are made of logits as ours are; a task of the caller's may do otherwise."""
+        return type(self.task).predict is TextClassification.predict
+
+    def predicted(self, predictor: Predictor) -> dict[Split, list[Row]]:
+        if not self._says_labels():
+            return EncoderBench.predicted(self, predictor)
+        for split in (Split.TEST, Split.VALIDATION):
+            rows = [example.row for example in self.data.splits[split]]
+            self._logits[split] = predictor.logits(rows, progress=self.progress)
+        return {split: predictor.task.said(torch.from_numpy(found)) for split, found in self._logits.items()}
+
+    def trusted(
+        self, evaluation: dict[str, Any], predictor: Predictor, answers: Mapping[Split, list[Any]]
+    ) -> dict[str, Any]:
+        if self._logits:
+            probabilities = {split: softmax(found) for split, found in self._logits.items()}
+            truth = {split: self.labels(split) for split in probabilities}
+            evaluation |= judged_sureness(
+                {"tuned": probabilities},
+                {"tuned": predictor.calibration},
+                truth,
+                labels=self.data.labels,
+                positive=self._positive(),
+                options=self.recipe.evaluation,
+                seed=self.recipe.training.seed,
+            )
+        return EncoderBench.trusted(self, evaluation, predictor, answers)
+
+    def decisions(self, references: Sequence[Any], answers: Sequence[Any]) -> Decisions | None:
+        return Decisions(self._positive(), references, answers)
+
+    def _positive(self) -> str:
+        return positive_of(self.data.label_counts[Split.TRAIN])
 
     def prediction_row(self, example: Example, prediction: Row) -> dict[str, Any]:
         return {

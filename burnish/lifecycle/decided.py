@@ -17,6 +17,7 @@ from burnish.lifecycle.resolve import (
     decide_method,
     decide_metric,
     decide_training,
+    with_probes,
 )
 from burnish.lifecycle.resolve_table import decide_table_metric, decide_table_training
 from burnish.model.load import Base
@@ -59,6 +60,7 @@ def decided(recipe: Recipe, data: PreparedData, base: Base, task: Any, progress:
         if reason:
             progress.note(reason)
     columns = recipe.data.model_copy(update={"columns": dict(data.columns)})
+    recipe = with_probes(recipe, task.name)
     threads = recipe.training.threads or settings().threads or default_threads()
     training = recipe.training.model_copy(update={"threads": threads})
     return recipe.model_copy(update={"task": task.name, "data": columns, "training": training})

@@ -24,13 +24,16 @@ from burnish.engine.predict import loss_and_predictions, pooled_features
 from burnish.engine.rows import EncodedRows
 from burnish.engine.vocabulary import compact_vocabulary
 from burnish.evaluation.arms import ArmResult
+from burnish.evaluation.groups import Decisions
 from burnish.evaluation.judge import judge
 from burnish.evaluation.metrics import create_metric, find_metric
 from burnish.evaluation.metrics.classification import ClassFigures
 from burnish.evaluation.metrics.resampling import value_of
+from burnish.evaluation.spellings import judge_spellings
 from burnish.lifecycle.encode import cache, encode_splits
 from burnish.lifecycle.environment import describe_environment
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.trust import spelt_columns, with_groups
 from burnish.lifecycle.workbench import Workbench, settled_machine
 from burnish.model.load import Base, load_encoder, load_tokenizer, require_known_tokens
 from burnish.model.pooled import PooledClassifier, PooledEncoder
@@ -223,11 +226,15 @@ class EncoderBench(Workbench):
         return {"loss": loss, **self.metric_of(predictions, Split.VALIDATION)}
 
     def save_final(self, model: PooledClassifier) -> None:
+        described = self.described(model)
         self.progress.stage("saving the model")
-        assert self.recipe.method is not None
-        described = {"task": self.task.name, "method": self.recipe.method.name, **self.task.describe()}
         save_package(self.folder.final, model.cpu(), base=self.base, described=described)
         self.folder.event("saved", path="final")
+
+    def described(self, model: PooledClassifier) -> dict[str, Any]:
+        """What the package says of the model beside its weights."""
+        assert self.recipe.method is not None
+        return {"task": self.task.name, "method": self.recipe.method.name, **self.task.describe()}
 
     def judge(self, runs: Path, opened: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """evaluation.json's content, and the rows of predictions.jsonl."""
@@ -240,12 +247,9 @@ class EncoderBench(Workbench):
             task=type(self.task),
             precision=self.recipe.training.precision,
         )
-        predicted = {
-            split: predictor.predict_rows([e.row for e in self.data.splits[split]], progress=self.progress)
-            for split in (Split.TEST, Split.VALIDATION)
-        }
+        predicted = self.predicted(predictor)
         answers = {split: self._answers(split, rows) for split, rows in predicted.items()}
-        evaluation = self.verdict(arms, answers, opened)
+        evaluation = self.trusted(self.verdict(arms, answers, opened), predictor, answers)
         rows = [
             self.prediction_row(example, self.task.shown(example.row, prediction))
             | {"arms": {arm.name: self.said(example, arm.test_predictions[index]) for arm in arms}}
@@ -254,6 +258,49 @@ class EncoderBench(Workbench):
             )
         ]
         return evaluation, rows
+
+    def predicted(self, predictor: Predictor) -> dict[Split, list[Row]]:
+        """What the model says of the rows it is judged on."""
+        return {
+            split: predictor.predict_rows([e.row for e in self.data.splits[split]], progress=self.progress)
+            for split in (Split.TEST, Split.VALIDATION)
+        }
+
+    def trusted(
+        self, evaluation: dict[str, Any], predictor: Predictor, answers: Mapping[Split, list[Any]]
+    ) -> dict[str, Any]:
+        """The evaluation with what it says beyond the verdict: groups, other spellings."""
+        test, options, seed = self.data.splits[Split.TEST], self.recipe.evaluation, self.recipe.training.seed
+        references, said = self.references(Split.TEST), answers[Split.TEST]
+        if options.robustness_rows and (columns := spelt_columns(self.task)):
+            self.progress.stage("the same rows with typing errors, other case and other spaces")
+            evaluation["robustness"] = judge_spellings(
+                [e.row for e in test],
+                columns,
+                references,
+                said,
+                lambda rows: [
+                    self.task.answer(self.task.shown(row, prediction))
+                    for row, prediction in zip(rows, predictor.predict_rows(rows), strict=True)
+                ],
+                self.metrics()[0],
+                options=options,
+                seed=seed,
+            )
+        return with_groups(
+            evaluation,
+            self.data,
+            options,
+            self.metrics(),
+            references,
+            said,
+            seed=seed,
+            decisions=self.decisions(references, said),
+        )
+
+    def decisions(self, references: Sequence[Any], answers: Sequence[Any]) -> Decisions | None:
+        """Right and predicted labels of the test rows, where each has one."""
+        return None
 
     def verdict(self, arms: Sequence[ArmResult], answers: Mapping[Split, list[Any]], opened: int) -> dict[str, Any]:
         """What evaluation.json says of these answers."""

@@ -170,8 +170,7 @@ class ImageBench(ClassifierBench):
         return Workbench._compacted(self)  # there are no words to leave out
 
     def save_final(self, model: PooledClassifier) -> None:
+        described = self.described(model)
         self.progress.stage("saving the model")
-        assert self.recipe.method is not None
-        described = {"task": self.task.name, "method": self.recipe.method.name, **self.task.describe()}
         save_image_package(self.folder.final, model.cpu(), base=self.base, described=described)
         self.folder.event("saved", path="final")

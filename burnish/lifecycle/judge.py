@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.clean import check_bad_rows, to_examples
-from burnish.data.columns import check_columns
+from burnish.data.columns import check_columns, check_kept_columns
 from burnish.data.deduplicate import leakage
 from burnish.data.images import examples_of
 from burnish.data.prepare import PreparedData
@@ -86,7 +86,7 @@ def evaluate_run(folder: RunFolder, *, data: str | None, runs: Path, progress: P
     recipe, task, prepared = read_rows(recipe, Own())
     refuse_changed_data(folder, prepared)
     if data is not None:
-        prepared = _with_other_rows(recipe, prepared, Path(data), progress)
+        prepared = with_other_rows(recipe, prepared, Path(data), progress)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     bench = open_bench(recipe, base, prepared, task, Own(), folder, progress)
     if data is None:
@@ -103,7 +103,7 @@ def _judge(folder: RunFolder, bench: Workbench, runs: Path) -> tuple[dict[str, A
     return judged(folder, bench, runs, 1 + _opened_before(folder))
 
 
-def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progress: Progress) -> PreparedData:
+def with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progress: Progress) -> PreparedData:
     """The same data with the rows of another file as test rows.
 
     Raises:
@@ -111,14 +111,17 @@ def _with_other_rows(recipe: Recipe, prepared: PreparedData, path: Path, progres
         DataProblemError: [data/too-many-bad-rows]; [data/unknown-label] naming the first row; [data/nothing-new]
             when no row is left.
     """
-    shape = inspect_source(path, recipe.data)
+    groups = recipe.evaluation.groups  # of what else rows bring along, splitting is done
+    options = recipe.data.model_copy(update={"keep_columns": groups, "group_by": None, "time_column": None})
+    shape = inspect_source(path, options)
     check_columns(shape, prepared.columns)
-    records = read_source(path, shape, recipe.data)
+    check_kept_columns(shape, options)
+    records = read_source(path, shape, options)
     row_format = settled_task(recipe, Path())[1]
     if row_format is not None:
-        items = list(examples_of(row_format, records, path))
+        items = list(examples_of(row_format, records, path, kept=groups))
     else:
-        items = list(to_examples(records, prepared.columns, task_class(recipe).columns, recipe.data))
+        items = list(to_examples(records, prepared.columns, task_class(recipe).columns, options))
     rows = [item for item in items if not isinstance(item, Problem)]
     refused = [item for item in items if isinstance(item, Problem)]
     check_bad_rows(refused, len(items), recipe.data.max_bad_ratio)

@@ -18,6 +18,7 @@ from burnish.evaluation.answer_arms import Neighbours, most_frequent_answer, nea
 from burnish.evaluation.arms import ArmResult
 from burnish.evaluation.judge_answers import judge_answers
 from burnish.lifecycle.chat_bench import ChatBench, last_words, prompt_of, reference_of
+from burnish.lifecycle.memorisation import judged_memory
 from burnish.model.generate import Sampling
 from burnish.serving.answer import Answerer, Prompt, Said
 from burnish.serving.language_package import load_packaged_language_model
@@ -66,8 +67,10 @@ def judge_conversations(
             "max_new_tokens": sampling.max_new_tokens,
         },
     )
+    said_texts = [answer.text for answer in said[Split.TEST]]
+    evaluation |= judged_memory(bench, tuned, said_texts, arms)
     rows = _prediction_rows(chosen[Split.TEST], prompts[Split.TEST], references[Split.TEST], said[Split.TEST], arms)
-    return evaluation, rows
+    return bench.with_gates(evaluation, tuned.model), rows
 
 
 def _chosen(bench: ChatBench, split: Split) -> list[Example]:
@@ -172,7 +175,7 @@ def _judge_texts(
     """Losses of the tuned model and of the base on each held-out text."""
     bench.progress.stage("the verdict: the loss on the sealed test texts")
     losses = {}
-    for name in ("base", "tuned"):
+    for name in ("base", "tuned"):  # in this order: the gates ask the tuned one
         if name == "base":
             model: Any = Answerer.of_base(bench.base, bench.task.masker.template, bench.ends).model
         else:
@@ -193,6 +196,8 @@ def _judge_texts(
         seed=bench.recipe.training.seed,
         opened=opened,
     )
+    if bench.recipe.evaluation.memorisation_rows or bench.recipe.evaluation.canaries:
+        evaluation |= judged_memory(bench, Answerer.of_run(folder.final, runs=runs), [], [])
     rows = [
         {
             "file": example.origin.file,
@@ -203,7 +208,7 @@ def _judge_texts(
         }
         for example, tuned, base in zip(examples, losses["tuned"][Split.TEST], arm.test_predictions, strict=True)
     ]
-    return evaluation, rows
+    return bench.with_gates(evaluation, model), rows
 
 
 def _losses(bench: ChatBench, model: Any, layout: LayoutChoice, split: Split) -> list[str]:

@@ -93,7 +93,12 @@ class Blind:
             if pair.identical:
                 self.judging.keep([(pair, True, "identical")])
             else:
-                yield pair, int(canonical_sha256([self.judging.judge, pair.prompt]), 16) % 2 == 0
+                yield pair, shown_first(self.judging.judge, pair.prompt)
+
+
+def shown_first(judge: str, prompt: str) -> bool:
+    """Whether the first model's answer to a prompt is shown first: random, and the same each time for this judge."""
+    return int(canonical_sha256([judge, prompt]), 16) % 2 == 0
 
 
 def open_blind(folder: RunFolder, *, annotator: str, against: str | None = None) -> Blind:

@@ -72,7 +72,7 @@ def judge_preferences(
         }
         for i, (example, margin) in enumerate(found[Split.TEST])
     ]
-    return evaluation, rows
+    return bench.with_gates(evaluation, tuned.model), rows
 
 
 def _predicted(bench: PreferenceBench, answerer: Answerer) -> dict[Split, list[Row]]:

@@ -10,11 +10,14 @@ from burnish.lifecycle.endpoints import KEY, named_endpoint
 from burnish.lifecycle.runs import load
 
 
-def moderator(name: str, unsafe_labels: Sequence[str]) -> Moderate:
+def moderator(
+    name: str, unsafe_labels: Sequence[str], *, options: tuple[str, str] = ("--moderator", "--unsafe-label")
+) -> Moderate:
     """What judges texts: the run called `name`, or the endpoint at this address.
 
     Args:
         unsafe_labels: labels of the run that mean unsafe; an endpoint has categories of its own.
+        options: what named the two, for messages.
 
     Raises:
         UsageError: [data/bad-endpoint]; [cli/unsafe-labels] when a run is named without labels, or with labels that it
@@ -22,7 +25,7 @@ def moderator(name: str, unsafe_labels: Sequence[str]) -> Moderate:
         DataReadError: [data/offline] when the settings forbid the network.
     """
     if "://" in name:
-        return _endpoint(name)
+        return _endpoint(name, options[0])
     run = load(name)
     run.require_model()
     known = run.evaluation.get("labels", [])
@@ -32,9 +35,9 @@ def moderator(name: str, unsafe_labels: Sequence[str]) -> Moderate:
         raise UsageError(
             "cli/unsafe-labels",
             f'"{unknown[0]}" is no label of this run' if unknown else "which labels of the run mean unsafe?",
-            where="--unsafe-label",
+            where=options[1],
             known=list(known)[:20],
-            hint=f'did you mean "{close}"?' if close else "name one or several: --unsafe-label toxic",
+            hint=f'did you mean "{close}"?' if close else f"name one or several: {options[1]} toxic",
         )
     bad = set(unsafe_labels)
 
@@ -45,8 +48,8 @@ def moderator(name: str, unsafe_labels: Sequence[str]) -> Moderate:
     return judge
 
 
-def _endpoint(url: str) -> Moderate:
-    endpoint = named_endpoint(url, option="--moderator")
+def _endpoint(url: str, option: str) -> Moderate:
+    endpoint = named_endpoint(url, option=option)
 
     def judge(texts: Sequence[str]) -> list[list[str]]:
         try:

@@ -66,6 +66,7 @@ class QuestionBench(EncoderBench):
             "line": example.origin.line,
             "text": f"{example.row['question']}\n{example.row['context']}",
             "label": self.task.reference(example.row)[0],
+            "references": list(self.task.reference(example.row)),
             "prediction": prediction["answer"],
             "probability": prediction["probability"],
         }

@@ -13,6 +13,7 @@ from burnish.evaluation.metrics import METRICS, OURS, default_metric, find_metri
 from burnish.evaluation.metrics.answers import RewardAccuracy, default_answer_metric
 from burnish.evaluation.metrics.tagging import TokenAccuracy
 from burnish.evaluation.metrics.texts import TEXT_METRICS, CorpusChrF
+from burnish.evaluation.probes import SHIPPED
 from burnish.method.options import FullOptions, HeadOptions, LoraOptions
 from burnish.recipe.schema import Recipe
 from burnish.task.recommendation import class_for
@@ -228,6 +229,14 @@ def decide_answer_metric(recipe: Recipe, task: str, rows: Sequence[Row]) -> tupl
     return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"metric": metric})), (
         f"evaluation.metric: {metric}, {why}"
     )
+
+
+def with_probes(recipe: Recipe, task: str) -> Recipe:
+    """The recipe of a chat with our probes, unless it names others or none."""
+    if task != "chat" or recipe.evaluation.forgetting.probes is not None:
+        return recipe
+    forgetting = recipe.evaluation.forgetting.model_copy(update={"probes": SHIPPED})
+    return _with(recipe, evaluation=recipe.evaluation.model_copy(update={"forgetting": forgetting}))
 
 
 def _with_text_metric(recipe: Recipe) -> tuple[Recipe, str | None]:

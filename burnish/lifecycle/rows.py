@@ -7,6 +7,7 @@ from pathlib import Path
 
 from burnish.data.files import find_files
 from burnish.data.formats import RowFormat, detect_format
+from burnish.data.options import DataOptions
 from burnish.data.records import SourceShape
 from burnish.data.row_values import table_row, table_row_with_number
 from burnish.data.source import inspect_source
@@ -38,6 +39,12 @@ LEARNS = {
     "tabular": "to predict one column from the others",
     "language-modelling": "to go on writing in this manner",
 }
+
+
+def carried(recipe: Recipe) -> DataOptions:
+    """The recipe's `data` section, whose rows bring along the columns that their groups are told by."""
+    named = dict.fromkeys([*recipe.data.keep_columns, *recipe.evaluation.groups])
+    return recipe.data.model_copy(update={"keep_columns": tuple(named)})
 
 
 def other_rows(recipe: Recipe, folder: Path) -> RowFormat | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,16 @@ class Run:
         verdict: dict[str, Any] = self.evaluation["verdict"]
         return verdict
 
+    @property
+    def calibration(self) -> Mapping[str, Any]:
+        """temperature, n and reason of a classifier's probabilities, as its package says; empty where it has none."""
+        path = self.folder.final / "model.json"
+        about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        found: Mapping[str, Any] = about.get("calibration") or {}
+        if "uses" in about:  # a table's, with one for each of its models
+            found = found.get(about["uses"], {})
+        return found
+
     def predict(self, texts: Sequence[str | Row]) -> list[Row]:
         """{"label", "probability", "margin"} for each text, in order; of a run that writes texts {"answer", "tokens",
         "stopped"}.
@@ -88,9 +99,6 @@ class Run:
         Raises:
             RunError: [run/not-finished]; [run/own-parts] when the model needs a task that was not given.
         """
-        from burnish.lifecycle.train import task_class
-        from burnish.recipe.read import read_recipe
-        from burnish.serving.predict import Predictor
         from burnish.task.build import WRITING
         from burnish.task.recommendation import Recommendation
         from burnish.task.tabular import Tabular
@@ -102,6 +110,27 @@ class Run:
             return self._of_table(texts)
         if self.folder.manifest().get("task") == Recommendation.name:
             return self._recommended(texts)
+        return self._of_texts().predict(texts)
+
+    def explain(self, texts: Sequence[str | Row]) -> list[dict[str, Any]]:
+        """What each word of a text adds to the probability of its label: {"label", "probability", "blank", "words",
+        "error"} for each, see docs/guides/trust.md.
+
+        Raises:
+            UsageError: [predict/no-explanation] where it is not labels of texts that are predicted;
+                [predict/not-installed] without captum.
+        """
+        from burnish.serving.explain import explain, require_explained
+
+        self.require_model()
+        require_explained(str(self.folder.manifest().get("task")))
+        return explain(self._of_texts(), texts)
+
+    def _of_texts(self) -> Predictor:
+        from burnish.lifecycle.train import task_class
+        from burnish.recipe.read import read_recipe
+        from burnish.serving.predict import Predictor
+
         if self._predictor is None:
             if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
                 raise RunError(
@@ -112,7 +141,7 @@ class Run:
                 )
             task = self.own.task or task_class(read_recipe(self.folder.recipe))
             self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.own.head, task=task)
-        return self._predictor.predict(texts)
+        return self._predictor
 
     def _of_table(self, rows: Sequence[str | Row]) -> list[Row]:
         from burnish.serving.table_predict import TablePredictor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from burnish.data.columns import check_columns, infer_columns
 from burnish.data.deduplicate import LEARNED
@@ -13,7 +13,7 @@ from burnish.data.images import image_path, is_image_name
 from burnish.data.options import DataOptions
 from burnish.data.records import RefusedRowError
 from burnish.data.source import inspect_source, read_source
-from burnish.errors import DataProblemError
+from burnish.errors import DataProblemError, UsageError
 from burnish.evaluation.wording import count
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.run import Run
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from burnish.serving.package import HeadBuilder
     from burnish.task.text_classification import TextClassification
 
+UNSURE = "unsure"  # the label of a row that the model is not sure enough of
 ANSWERS = LEARNED | {"target"}  # columns that hold what a model is asked for
 
 
@@ -50,6 +51,35 @@ def predict_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Prog
     loaded = load(run)
     progress.stage(f"predicting {count(len(texts), 'inputs')} with {loaded.id}")
     return loaded.predict(texts)
+
+
+def explain_texts(run: str | Path, texts: Sequence[str | Row], *, progress: Progress) -> list[dict[str, Any]]:
+    """What each word adds to the probability of the label of each text, in order."""
+    loaded = load(run)
+    progress.stage(f"explaining {count(len(texts), 'inputs')}")
+    return loaded.explain(texts)
+
+
+def with_unsure(predictions: Sequence[Row], min_confidence: float) -> list[Row]:
+    """The predictions with `unsure` as label where the probability is lower; the label is kept as `guess`.
+
+    Args:
+        min_confidence: 0..1.
+
+    Raises:
+        UsageError: [predict/no-confidence] for predictions without the probability of a label.
+    """
+    if any("label" not in row or "probability" not in row for row in predictions):
+        raise UsageError(
+            "predict/no-confidence",
+            "this run's predictions have no label with a probability",
+            where="--min-confidence",
+            hint="leave it out",
+        )
+    return [
+        row if row["probability"] >= min_confidence else {**row, "label": UNSURE, "guess": row["label"]}
+        for row in predictions
+    ]
 
 
 def texts_of(run: str | Path, data: Path) -> list[str | Row]:

@@ -12,23 +12,27 @@ import torch
 from burnish.data.prepare import PreparedData
 from burnish.data.table_columns import fit_table
 from burnish.engine.distributed import join_ranks
-from burnish.engine.predict import loss_and_predictions
+from burnish.engine.predict import loss_and_predictions, pooled_features
 from burnish.engine.rows import EncodedRows
-from burnish.errors import DataProblemError, excerpt
+from burnish.errors import DataProblemError
 from burnish.evaluation.arms import ArmResult
+from burnish.evaluation.calibration import Temperature, fit_temperature
+from burnish.evaluation.groups import Decisions
 from burnish.evaluation.importance import permutation_importance
 from burnish.evaluation.judge import judge
 from burnish.evaluation.metrics import LABEL_METRICS, METRICS, create_metric, find_metric
 from burnish.evaluation.metrics.classification import class_figures, confusion_matrix
-from burnish.evaluation.metrics.probabilities import OfLikeliest, OfProbabilities, likeliest, reliability
+from burnish.evaluation.metrics.probabilities import SMALLEST, OfLikeliest, OfProbabilities, likeliest
 from burnish.evaluation.metrics.resampling import value_of
 from burnish.evaluation.table_arms import TableArms, TableRows
 from burnish.evaluation.table_verdict import advice, shipped
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve_table import metrics_for
+from burnish.lifecycle.trust import judged_sureness, told, with_groups
 from burnish.lifecycle.workbench import Workbench, settled_machine
 from burnish.model.load import Base
 from burnish.model.tabular import TabularTransformer
+from burnish.model.trees import Trees
 from burnish.recipe.schema import Recipe
 from burnish.serving.table_package import Uses, save_table_model
 from burnish.serving.table_predict import ROWS_ARE_ALIKE, TablePredictor
@@ -36,6 +40,7 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Example, Metric, Progress, Row, Split
 
 Array = np.ndarray[Any, Any]
+_ARM: Mapping[Uses, str] = {"transformer": "tuned", "trees": "trees"}  # what evaluation.json calls the two
 
 
 @dataclass(slots=True)
@@ -124,11 +129,37 @@ class TabularBench(Workbench):
         """Publishes the transformer and the trees; the verdict may let the trees answer instead."""
         self.progress.stage("gradient-boosted trees")
         fitted = self.arms().fit_trees()
+        calibration = self._calibrated(model, fitted.trees) if self.task.labels else {}
         self.progress.stage("saving the model")
         save_table_model(
-            self.folder.final, self.task, model.cpu(), fitted.trees, settings=fitted.settings, uses="transformer"
+            self.folder.final,
+            self.task,
+            model.cpu(),
+            fitted.trees,
+            settings=fitted.settings,
+            uses="transformer",
+            calibration={uses: found.as_dict() for uses, found in calibration.items()},
         )
         self.folder.event("saved", path="final")
+
+    def _calibrated(self, model: Any, trees: Trees) -> dict[Uses, Temperature]:
+        """How sure both models may be, from the validation rows."""
+        validation, truth = self.arms().parts[Split.VALIDATION], self.arms().numbered(Split.VALIDATION)
+        logits = pooled_features(
+            model.eval(),
+            self.encoded[Split.VALIDATION],
+            layout=self.layout,
+            precision=self.precision,
+            device=self.device,
+        )
+        likely = np.log(np.maximum(trees.predict(validation.inputs), SMALLEST))
+        found: dict[Uses, Temperature] = {
+            "transformer": fit_temperature(truth, logits),
+            "trees": fit_temperature(truth, likely),
+        }
+        for name, temperature in found.items():
+            self.progress.note(f"{name}: {told(temperature)}")
+        return found
 
     def arms(self) -> TableArms:
         """What needs no training of weights by steps, on the rows the transformer has."""
@@ -154,7 +185,8 @@ class TabularBench(Workbench):
         judged = (Split.VALIDATION, Split.TEST)
         rows = {split: [example.row for example in self.data.splits[split]] for split in judged}
         both: tuple[Uses, Uses] = ("transformer", "trees")
-        answers = {uses: [predictor.answers(rows[split], uses) for split in judged] for uses in both}
+        raw = {uses: [predictor.raw_answers(rows[split], uses) for split in judged] for uses in both}
+        answers = {uses: [predictor.calibrated(said, uses) for said in raw[uses]] for uses in both}
         arms = [
             self.arms().mean(),
             self.arms().linear(),
@@ -164,6 +196,8 @@ class TabularBench(Workbench):
         evaluation = self._verdict(arms, answers["transformer"], opened)
         uses = evaluation["shipped"] = shipped(evaluation)
         evaluation["verdict"]["advice"] = advice(evaluation, uses)
+        evaluation |= self._sureness(predictor, raw, uses)
+        evaluation = self._with_groups(evaluation, answers[uses][1])
         self.progress.stage("which columns the model relies on")
         evaluation["importance"] = permutation_importance(
             self.task.table.columns,
@@ -182,19 +216,11 @@ class TabularBench(Workbench):
         if labels:
             likely = likeliest(labels, tuned[1])
             classes = class_figures(references, likely, labels)
-            positive = self.recipe.table.positive or ""
             further = {
                 "labels": list(labels),
                 "confusion": {
                     "labels": list(labels),
                     "matrix": confusion_matrix(references, likely, labels).tolist(),
-                },
-                "calibration": {
-                    "of": f'"{excerpt(positive)}"' if positive else "the likeliest class",
-                    "bins": {
-                        "tuned": reliability(labels, positive, references, tuned[1]),
-                        **{arm.name: reliability(labels, positive, references, arm.test_predictions) for arm in arms},
-                    },
                 },
             }
         return judge(
@@ -211,6 +237,41 @@ class TabularBench(Workbench):
             classes=classes,
             opened=opened,
             further=further,
+        )
+
+    def _sureness(
+        self, predictor: TablePredictor, raw: Mapping[Uses, Sequence[list[Any]]], uses: Uses
+    ) -> dict[str, Any]:
+        """Calibration and confidence of both models, first of the one that answers."""
+        if not self.task.labels:
+            return {}
+        first: tuple[Uses, Uses] = ("trees", "transformer") if uses == "trees" else ("transformer", "trees")
+        judged = (Split.VALIDATION, Split.TEST)
+        return judged_sureness(
+            {_ARM[name]: dict(zip(judged, map(np.array, raw[name]), strict=True)) for name in first},
+            {_ARM[name]: predictor.calibrations.get(name, {}) for name in first},
+            {split: self.references(split) for split in judged},
+            labels=self.task.labels,
+            positive=self.recipe.table.positive or "",
+            options=self.recipe.evaluation,
+            seed=self.recipe.training.seed,
+        )
+
+    def _with_groups(self, evaluation: dict[str, Any], answers: Sequence[Any]) -> dict[str, Any]:
+        """The evaluation with the groups of the model that answers."""
+        labels, references = self.task.labels, self.references(Split.TEST)
+        decisions = None
+        if labels:
+            decisions = Decisions(self.recipe.table.positive or "", references, likeliest(labels, answers))
+        return with_groups(
+            evaluation,
+            self.data,
+            self.recipe.evaluation,
+            self.metrics(),
+            references,
+            answers,
+            seed=self.recipe.training.seed,
+            decisions=decisions,
         )
 
     def _prediction_rows(self, tuned: Sequence[Any], arms: Sequence[ArmResult]) -> list[dict[str, Any]]:
@@ -230,7 +291,8 @@ class TabularBench(Workbench):
         if not self.task.labels:
             return {"label": target, "prediction": answer}
         chosen: Row = self.task.chosen(answer)
-        return {"label": target, "prediction": chosen["label"], "probability": chosen["probability"]}
+        named = {"label": target, "prediction": chosen["label"], "probability": chosen["probability"]}
+        return {**named, "probabilities": list(answer)}
 
 
 def _require_different(numbers: Array, data: PreparedData) -> None:

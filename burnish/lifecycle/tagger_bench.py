@@ -66,6 +66,7 @@ class TaggerBench(EncoderBench):
             "prediction": self.said(example, prediction["tags"]),
             "probability": min(prediction["probabilities"]),
             "tags": list(prediction["tags"]),
+            "wanted_tags": list(example.row["tags"]),
         }
 
     def said(self, example: Example, answer: Any) -> Any:

@@ -28,6 +28,8 @@ from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.data.remote import is_remote
 from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
+from burnish.evaluation.probes import NO_PROBES, SHIPPED
+from burnish.lifecycle.canaries import check_memory_options
 from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.environment import (
@@ -41,7 +43,7 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
 )
-from burnish.lifecycle.rows import settled_task
+from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.license import describe_license, require_known_use, require_use
@@ -197,6 +199,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         evaluation = recipe.evaluation.model_copy(update={"metric": own.metric.name})
         recipe = recipe.model_copy(update={"evaluation": evaluation})
     check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
+    check_memory_options(recipe.model_copy(update={"task": chosen.name}))
     progress.stage("opening the base")
     require_known_use(recipe.model)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
@@ -248,7 +251,7 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
     data = prepare(
-        recipe.data,
+        carried(recipe),
         wanted_columns(chosen, row_format),
         base_folder=Path(),
         seed=recipe.training.seed,
@@ -322,11 +325,28 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
         "clean": recipe.data.clean.model_copy(update={"relabel": relabel and str(folder / expanded(relabel))}),
     }
     data: DataOptions = recipe.data.model_copy(update=changes)
+    canaries = recipe.evaluation.canaries
+    evaluation = recipe.evaluation.model_copy(update={"canaries": canaries and str(folder / expanded(canaries))})
+    recipe = _with_absolute_probes(recipe.model_copy(update={"evaluation": evaluation}), folder)
     base = recipe.model.base
     places = (folder / expanded(base), settings().runs.absolute() / base)
     local = next((place for place in places if place.is_dir()), None) if base not in CATALOGUE else None
     model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
     return recipe.model_copy(update={"data": data, "model": model})
+
+
+def _with_absolute_probes(recipe: Recipe, folder: Path) -> Recipe:
+    """The same for the files of what must not be forgotten."""
+    forgetting, keep = recipe.evaluation.forgetting, recipe.training.keep_ability
+    probes = tuple(name if name in (SHIPPED, NO_PROBES) else str(folder / expanded(name)) for name in forgetting.places)
+    rows = keep.rows and str(folder / expanded(keep.rows))
+    forgetting = forgetting.model_copy(update={"probes": probes[0] if len(probes) == 1 else probes or None})
+    return recipe.model_copy(
+        update={
+            "evaluation": recipe.evaluation.model_copy(update={"forgetting": forgetting}),
+            "training": recipe.training.model_copy(update={"keep_ability": keep.model_copy(update={"rows": rows})}),
+        }
+    )
 
 
 def task_class(recipe: Recipe) -> Any:

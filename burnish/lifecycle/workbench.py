@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from burnish.data.prepare import PreparedData
+from burnish.engine.choice import Limit
 from burnish.engine.distributed import Ranks
 from burnish.engine.faults import is_out_of_memory
 from burnish.engine.layout import LayoutChoice
@@ -56,6 +57,7 @@ class Workbench(ABC):
     model: Any
     ranks: Ranks
     trained: bool = False
+    kept_rows: Sequence[Encoded] = ()  # of what must not be forgotten
 
     @abstractmethod
     def validate(self, model: Any, rows: Sequence[Encoded]) -> dict[str, float]:
@@ -102,6 +104,19 @@ class Workbench(ABC):
             training = self._training(method, *splits)
             training.rehearse()
             training.run()
+
+    def take_checkpoint(self, step: int) -> Any:
+        """The model with the weights of a checkpoint, as they were validated.
+
+        Raises:
+            DamagedStoreError: [storage/damaged].
+        """
+        self._before_steps()
+        self.trained = True
+        method = self._attached()
+        with self._compacted() as (splits, _):
+            self._training(method, *splits).take(step)
+        return self.model
 
     def _train_steps(self) -> dict[str, Any]:
         self.ranks.tell({"folder": str(self.folder.path.resolve()), "stage": "training"})
@@ -172,6 +187,10 @@ class Workbench(ABC):
         self.model.to(self.device)
         return method
 
+    def limit(self) -> Limit | None:
+        """How much the weights chosen at the end may forget; None where nothing was asked before."""
+        return None
+
     def _training(self, method: Method, rows: Sequence[Encoded], validation: Sequence[Encoded]) -> Training:
         metric, higher_is_better = self.decides()
         return Training(
@@ -190,6 +209,8 @@ class Workbench(ABC):
             device=self.device,
             progress=self.progress,
             ranks=self.ranks,
+            kept_rows=self.kept_rows,
+            limit=self.limit(),
         )
 
 
@@ -220,4 +241,8 @@ def _describe_training(trained: Trained) -> dict[str, Any]:
         "skipped_steps": trained.skipped_steps,
         "rolled_back": trained.rolled_back,
         "memory_retries": trained.memory_retries,
+        "checkpoint_choice": {
+            "chosen": trained.chosen,
+            "compared": [scored.as_dict() for scored in trained.compared],
+        },
     }

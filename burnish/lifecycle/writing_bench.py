@@ -58,7 +58,7 @@ class WritingBench(Workbench):
         loss, predictions = loss_and_predictions(self.task, model, rows, **options)
         tokens = np.array([row["tokens"] for row in predictions], np.float64)
         hits = np.array([row["accuracy"] for row in predictions])
-        if self.ranks.leads and self._steps is not None:
+        if self.ranks.leads and self._steps is not None and not self._steps.choosing:
             self.keep_answers(self._steps.step)
         return {"loss": loss, "token-accuracy": float((hits * tokens).sum() / tokens.sum())}
 

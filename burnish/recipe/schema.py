@@ -9,9 +9,17 @@ from typing import Any
 from pydantic import Field
 
 from burnish.data.options import DataOptions, TableOptions
-from burnish.engine.options import AugmentationOptions, CheckpointOptions, TrainingOptions
-from burnish.evaluation.options import EvaluationOptions
-from burnish.method.options import FullOptions, HeadOptions, MethodOptions
+from burnish.engine.options import AugmentationOptions, CheckpointOptions, KeepAbilityOptions, TrainingOptions
+from burnish.evaluation.options import EvaluationOptions, ForgettingOptions
+from burnish.method.options import (
+    FreezeOptions,
+    FullOptions,
+    HeadOptions,
+    IA3Options,
+    LoraOptions,
+    MethodOptions,
+    QLoraOptions,
+)
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
 from burnish.settings import Options
@@ -46,6 +54,15 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         found.append(("data.time_column", "validation and test files are given, so no rows are split off by time"))
     if data.clean.long_rows != "truncate" and data.clean.max_characters is None:
         found.append(("data.clean.long_rows", "no row is too long while data.clean.max_characters is null"))
+    if recipe.evaluation.groups and recipe.task in _NOT_BY_ROW:
+        found.append(("evaluation.groups", f"a {recipe.task} is not judged group by group"))
+    if recipe.task not in (None, "chat"):
+        said = ((name, lacks) for name, lacks in _OF_ANSWERS if _changed(recipe.evaluation, name))
+        found += [(f"evaluation.{name}", f"a {recipe.task} {lacks}") for name, lacks in said]
+    if recipe.evaluation.moderator_labels and recipe.evaluation.moderator is None:
+        found.append(("evaluation.moderator_labels", "no moderator judges; name one in evaluation.moderator"))
+    if recipe.evaluation.max_gap is not None and not recipe.evaluation.groups:
+        found.append(("evaluation.max_gap", "no groups are compared; name columns in evaluation.groups"))
     if recipe.task in ("chat", "preference", "seq2seq"):
         rows = "rows of source and target" if recipe.task == "seq2seq" else "conversations"
         said = ((name, lacks) for name, lacks in _NOT_OF_CHAT if _set(data, name))
@@ -85,6 +102,7 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
     if training.max_cost is not None and training.price_per_hour is None:
         found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
+    found += _of_forgetting(recipe)
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [
@@ -92,6 +110,29 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
             for name in stepwise
             if _changed(training, name)
         ]
+    return found
+
+
+def _of_forgetting(recipe: Recipe) -> list[tuple[str, str]]:
+    """What must not be forgotten, and the weights a training ends with."""
+    keep, method = recipe.training.keep_ability, recipe.method
+    found = []
+    if recipe.task not in (None, "chat", "preference") and recipe.evaluation.forgetting != ForgettingOptions():
+        found.append(("evaluation.forgetting", f"a {recipe.task} goes on no text, which is what probes ask for"))
+    if recipe.task not in (None, "chat") and keep != KeepAbilityOptions():
+        found.append(("training.keep_ability", f"only a chat is kept from forgetting, this is a {recipe.task}"))
+    if keep.rows is None:
+        lacking = [name for name in ("replay", "ewc") if _changed(keep, name)]
+        found += [(f"training.keep_ability.{name}", "it needs rows of what must not be forgotten") for name in lacking]
+    elif not (keep.replay or keep.ewc):
+        found.append(("training.keep_ability.rows", "nothing reads them: set replay or ewc beside them"))
+    if isinstance(method, LoraOptions) and method.decomposed and keep.pulls:
+        found.append(("method.decomposed", "the update of DoRA is no matrix that could be pulled to zero"))
+    if isinstance(method, QLoraOptions) and keep.ewc:
+        found.append(("training.keep_ability.ewc", "weights in four bits have no gradient to measure it by"))
+    on_a_line = isinstance(method, IN_PLACE) and not getattr(method, "decomposed", False)
+    if method is not None and recipe.checkpoint.choose in ("interpolation", "auto") and not on_a_line:
+        found.append(("checkpoint.choose", "what this method learned cannot be mixed with the base"))
     return found
 
 
@@ -109,6 +150,14 @@ def _of_preferences(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 DRAWN = ("seq2seq", "text-classification")  # tasks that may start from weights that are drawn
+# Methods whose weights lie on a line to what they were: every weight changed in place, or an update that is scaled.
+IN_PLACE = (FullOptions, FreezeOptions, LoraOptions, IA3Options)
+_OF_ANSWERS = (
+    ("memorisation_rows", "is not asked to go on with its rows"),
+    ("canaries", "is not searched for planted secrets"),
+    ("moderator", "gives no answers of its own to judge"),
+)
+_NOT_BY_ROW = ("chat", "preference", "seq2seq", "embedding", "recommendation")
 _NOT_OF_IMAGES = (
     ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
     ("clean.redact", "text to redact"),

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import Precision, choose_device, choose_precision
-from burnish.engine.predict import predict_rows
+from burnish.engine.predict import pooled_features, predict_rows
 from burnish.errors import DataProblemError
 from burnish.model.images import FAMILIES, read_preprocessing
 from burnish.model.load import load_tokenizer
@@ -49,6 +51,9 @@ class Predictor:
             self._layout = image_layout(preprocessing)
         else:
             self.task = chosen.rebuilt(load_tokenizer(final), package.description)
+        self.calibration: Mapping[str, Any] = package.description.get("calibration") or {}
+        if self.calibration:
+            self.task.temperature = float(self.calibration["temperature"])
 
     def predict(self, given: Sequence[str | Row], *, progress: Progress | None = None) -> list[Row]:
         """What the task says of each text or row, in order: {"label", "probability", "margin"} of a classifier.
@@ -74,18 +79,29 @@ class Predictor:
         """The task's predictions for rows with its columns; what is to be learned of them is not looked at."""
         if not rows:
             return []
-        encoded = [self._encoded(index, row) for index, row in enumerate(rows)]
-        if self._layout is None:
-            self._layout = choose_layout(self.model.encoder, encoded, device=self.device)
+        encoded, layout = self._laid_out(rows)
         return predict_rows(
             self.task,
             self.model,
             encoded,
-            layout=self._layout,
+            layout=layout,
             precision=self.precision,
             device=self.device,
             progress=progress,
         )
+
+    def logits(self, rows: Sequence[Row], *, progress: Progress | None = None) -> np.ndarray[Any, Any]:
+        """(N, C) float32 of a classifier, as they come from the head, for rows with the task's columns; N > 0."""
+        encoded, layout = self._laid_out(rows)
+        return pooled_features(
+            self.model, encoded, layout=layout, precision=self.precision, device=self.device, progress=progress
+        )
+
+    def _laid_out(self, rows: Sequence[Row]) -> tuple[list[Encoded], LayoutChoice]:
+        encoded = [self._encoded(index, row) for index, row in enumerate(rows)]
+        if self._layout is None:
+            self._layout = choose_layout(self.model.encoder, encoded, device=self.device)
+        return encoded, self._layout
 
     def _how_to_ask(self) -> str | None:
         """How to give what is more than one text."""

@@ -60,12 +60,20 @@ class PackagedTableModel:
 
 
 def save_table_model(
-    target: Path, task: Tabular, model: TabularTransformer, trees: Trees, *, settings: Mapping[str, Any], uses: Uses
+    target: Path,
+    task: Tabular,
+    model: TabularTransformer,
+    trees: Trees,
+    *,
+    settings: Mapping[str, Any],
+    uses: Uses,
+    calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Publishes both models as `target`, complete with a manifest of its files.
 
     Args:
         settings: of the trees, as they were chosen.
+        calibration: the temperature of each of the two, where they give probabilities.
     """
     description = {
         "format": 1,
@@ -77,6 +85,7 @@ def save_table_model(
         "spread": task.spread,
         "shape": asdict(model.shape),
         "trees": dict(settings),
+        **({"calibration": dict(calibration)} if calibration else {}),
     }
     with published_folder(target) as folder:
         save_tensors(folder / WEIGHTS, model.state_dict())

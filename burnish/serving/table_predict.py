@@ -12,6 +12,7 @@ from burnish.engine.layout import LayoutChoice
 from burnish.engine.precision import choose_device, choose_precision
 from burnish.engine.predict import predict_rows
 from burnish.errors import DataProblemError, excerpt
+from burnish.evaluation.calibration import softened
 from burnish.serving.table_package import Uses, load_table_model, named
 from burnish.task.tabular import Tabular
 from burnish.types import Encoded, Progress, Row
@@ -32,6 +33,7 @@ class TablePredictor:
         self.uses: Uses = package.uses
         self.trees = package.trees
         self.settings: Mapping[str, Any] = package.description["trees"]
+        self.calibrations: Mapping[Uses, Mapping[str, Any]] = package.description.get("calibration") or {}
         self.device = choose_device()
         self.precision = choose_precision(precision, self.device)
         self.model = package.model.to(self.device)
@@ -62,8 +64,24 @@ class TablePredictor:
             return [{"value": value} for value in found]
         return [{**self.task.chosen(answer), "probabilities": named(self.task.labels, answer)} for answer in found]
 
+    @property
+    def calibration(self) -> Mapping[str, Any]:
+        """What the package says of the temperature of the model that answers."""
+        return self.calibrations.get(self.uses, {})
+
     def answers(self, rows: Sequence[Row], uses: Uses, *, progress: Progress | None = None) -> list[Any]:
         """What one of the two models says to rows with "features": a tuple of probabilities each, or a number."""
+        return self.calibrated(self.raw_answers(rows, uses, progress=progress), uses)
+
+    def calibrated(self, answers: list[Any], uses: Uses) -> list[Any]:
+        """Probabilities at the model's temperature; numbers stay as they are."""
+        temperature = float(self.calibrations.get(uses, {}).get("temperature", 1.0))
+        if temperature == 1.0 or not answers:
+            return answers
+        return [tuple(row) for row in softened(np.array(answers), temperature).tolist()]
+
+    def raw_answers(self, rows: Sequence[Row], uses: Uses, *, progress: Progress | None = None) -> list[Any]:
+        """The same without a temperature."""
         if not rows:
             return []
         if uses == "trees":

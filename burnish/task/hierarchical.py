@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from burnish.errors import DataProblemError, excerpt
 from burnish.task.text_classification import TextClassification
-from burnish.types import Batch, Row
+from burnish.types import Row
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SEPARATOR = "/"
 
@@ -68,13 +68,12 @@ class HierarchicalClassification(TextClassification):
             levels.append(logits_BC.logsumexp(dim=1) - inside_B)
         return torch.stack(levels).mean(dim=0)
 
-    def predict(self, model: nn.Module, batch: Batch) -> list[Row]:
+    def said(self, logits_BC: Tensor) -> list[Row]:
         """As of a text classification, with "branches": the likeliest of each level and its probability."""
         import torch
 
-        logits_BC: Tensor = model(batch)
-        probabilities_BC = torch.softmax(logits_BC, dim=-1).tolist()
-        found = zip(self.said(logits_BC), probabilities_BC, strict=True)
+        probabilities_BC = torch.softmax(logits_BC / self.temperature, dim=-1).tolist()
+        found = zip(super().said(logits_BC), probabilities_BC, strict=True)
         return [{**row, "branches": self._likeliest(own)} for row, own in found]
 
     def _likeliest(self, probabilities_C: Sequence[float]) -> dict[str, float]:

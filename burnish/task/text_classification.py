@@ -31,6 +31,10 @@ class TextClassification:
         loss: replaces cross-entropy; gives one loss per row.
         class_weights: how much a row of each label counts while the model trains, 1 on average over the training rows;
             a label that is not named counts 1. Validation losses count every row alike.
+
+    Attributes:
+        temperature: what logits are divided by before they become probabilities; 1 until a model is packaged with its
+            own (evaluation/calibration.py). Labels, margins and losses do not depend on it.
     """
 
     name: ClassVar[str] = "text-classification"
@@ -39,6 +43,7 @@ class TextClassification:
     methods: ClassVar[tuple[str, ...]] = ("head", "prompt-tuning", "ia3", "adapter", "lora", "freeze", "full")
     row_kinds: ClassVar[tuple[str, ...]] = ()  # plain columns
     decomposable: ClassVar[bool] = True
+    temperature: float = 1.0
 
     def __init__(
         self,
@@ -115,7 +120,7 @@ class TextClassification:
         """What logits say of each row, as `predict` gives it."""
         import torch
 
-        probabilities_BC = torch.softmax(logits_BC, dim=-1)
+        probabilities_BC = torch.softmax(logits_BC / self.temperature, dim=-1)
         top_B2, classes_B2 = torch.topk(logits_BC, 2, dim=-1)
         return [
             {

@@ -28,6 +28,7 @@ COMMANDS = (
     "pause",
     "cancel",
     "evaluate",
+    "compare",
     "predict",
     "plan",
     "curve",

@@ -287,6 +287,7 @@ def test_a_verdict_that_is_not_better_ends_with_1(burnish: Burnish, run: Path) -
         (["--judge", "http://x/v1"], "which model judges?  [cli/judge-model]"),
         (["--judge", "people", "--data", "a.jsonl"], "[cli/judge-data]"),
         (["--judge", "people", "--require", "goals"], "[cli/judge-goals]"),
+        (["--judge", "people", "--require", "gates"], "--require gates: choices say nothing about gates"),
         (["--judge", "ftp://x", "--judge-model", "m"], "e.g. --judge http://localhost:8000/v1"),
         (["--judge", "people", "--against", "bas"], '--against: "bas" is no arm of this run  [judge/unknown-arm]'),
         (["--judge", "people", "--against", "bas"], 'did you mean "base"?'),

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from burnish.cli.main import main
 from burnish.errors import DataProblemError, ModelError, RecipeError
+from burnish.lifecycle.compare import compare
 from burnish.lifecycle.pairs import settle_pairs
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import resume_run, train
@@ -139,6 +140,7 @@ def test_plain_texts_are_judged_by_their_loss(language_base: Path, tmp_path: Pat
     assert set(run.evaluation["models"]) == {"tuned", "base"}
     assert run.verdict["answer"] in ("better", "too little data")
     assert run.verdict["difference"] > 0
+    assert compare(run.path, f"{run.path}@base")["difference"]["difference"] == run.verdict["difference"]
 
 
 def test_a_run_is_a_base_for_the_next_one(trained: Callable[[str], Run], chats: Path, tmp_path: Path) -> None:
@@ -159,6 +161,10 @@ def test_chat_and_predict_commands(
     (said,) = json.loads(capsys.readouterr().out)["predictions"]
     assert said["text"] == "where is my card"
     assert isinstance(said["answer"], str)
+    newest = max(int(path.name.removeprefix("step-")) for path in trained("full").folder.checkpoints.glob("step-*"))
+    found = compare(run, f"{run}@step-{newest}")
+    assert (found["n"], found["left_out"]) == (8, 0)
+    assert found["models"]["a"] == trained("full").evaluation["models"]["tuned"]
     assert main(["evaluate", run, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["opened"] == 2
 

@@ -12,6 +12,7 @@ import pytest
 
 from burnish.cli.main import main
 from burnish.errors import DataProblemError, RecipeError
+from burnish.lifecycle.compare import compare
 from burnish.lifecycle.judge import evaluate_run
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import resume_run, train
@@ -84,6 +85,9 @@ def test_from_rows_to_a_verdict(trained: Callable[..., Run], kind: str) -> None:
     rows = run.folder.rows(run.folder.predictions)
     assert len(rows) == evaluation["n"]
     assert all(set(row["arms"]) == arms - {"tuned"} for row in rows)
+    compared = compare(run.path, f"{run.path}@{run.verdict['against']}")
+    assert compared["models"]["a"] == evaluation["models"]["tuned"]
+    assert compared["difference"]["difference"] == run.verdict["difference"]
 
 
 def test_it_learns_which_texts_belong_together(trained: Callable[..., Run]) -> None:

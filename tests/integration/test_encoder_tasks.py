@@ -15,6 +15,7 @@ import pytest
 
 from burnish.cli.main import main
 from burnish.errors import RunError
+from burnish.lifecycle.compare import compare
 from burnish.lifecycle.judge import evaluate_run
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import train
@@ -152,6 +153,25 @@ def test_predictions_are_those_of_the_verdict(trained: Callable[[str], Run], fil
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert main(["predict", str(run.path), "--data", str(path)]) == 0
     assert len(out.getvalue().splitlines()) == 4
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_compared_with_itself_it_gets_its_own_numbers(trained: Callable[[str], Run], files: Any, task: str) -> None:
+    """By what it wrote down, and by what its model answers to the same rows in a file."""
+    run = trained(task)
+    stored = compare(run.path, run.path)
+    assert (stored["models"]["a"], stored["n"], stored["rows"]) == (run.evaluation["models"]["tuned"], stored["n"], [])
+    answered = compare(run.path, run.path, data=files(task))
+    assert 0 < answered["n"] <= stored["n"]
+    if answered["n"] == stored["n"]:
+        assert answered["models"]["a"] == stored["models"]["a"]
+    arm = f"{run.path}@{run.verdict['against']}"
+    if task == "token-classification":  # an arm's tags are written down in words only
+        with pytest.raises(RunError, match="in words only") as caught:
+            compare(run.path, arm)
+        assert caught.value.code == "compare/no-answers"
+    else:
+        assert compare(run.path, arm)["difference"]["difference"] == run.verdict["difference"]
 
 
 @pytest.mark.parametrize("task", CASES)

@@ -13,6 +13,7 @@ import torch
 
 from burnish.cli.main import main
 from burnish.errors import BurnishError, DataProblemError, ModelError, RecipeError
+from burnish.lifecycle.compare import compare
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import resume_run, train
 from burnish.storage.run_folder import RunFolder
@@ -71,6 +72,10 @@ def test_a_run_ends_in_a_verdict_on_texts(trained: Callable[[str], Run], method:
     for word in ("From the base to the tuned model", "Answers", "corpus chrF", "copy"):
         assert word in report
     assert "Confusion" not in report
+    compared = compare(run.path, f"{run.path}@base")
+    assert compared["models"]["a"] == evaluation["models"]["tuned"]
+    assert compared["models"]["b"] == evaluation["models"]["base"]
+    assert [entry["metric"] for entry in evaluation["comparisons"]] == ["bleu", "rouge-l"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -194,6 +199,8 @@ def test_predict_and_evaluate_commands(
         path.write_text("".join(json.dumps(row) + "\n" for row in rows * 3))
         assert main(["predict", run, "--data", str(path), "--json"]) == 0
         assert len(json.loads(capsys.readouterr().out)["predictions"]) == 3
+    stored = compare(run, run)["models"]["a"]
+    assert compare(run, run, data=pairs)["models"]["a"] == stored
     assert main(["evaluate", run, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["opened"] == 2
     assert main(["chat", run, "--text", "hi", "--json"]) == 2

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import burnish
-from burnish.errors import BurnishError, DataProblemError, InterruptedRunError
+from burnish.errors import BurnishError, DataProblemError, InterruptedRunError, RunError
 from burnish.lifecycle.judge import evaluate_run
 from burnish.serving.table_package import load_table_model
 from burnish.types import Silent
@@ -57,7 +57,12 @@ def test_the_verdict_compares_with_the_mean_a_linear_model_and_trees(churn: Any)
     assert evaluation["verdict"]["against"] == "trees"
     assert evaluation["shipped"] in ("transformer", "trees")
     assert {entry["column"] for entry in evaluation["importance"]["columns"]} == {"plan", "signed", "usage", "age"}
-    assert sum(entry["n"] for entry in evaluation["calibration"]["bins"]["tuned"]) == evaluation["n"]
+    calibrated = evaluation["calibration"]["models"]
+    assert next(iter(calibrated)) == ("tuned" if evaluation["shipped"] == "transformer" else "trees")
+    assert sum(entry["n"] for entry in calibrated["tuned"]["bins"]["after"]) == evaluation["n"]
+    # 24 validation rows are too few for a temperature, which says so
+    assert "too few" in calibrated["trees"]["temperature"]["reason"]
+    assert calibrated["trees"]["figures"]["log-loss"]["difference"]["value"] == 0
 
 
 def test_the_recipe_says_what_was_decided(churn: Any) -> None:
@@ -111,6 +116,15 @@ def test_other_rows_are_judged_without_writing(churn: Any, tmp_path: Path) -> No
     found = evaluate_run(churn.folder, data=str(other), runs=churn.path.parent, progress=Silent())
     assert found["n"] == 59
     assert files == {path: path.read_bytes() for path in churn.path.rglob("*") if path.is_file()}
+
+
+def test_compared_with_itself_it_gets_its_own_numbers(churn: Any) -> None:
+    stored = burnish.compare(churn.path, churn.path)
+    assert stored["models"]["a"] == churn.evaluation["models"]["tuned"]
+    answered = burnish.compare(churn.path, churn.path, data=churn.path.parent / "churn.csv")
+    assert answered["models"]["a"] == stored["models"]["a"]
+    with pytest.raises(RunError, match="in words only"):
+        burnish.compare(churn.path, f"{churn.path}@trees")
 
 
 class Stops(Silent):

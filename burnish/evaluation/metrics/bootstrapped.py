@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from burnish.evaluation.metrics.resampling import Array, bias_corrected_interval, cells, draws
+from burnish.evaluation.metrics.resampling import Array, bias_corrected_interval, cells, draws, wilson_interval
+from burnish.evaluation.wording import is_share
 from burnish.types import MetricValue, Row
 
 RESAMPLES = 1_000  # of the interval a metric gives by itself
@@ -15,7 +16,10 @@ SEED = 0
 
 
 class Bootstrapped:
-    """A metric that its `weighted` defines; interval: bias-corrected bootstrap over rows."""
+    """A metric that its `weighted` defines; interval: bias-corrected bootstrap over rows.
+
+    Where every row is right, or none, all resamples are alike; a metric in 0..1 then gets Wilson's interval.
+    """
 
     name: ClassVar[str] = ""
     higher_is_better: ClassVar[bool] = True
@@ -45,4 +49,6 @@ class Bootstrapped:
         value = float(self.weighted(references, predictions, counts_N[None])[0])
         blocks = [self.weighted(references, predictions, block_RN) for block_RN in draws(counts_N, RESAMPLES, SEED)]
         low, high = bias_corrected_interval(np.concatenate(blocks), value)
+        if low == high and value in (0.0, 1.0) and is_share(self.name):  # every row right, or none
+            low, high = wilson_interval(int(value) * len(self.references), len(self.references))
         return MetricValue(self.name, value, len(self.references), low, high, self.higher_is_better)

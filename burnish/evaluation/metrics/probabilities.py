@@ -17,7 +17,7 @@ from burnish.evaluation.metrics.bootstrapped import Bootstrapped
 from burnish.evaluation.metrics.resampling import Array, resampled, wilson_interval
 from burnish.types import Metric
 
-BINS = 10  # of the reliability figures, equally wide
+MOST_BINS, ROWS_OF_A_BIN = 10, 15  # of the reliability figures: as many rows in each
 RARE = 0.25  # share of the rows under which the positive class is rare
 SMALLEST = 1e-15  # a probability counts as at least this; the logarithm of 0 has no end
 Probabilities = tuple[float, ...]
@@ -144,7 +144,8 @@ class CalibrationError(OfProbabilities):
 
     Of two classes the probability of the positive one is looked at, of more that of the likeliest.
 
-    Source: expected calibration error, Guo et al. 2017, arXiv:1706.04599, eq. 5, with 10 bins.
+    Source: expected calibration error, Guo et al. 2017, arXiv:1706.04599, eq. 5, over bins of equally many rows as in
+    Nguyen and O'Connor 2015, arXiv:1508.05154: ten, or fewer where they would hold under 15 rows.
     """
 
     name: ClassVar[str] = "calibration-error"
@@ -153,7 +154,7 @@ class CalibrationError(OfProbabilities):
     def weighted(self, references: Sequence[str], predictions: Sequence[Probabilities], weights_RN: Array) -> Array:
         sure_N, true_N = self.believed(references, predictions)
         error_R = np.zeros(len(weights_RN))
-        for rows in _binned(sure_N):
+        for rows in _binned(sure_N, weights_RN.mean(axis=0)):
             error_R += np.abs(weights_RN[:, rows] @ (sure_N[rows] - true_N[rows]))
         return np.asarray(error_R / weights_RN.sum(axis=1))
 
@@ -183,16 +184,21 @@ def reliability(
     """The bins of the calibration error that hold rows, the least sure first; Wilson intervals."""
     sure_N, true_N = CalibrationError(labels, positive).believed(references, predictions)
     found = []
-    for rows in _binned(sure_N):
+    for rows in _binned(sure_N, np.ones(len(sure_N))):
         hits, n = int(true_N[rows].sum()), len(rows)
         found.append(asdict(ReliabilityBin(n, float(sure_N[rows].mean()), hits / n, *wilson_interval(hits, n))))
     return found
 
 
-def _binned(sure_N: Array) -> list[Array]:
-    """The rows of each bin that holds any."""
-    bin_N = np.minimum((sure_N * BINS).astype(int), BINS - 1)
-    return [rows for b in range(BINS) if len(rows := np.flatnonzero(bin_N == b))]
+def _binned(sure_N: Array, mass_N: Array) -> list[Array]:
+    """The rows of each bin, which hold equal mass as far as rows of one probability stay together."""
+    value_N = np.unique(sure_N, return_inverse=True)[1]
+    mass_V = np.bincount(value_N, weights=mass_N)
+    total = float(mass_V.sum())
+    bins = min(MOST_BINS, max(2, round(total) // ROWS_OF_A_BIN))
+    middle_V = np.cumsum(mass_V) - mass_V / 2
+    bin_N = np.minimum((bins * middle_V / total).astype(int), bins - 1)[value_N]
+    return [rows for b in range(bins) if len(rows := np.flatnonzero(bin_N == b))]
 
 
 class OfLikeliest(Bootstrapped):

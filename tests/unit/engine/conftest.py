@@ -38,6 +38,8 @@ def make_training(make_classifier: Callable[..., Any], make_rows: Callable[..., 
         checkpoint: dict[str, Any] | None = None,
         loss: Any = None,
         head: Any = None,
+        kept_rows: Any = (),
+        limit: Any = None,
         **options: Any,
     ) -> Training:
         chosen = {"epochs": 3, "learning_rate": 3e-3, "global_batch_size": 8, "log_every_steps": 1, **options}
@@ -66,6 +68,8 @@ def make_training(make_classifier: Callable[..., Any], make_rows: Callable[..., 
             checkpoint=CheckpointOptions(**(checkpoint or {})),
             folder=RunFolder(folder),
             progress=progress or Silent(),
+            kept_rows=kept_rows,
+            limit=limit,
             **place,
         )
 

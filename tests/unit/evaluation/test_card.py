@@ -40,6 +40,16 @@ def test_classes_with_few_rows_are_counted(build_run: BuildRun) -> None:
     assert "1 class of 4 has fewer than 30 test rows" in card(run)
 
 
+def test_the_widest_gap_between_groups_is_a_limit(build_run: BuildRun) -> None:
+    run = build_run()
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    gap = {"best": "east", "worst": "<south>", "value": 0.15, "low": 0.02, "high": 0.28}
+    evaluation["groups"] = {"metric": "accuracy", "columns": [{"column": "region", "gap": gap}, {"gap": None}]}
+    (run / "evaluation.json").write_text(json.dumps(evaluation))
+    said = "Of the groups of region, east and \\<south\\> are furthest apart in accuracy: by 15.0 points (95 % interval"
+    assert f"{said} for all pairs +2.0 to +28.0 points)." in card(run)
+
+
 def test_the_card_shows_how_to_use_the_model_with_and_without_burnish(build_run: BuildRun) -> None:
     run = build_run()
     text = card(run)

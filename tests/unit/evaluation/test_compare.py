@@ -1,4 +1,4 @@
-"""Two models on the same rows, and how often a difference that is not there is called one."""
+"""Two models on the same rows: differences, tests, and rows won."""
 
 from __future__ import annotations
 
@@ -10,9 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.evaluation.compare import paired_bootstrap, row_wins, sign_test
+from burnish.evaluation.compare import (
+    RIGHT_OR_WRONG,
+    compared,
+    holm,
+    paired_bootstrap,
+    paired_gain,
+    permutation_test,
+    row_wins,
+    sign_test,
+    significance,
+)
+from burnish.evaluation.metrics import METRICS
 from burnish.evaluation.metrics.answers import ChrF, MeanLoss
 from burnish.evaluation.metrics.classification import Accuracy, MacroF1
+from burnish.evaluation.metrics.regression import MeanAbsoluteError
+from burnish.evaluation.metrics.resampling import value_of
 from burnish.types import MetricValue, Row
 
 
@@ -89,15 +102,71 @@ def test_without_a_row_won_p_is_one() -> None:
     assert sign_test(*row_wins(Accuracy(), [], [], [])) == 1.0
 
 
-@pytest.mark.parametrize("n", [60, 400])
-def test_no_true_difference_is_seldom_called_one(n: int) -> None:
-    """Two models of equal quality: a lower bound above 0 in at most 2.5 % of trials by design, 5 % by promise."""
-    random = np.random.default_rng(5)
-    trials, called = 300, 0
-    for trial in range(trials):
-        truth = random.integers(0, 3, n)
-        a, b = (np.where(random.random(n) < 0.85, truth, random.integers(0, 3, n)) for _ in range(2))
-        columns = ([str(label) for label in column] for column in (truth, a, b))
-        found = paired_bootstrap(MacroF1(["0", "1", "2"]), *columns, resamples=200, seed=trial)
-        called += found.low > 0
-    assert called / trials <= 0.05 + 0.01  # the promise, and one standard error of 300 trials
+ANSWERS = {  # of each metric of right and wrong rows: a reference, a right answer and a wrong one
+    "subset-accuracy": (("a",), ("a",), ("b",)),
+    "answer-exact": (("red", "dark red"), "red", "blue"),
+    "recall@1": (1, (1,), (2,)),
+    "recall@10": (1, (7,), ()),
+    "json-match": ('{"a": 1}', '{"a": 1.0}', "no"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT_OR_WRONG)
+def test_a_share_of_right_rows_differs_by_the_rows_that_one_is_right_on(name: str) -> None:
+    reference, right, wrong = ANSWERS.get(name, ("7", "7", "8"))
+    metric = METRICS[name]()
+    rows = [reference] * 50
+    a, b = [right] * 40 + [wrong] * 10, [right] * 30 + [wrong] * 15 + [right] * 5
+    found = paired_gain(metric, rows, a, b, resamples=100, seed=0)
+    assert found.value == pytest.approx(value_of(metric, rows, a) - value_of(metric, rows, b)) == pytest.approx(0.1)
+    assert (found.low, found.high) == pytest.approx((-0.0555, 0.2551), abs=1e-3)
+    assert significance(metric, rows, a, b, resamples=100, seed=0) == (sign_test(10, 5), "McNemar")
+
+
+def test_models_that_answer_alike_are_not_known_to_do_so_on_the_next_row() -> None:
+    draws = {"resamples": 100, "seed": 0}
+    shares = [paired_gain(metric, REFERENCES, FIRST, FIRST, **draws) for metric in (Accuracy(), MacroF1(), ChrF())]
+    assert {(d.value, d.low, d.high) for d in shares} == {(0.0, shares[0].low, shares[0].high)}
+    assert shares[0].high == -shares[0].low == pytest.approx(3.84 / 63.84, abs=1e-4)
+    unbounded = paired_gain(MeanAbsoluteError(), [1.0, 2.0], [1.5, 2.0], [1.5, 2.0], **draws)
+    assert (unbounded.low, unbounded.high) == (0.0, 0.0)
+
+
+def test_lower_is_better_turns_the_difference() -> None:
+    found = paired_gain(MeanAbsoluteError(), [0.0] * 30, [1.0] * 30, [2.0, 4.0] * 15, resamples=100, seed=0)
+    assert found.value == pytest.approx(2.0)
+    assert 1.0 < found.low < 2.0 < found.high
+
+
+def test_a_permutation_test_counts_the_ways_to_change_places() -> None:
+    # Four rows differ by 1, 1, 1 and 2 in favour of one: 2 of the 16 ways are as uneven as what was found.
+    p_value = permutation_test(MeanAbsoluteError(), [0.0] * 4, [1, 1, 1, 2], [2, 2, 2, 4], resamples=20_000, seed=0)
+    assert p_value == pytest.approx(2 / 16, abs=0.01)
+
+
+def test_a_permutation_test_of_answers_that_are_alike_finds_nothing() -> None:
+    assert permutation_test(MacroF1(), REFERENCES, FIRST, FIRST, resamples=100, seed=0) == 1.0
+    assert permutation_test(MacroF1(), ["a"] * 60, ["a"] * 60, ["b"] * 60, resamples=100, seed=0) == 1 / 101
+
+
+def test_a_permutation_test_does_not_depend_on_order_or_on_who_is_first() -> None:
+    shuffled = np.random.default_rng(3).permutation(60).tolist()
+    references, a, b = ([column[i] for i in shuffled] for column in (REFERENCES, FIRST, SECOND))
+    expected = permutation_test(MacroF1(), REFERENCES, FIRST, SECOND, resamples=500, seed=1)
+    assert permutation_test(MacroF1(), references, a, b, resamples=500, seed=1) == expected
+    assert permutation_test(ShareRight(), REFERENCES, FIRST, SECOND, resamples=100, seed=1) == pytest.approx(
+        permutation_test(Accuracy(), REFERENCES, FIRST, SECOND, resamples=100, seed=1)
+    )
+    assert permutation_test(MacroF1(), REFERENCES, SECOND, FIRST, resamples=500, seed=1) == pytest.approx(
+        expected, abs=0.05
+    )
+
+
+def test_several_metrics_are_corrected_together() -> None:
+    assert holm([]) == []
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    found = compared([Accuracy(), MacroF1()], REFERENCES, FIRST, SECOND, resamples=200, seed=0)
+    assert [entry["metric"] for entry in found] == ["accuracy", "macro-f1"]
+    assert [entry["test"] for entry in found] == ["McNemar", "permutation"]
+    assert found[0]["p_holm"] == max(found[0]["p_value"], min(1.0, 2 * min(e["p_value"] for e in found)))
+    assert set(found[0]) == {"metric", "difference", "low", "high", "n", "p_value", "test", "p_holm"}

@@ -76,6 +76,18 @@ def test_the_verdict_is_against_the_strongest_arm_and_fits_the_models() -> None:
     assert content["arms"]["base-probe"]["difference"]["value"] == verdict["difference"]
 
 
+def test_further_metrics_are_compared_and_decide_nothing() -> None:
+    content = judged()
+    (further,) = content["comparisons"]
+    assert further["metric"] == "macro-f1"
+    models = content["models"]
+    gained = models["tuned"]["macro-f1"]["value"] - models["base-probe"]["macro-f1"]["value"]
+    assert further["difference"] == pytest.approx(gained)
+    assert further["low"] < further["difference"] < further["high"]
+    assert further["p_holm"] == further["p_value"], "one of them alone"
+    assert (content["verdict"]["test"], further["test"]) == ("McNemar", "permutation")
+
+
 def test_equal_predictions_are_the_same() -> None:
     truth = [LABELS[i % 3] for i in range(600)]
     content = judged(tuned=0.8, probe=0.8, arms=[ArmResult("base-probe", truth, guesses(truth, 0.8, 3))])

@@ -100,6 +100,20 @@ def test_arms_goals_and_errors_are_there(build_run: BuildRun) -> None:
     assert "ef" * 32 in text
 
 
+def test_further_metrics_stand_beside_the_arms(build_run: BuildRun) -> None:
+    run = build_run()
+    assert "Further metrics" not in Page(render_report(run)).text
+    compared = {"metric": "macro-f1", "difference": 0.031, "low": 0.01, "high": 0.052, "n": 120, "p_value": 0.004}
+    change(
+        run / "evaluation.json",
+        lambda content: content.update(comparisons=[compared | {"p_holm": 0.008, "test": "permutation"}]),
+    )
+    text = Page(render_report(run)).text
+    assert "Further metrics: how much better the tuned model is than base-probe" in text
+    for shown in ("+3.1 points", "+1.0 to +5.2 points", "p = 0.004 (permutation test)", "p = 0.008"):
+        assert shown.replace(" ", "") in text.replace("\u00a0", " ").replace(" ", "")
+
+
 def test_the_surest_error_is_first(build_run: BuildRun) -> None:
     sure = [float(x) for x in re.findall(r"\(([0-9.]+).% sure\)", render_report(build_run()))]
     assert sure == sorted(sure, reverse=True)

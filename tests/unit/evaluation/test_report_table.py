@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from burnish.evaluation.report_table import calibration_section, importance_section, misses_section
+from burnish.evaluation.report_table import importance_section, misses_section
 from burnish.evaluation.run_record import RunRecord
 
 
@@ -17,16 +17,6 @@ def record(folder: Path, evaluation: dict[str, Any], predictions: list[dict[str,
     (folder / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
     (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in predictions), encoding="utf-8")
     return RunRecord.read(folder)
-
-
-def test_calibration_says_what_came_true(tmp_path: Path) -> None:
-    bins = [{"n": 40, "probability": 0.123, "share": 0.25, "low": 0.14, "high": 0.4}]
-    shown = record(tmp_path, {"calibration": {"of": '"yes"', "bins": {"tuned": bins, "trees": bins}}}, [])
-    page = calibration_section(shown)
-    assert "probability of &quot;yes&quot;" in page
-    assert "12.3" in page
-    assert "14.0 to 40.0" in page
-    assert "gradient-boosted trees" in page
 
 
 @pytest.mark.parametrize(("metric", "shown"), [("roc-auc", "12.00"), ("rmse", "0.12")])

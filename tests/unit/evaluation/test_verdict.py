@@ -14,6 +14,7 @@ EVIDENCE = Evidence(
     against="base-probe",
     differences={},
     p_value=0.001,
+    test="McNemar",
     discordant=60,
     minimum_effect=0.01,
     method="lora",
@@ -55,11 +56,10 @@ def test_the_answer_follows_the_interval(value: float, low: float, high: float, 
     assert verdict(value, low, high).answer is answer
 
 
-def test_accuracy_needs_the_exact_test_to_agree() -> None:
+def test_the_test_of_the_metric_has_to_agree() -> None:
     assert verdict(0.02, 0.001, 0.039, p_value=0.05).answer is Answer.TOO_LITTLE_DATA
     assert verdict(0.02, 0.001, 0.039, p_value=0.049).answer is Answer.BETTER
-    # The test is of accuracy: other metrics may differ while as many rows are right.
-    assert verdict(0.02, 0.001, 0.039, p_value=0.4, metric="macro-f1").answer is Answer.BETTER
+    assert verdict(0.02, 0.001, 0.039, p_value=0.4, metric="macro-f1").answer is Answer.TOO_LITTLE_DATA
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -85,6 +85,7 @@ def test_the_numbers_are_passed_on() -> None:
         "low": 0.001,
         "high": 0.039,
         "p_value": 0.001,
+        "test": "McNemar",
         "n": 1000,
         "minimum_effect": 0.01,
     }

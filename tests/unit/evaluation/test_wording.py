@@ -78,3 +78,19 @@ def test_sizes(value: float | None, shown: str) -> None:
 )
 def test_durations(value: float | None, shown: str) -> None:
     assert wording.duration(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("test", "name"), [("McNemar", "McNemar"), ("permutation", "permutation test"), (None, "sign test")]
+)
+def test_the_name_of_a_test(test: str | None, name: str) -> None:
+    assert wording.name_of_test({"test": test} if test else {}) == name
+
+
+def test_a_spread_over_seeds() -> None:
+    spread = {"metric": "accuracy", "seeds": 3, "mean": 0.912, "deviation": 0.004, "gain": 0.011}
+    shown = wording.over_seeds(spread | {"gain_deviation": 0.005, "same_rows": False}).replace(TIED, " ")
+    assert shown == (
+        "accuracy 91.2 % on average over 3 seeds, standard deviation 0.4 points; gain +1.1 points, standard deviation "
+        "0.5 points; each seed drew its own test rows"
+    )

@@ -238,6 +238,27 @@ def test_all_problems_are_reported_at_once(refuse: Refuse, place: Path) -> None:
         (f"{SMALL}method: head\ntraining:\n  epochs: 3\n", 4, "training.epochs: method: head is solved at once"),
         ("task: recommendation\ndata:\n  train: a\n  test: b\n", 4, "data.test: of each user the last choice tests"),
         ("task: recommendation\ndata:\n  train: a\n  balance: weights\n", 4, "data.balance: choices have no classes"),
+        *(
+            (f"{SMALL}task: {task}\n{section}:\n  {field}\n", 4, f"{section}.{words}")
+            for task, section, field, words in (
+                ("seq2seq", "evaluation", "forgetting: {probes: shipped}", "forgetting: a seq2seq goes on no text"),
+                ("embedding", "training", "keep_ability: {l2_to_start: 1}", "keep_ability: only a chat is kept"),
+                ("chat", "training", "keep_ability: {replay: 0.5}", "keep_ability.replay: it needs rows of what"),
+                ("chat", "training", "keep_ability: {ewc: 1}", "keep_ability.ewc: it needs rows of what"),
+                ("chat", "training", "keep_ability: {rows: a}", "keep_ability.rows: nothing reads them"),
+            )
+        ),
+        (
+            f"{SMALL}training: {{keep_ability: {{l2_to_start: 1}}}}\nmethod:\n  name: lora\n  decomposed: true\n",
+            5,
+            "method.decomposed: the update of DoRA is no matrix",
+        ),
+        (
+            f"{SMALL}method: qlora\ntraining:\n  keep_ability: {{rows: a, ewc: 1}}\n",
+            4,
+            "training.keep_ability.ewc: weights in four bits have no gradient",
+        ),
+        (f"{SMALL}method: adapter\ncheckpoint:\n  choose: auto\n", 4, "checkpoint.choose: what this method learned"),
     ],
 )
 def test_contradictions(refuse: Refuse, place: Path, text: str, line: int, words: str) -> None:

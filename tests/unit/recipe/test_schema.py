@@ -28,11 +28,15 @@ FIELDS = {
         *("epochs", "max_steps", "learning_rate", "global_batch_size", "micro_batch_tokens", "seed", "schedule"),
         *("warmup_ratio", "weight_decay", "layer_decay", "max_grad_norm", "average_decay", "dropout"),
         *("label_smoothing", "precision", "patience", "evaluate_every_steps", "log_every_steps"),
-        *("processes", "threads"),
+        *("processes", "threads", "keep_ability"),
     },
     "augmentation": {"flip", "shift", "light"},
-    "checkpoint": {"every_steps", "keep"},
-    "evaluation": {"metric", "goals", "minimum_effect", "resamples", "max_prompts"},
+    "checkpoint": {"every_steps", "keep", "choose"},
+    "evaluation": {
+        *("metric", "goals", "minimum_effect", "resamples", "max_prompts", "forgetting"),
+        *("groups", "max_gap", "min_accuracy", "robustness_rows"),
+        *("memorisation_rows", "canaries", "moderator", "moderator_labels"),
+    },
 }
 
 

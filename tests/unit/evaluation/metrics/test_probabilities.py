@@ -51,13 +51,20 @@ def test_loss_and_distance_by_hand() -> None:
 
 def test_calibration_error_by_hand() -> None:
     truth = ["yes", "no", "yes", "yes"]
-    guess = [(0.45, 0.55), (0.41, 0.59), (0.1, 0.9), (0.0, 1.0)]  # two bins: 0.57 came true in half, 0.95 always
+    guess = [(0.45, 0.55), (0.41, 0.59), (0.1, 0.9), (0.0, 1.0)]  # two halves: 0.57 came true in half, 0.95 always
     assert value_of(CalibrationError(LABELS), truth, guess) == pytest.approx((abs(1 - 1.14) + abs(2 - 1.9)) / 4)
     bins = reliability(LABELS, "yes", truth, guess)
     assert [entry["n"] for entry in bins] == [2, 2]
     assert [entry["share"] for entry in bins] == [0.5, 1.0]
     assert bins[0]["probability"] == pytest.approx(0.57)
     assert bins[0]["low"] < 0.5 < bins[0]["high"]
+
+
+def test_bins_hold_equally_many_rows_and_never_part_rows_that_are_equally_sure() -> None:
+    sure = [0.9] * 20 + [0.91 + 0.001 * i for i in range(40)]  # 60 rows: four bins of 15
+    bins = reliability(LABELS, "yes", ["yes"] * 60, [(1 - p, p) for p in sure])
+    assert [entry["n"] for entry in bins] == [20, 10, 15, 15]
+    assert bins[0]["probability"] == pytest.approx(0.9)
 
 
 def test_of_several_classes_the_likeliest_is_believed() -> None:

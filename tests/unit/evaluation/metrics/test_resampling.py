@@ -13,6 +13,7 @@ from burnish.evaluation.metrics.resampling import (
     draws,
     percentile_interval,
     resampled,
+    tango_interval,
     value_of,
     wilson_interval,
 )
@@ -64,3 +65,21 @@ def test_the_corrected_interval_moves_with_the_bias_and_holds_the_value() -> Non
     assert low > 0.025
     assert high > 0.975
     assert bias_corrected_interval(np.full(100, 0.4), 0.9) == (0.4, 0.9)
+
+
+def test_the_interval_of_a_paired_difference_is_the_published_one() -> None:
+    # Fagerland, Lydersen and Laake 2014, airway hyper-responsiveness: 1 and 7 of 21 pairs differ.
+    assert [round(float(end), 3) for end in tango_interval(1, 7, 21)] == [-0.517, -0.026]
+
+
+def test_a_paired_interval_has_a_width_without_any_difference_and_ends_at_one() -> None:
+    low, high = tango_interval(np.array([0, 10, 0]), np.array([0, 0, 10]), np.array([300, 10, 10]))
+    assert (low[0], high[0]) == pytest.approx((-0.01264, 0.01264), abs=1e-5)
+    assert (high[1], low[2]) == pytest.approx((1.0, -1.0))
+    assert (low[1], high[2]) == pytest.approx((0.4449, -0.4449), abs=1e-4)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(5, 0), (3, 0), (15, 5), (14, 5), (2, 9), (40, 23), (40, 24)])
+def test_a_paired_interval_holds_zero_when_mcnemars_test_finds_nothing(wins: int, losses: int) -> None:
+    low, high = tango_interval(wins, losses, 200)
+    assert (low <= 0 <= high) == ((wins - losses) ** 2 / (wins + losses) <= 1.959963984540054**2)
