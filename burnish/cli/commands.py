@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from burnish.cli import compare, curve, plan
 from burnish.cli.audit import audit
+from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
 from burnish.cli.judge import judge, require_judge
+from burnish.cli.models import models
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import (
     show_check,
@@ -106,7 +108,7 @@ def train(options: argparse.Namespace) -> int:
     run = train_(
         options.source,
         test=options.test,
-        overrides=options.set,
+        overrides=[*options.set, *(f"training.{field}={value}" for field, value in budget_of(options).items())],
         seed=options.seed,
         output=options.output,
         resume=options.resume,
@@ -121,14 +123,16 @@ def resume(options: argparse.Namespace) -> int:
     from burnish.registry.runs import find_run
 
     folder = find_run(options.run, settings().runs)
+    budget = budget_of(options)
     if options.set:
         output = Path(options.output) if options.output else None
-        return _finish(resume_changed(folder, options.set, output=output, progress=TerminalProgress()), options)
+        changes = [*options.set, *(f"training.{field}={value}" for field, value in budget.items())]
+        return _finish(resume_changed(folder, changes, output=output, progress=TerminalProgress()), options)
     if options.output:
         raise UsageError(
             "cli/output-needs-set", "a run goes on in its own folder", where="--output", hint="leave --output out"
         )
-    return _finish(resume_run(folder, progress=TerminalProgress()), options)
+    return _finish(resume_run(folder, budget=budget, progress=TerminalProgress()), options)
 
 
 def pause(options: argparse.Namespace) -> int:
@@ -274,6 +278,9 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
         _show_status(run.folder, run.status, options)
         return 0
     evaluation = run.evaluation
+    stopped = str(run.folder.manifest()["training"]["stopped"])
+    if stopped.startswith("budget"):
+        print(f"stopped by its {stopped}; the best checkpoint so far was judged", file=sys.stderr)
     if options.require == "goals":
         _need_goals(evaluation["goals"])
     if options.require == "gates":
@@ -283,6 +290,7 @@ def _finish(run: Any, options: argparse.Namespace) -> int:
             "id": run.id,
             "folder": str(run.path),
             "status": run.status,
+            "stopped": stopped,
             "report": str(run.report),
             "final": str(run.folder.final),
             "verdict": evaluation["verdict"],
@@ -377,4 +385,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "augment": augment,
     "datasets": datasets,
     "forget": forget,
+    "models": models,
 }

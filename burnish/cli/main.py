@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import compare, curve, plan
+from burnish.cli import budget, compare, curve, models, plan
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -172,6 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on in --output, or start when there is nothing")
     _output(train)
     _training(train)
+    budget.arguments(train)
     resume = command("resume", "go on with a run that was stopped", "burnish resume runs/tickets-20260101-120000-ab12")
     resume.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
     resume.add_argument(
@@ -182,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="start a child run from the newest checkpoint with this change; may be repeated",
     )
     resume.add_argument("--output", metavar="DIR", help="with --set: the child's folder (default: beside the run)")
+    budget.arguments(resume)
     _require(resume)
     pause = command("pause", "stop a run after its current step, with a checkpoint", "burnish pause RUN")
     pause.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
@@ -215,6 +217,7 @@ def build_parser() -> argparse.ArgumentParser:
     _augment(command)
     _data_versions(command)
     compare.arguments(command)
+    models.arguments(command)
     return parser
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
+from burnish.engine.budget import Budget
 from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import replace_dropout, row_draws
@@ -139,6 +140,8 @@ class Training:
         self.batches_of_epoch = -1
         self.choosing = False  # the steps are done, candidates are judged
         self.started = time.monotonic()
+        self.budget = Budget(options)
+        self.first_step = 0  # of this part, when the training goes on
 
     @property
     def epoch(self) -> float:
@@ -216,14 +219,16 @@ class Training:
             self._roll_back(f"loss or gradient was not finite in {IN_A_ROW} steps in a row", row_ids)
             return None
         self.journal.step(self.step, self.epoch, figures, skipped_steps=self.faults.skipped_steps)
+        self._tell_pace()
         reason, improved = None, False
-        if self.step % self.evaluate_every == 0 or self.step == self.total_steps:
+        spent = self._spent()
+        if self.step % self.evaluate_every == 0 or self.step == self.total_steps or spent:
             values = self._validation_values()
             if not math.isfinite(values["loss"]):
                 self._roll_back(f"the validation loss is {values['loss']}", [])
                 return None
             improved = self._see(values)
-            reason = self.stopping.reason()
+            reason = self.stopping.reason() or spent
         finished = reason is not None or self.step == self.total_steps
         wanted = self._wanted(stop)
         due = self.step % self.save_every == 0 and not self.faults.in_a_row  # a streak must not push good ones out
@@ -470,6 +475,17 @@ class Training:
         asked = REQUESTS.get(self.folder.asked() or "", 0) if self.ranks.leads else 0
         return int(self.ranks.largest(max(asked, stop.number or 0)))
 
+    def _spent(self) -> str | None:
+        """Why the training ends here, when its time or money is spent; the same on all ranks."""
+        if self.budget.limit is None or not self.ranks.largest(float(self.budget.is_spent)):
+            return None
+        return self.budget.reason()
+
+    def _tell_pace(self) -> None:
+        said = self.budget.pace(self.step - self.first_step, self.total_steps - self.step)
+        if said is not None:
+            self.journal.note(said)
+
     def _stop(self, wanted: int) -> NoReturn:
         """Ends the training after a step whose checkpoint was just saved."""
         at = f"after step {self.step} of {self.total_steps}; a checkpoint was saved"
@@ -502,6 +518,7 @@ class Training:
             "epoch_weight": self.epoch_weight,
             "recent": self.journal.recent,
             "metrics_bytes": self.journal.size(),
+            "seconds": self.budget.spent,
             "threads": torch.get_num_threads(),
             "processes": self.ranks.world,
         }
@@ -531,7 +548,9 @@ class Training:
         if found is None:
             self.journal.cut_back(0)
         self._restore(found)
+        self.first_step = self.step
         if found is not None:
+            self.budget.earlier = float(found.state.get("seconds", 0.0))
             self.journal.event("resumed", step=self.step)
             self.journal.note(f"resumed from {found.folder.name}: step {self.step}")
         self.ranks.share_weights(self.trainable.values())

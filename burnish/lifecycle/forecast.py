@@ -13,6 +13,7 @@ from typing import Any
 
 from burnish.data.prepare import PreparedData
 from burnish.errors import ModelError
+from burnish.lifecycle.follow import visible_gpus
 from burnish.lifecycle.machine_speed import MachineSpeed, machine_speed
 from burnish.method.options import (
     AdapterOptions,
@@ -32,7 +33,8 @@ from burnish.types import Example, Row, Split
 SAMPLE = 512  # rows whose tokens are counted
 LONGEST = 8_192  # tokens of a conversation that are read, unless the recipe says so
 CPU_TOKENS, PATCH = 1_024, 16  # as engine/sampler.py cuts a step on a CPU, and as images are counted
-GIB, MIB = 2**30, 2**20
+COMPARED = ("embedding", "recommendation")  # tasks that compare the rows of a step, and compute more of them at once
+GIB = 2**30
 SPARE = 0.95  # of the memory that is free; the rest is for what else happens on the machine
 
 
@@ -87,13 +89,15 @@ class Forecast:
 
 
 def forecast(recipe: Recipe, base: Base, data: PreparedData, *, speed: MachineSpeed | None = None) -> Forecast | None:
-    """What training a settled recipe on these rows will need; None for a model of tables, which is too small to count.
+    """What training a settled recipe on these rows will need.
+
+    None for a model of tables, which is too small to count, and where a GPU is visible, for which nothing was measured.
 
     Args:
         recipe: with method and epochs filled in.
         speed: of this machine; measured, or read from where it is kept, when None.
     """
-    if base.name == RANDOM_ROWS:
+    if base.name == RANDOM_ROWS or visible_gpus():
         return None
     shape, learning = shape_of(base), learning_of(recipe)
     lengths = lengths_of_rows(recipe, base, data.splits[Split.TRAIN])
@@ -208,7 +212,8 @@ def _memory(
     recipe: Recipe, base: Base, shape: Shape, learning: Learning, lengths: Lengths
 ) -> tuple[Memory, dict[str, Any]]:
     """The memory, and the numbers it was predicted from."""
-    tokens = min(recipe.training.micro_batch_tokens or CPU_TOKENS, lengths.total)
+    usual = CPU_TOKENS * (4 if recipe.task in COMPARED else 1)
+    tokens = min(recipe.training.micro_batch_tokens or usual, lengths.total)
     mean = lengths.total / max(1, lengths.rows)
     tokens = max(lengths.longest, min(tokens, math.ceil(1.3 * mean * recipe.training.global_batch_size)))
     whole = base.generates or base.has_decoder or base.model_type in FAMILIES or learning.method != "full"

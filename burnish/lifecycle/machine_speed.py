@@ -13,8 +13,10 @@ from burnish.settings import settings
 from burnish.storage.durable import make_folder, write_json
 
 SIDE, SECONDS = 512, 0.3  # of the matrices that are multiplied, and for how long
-EFFICIENCY = 0.35  # of the matrix product that a training of a small model reaches, before any was seen
-UNSEEN, SEEN = (0.6, 2.0), (0.8, 1.4)  # factors of the range: before a like training was seen here, and after
+EFFICIENCY = 0.5  # of the matrix product that a training of a small model reaches, before any was seen
+UNSEEN, SEEN = (0.5, 2.0), (0.8, 1.4)  # factors of the range: before a like training was seen here, and after
+FIXED_SECONDS = (8.0, 30.0)  # of any run: libraries, files, what needs no fine-tuning; on an idle machine, and a busy
+SHORTEST = 60.0  # seconds of a run that says something about speed; in shorter ones the fixed part is too large
 WEIGHT_OF_NEW = 0.5  # of a training just seen against those before
 
 
@@ -31,11 +33,11 @@ class MachineSpeed:
     seen: Mapping[str, float]
 
     def seconds(self, work: float, *, family: str, method: str) -> tuple[float, float]:
-        """(low, high) seconds for so much work."""
+        """(low, high) seconds of a run with so much work."""
         share = self.seen.get(f"{family} {method}")
         likely = work / (self.product * (share or EFFICIENCY))
         low, high = SEEN if share else UNSEEN
-        return low * likely, high * likely
+        return FIXED_SECONDS[0] + low * likely, FIXED_SECONDS[1] + high * likely
 
 
 def machine_speed(threads: int) -> MachineSpeed:
@@ -50,9 +52,9 @@ def machine_speed(threads: int) -> MachineSpeed:
 def learn_from(work: float, seconds: float, *, threads: int, family: str, method: str) -> None:
     """Corrects what is kept of this machine by a training that took `seconds` for so much work."""
     kept = _kept(threads)
-    if kept is None or work <= 0 or seconds <= 0:
+    if kept is None or work <= 0 or seconds < SHORTEST:
         return
-    name, reached = f"{family} {method}", work / seconds / float(kept["product"])
+    name, reached = f"{family} {method}", work / (seconds - FIXED_SECONDS[0]) / float(kept["product"])
     before = kept["seen"].get(name, reached)
     kept["seen"][name] = WEIGHT_OF_NEW * reached + (1 - WEIGHT_OF_NEW) * before
     _keep(threads, kept)

@@ -26,19 +26,22 @@ from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare, rows_sha256
 from burnish.data.remote import is_remote
+from burnish.engine.budget import cost_of
 from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
 from burnish.evaluation.probes import NO_PROBES, SHIPPED
 from burnish.lifecycle.canaries import check_memory_options
 from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.decided import decided
+from burnish.lifecycle.energy import EnergyMeter
 from burnish.lifecycle.environment import (
     describe_environment,
     differing_environment,
     peak_memory_bytes,
 )
 from burnish.lifecycle.follow import follow, follows, led, release_followers
-from burnish.lifecycle.forecast import forecast, require_fit
+from burnish.lifecycle.forecast import Forecast, forecast, require_fit
+from burnish.lifecycle.machine_speed import learn_from
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
     check_evaluation,
@@ -47,7 +50,7 @@ from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.license import describe_license, require_known_use, require_use
-from burnish.model.load import find_base
+from burnish.model.load import Base, find_base
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
 from burnish.settings import expanded, settings
@@ -132,8 +135,17 @@ def train(
     return Run(folder, runs, own)
 
 
-def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress | None = None) -> Run:
+def resume_run(
+    folder: RunFolder,
+    *,
+    own: Own | None = None,
+    budget: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+) -> Run:
     """Goes on with a run from its newest complete checkpoint; a finished run is left as it is.
+
+    Args:
+        budget: "max_seconds", "max_cost" of the section training, over all parts of the run; its own when None.
 
     Raises:
         RunError: [run/locked] when another process works on it; [run/data-changed] when a data file is not the one
@@ -173,7 +185,9 @@ def resume_run(folder: RunFolder, *, own: Own | None = None, progress: Progress 
                 where=str(folder.path),
                 hint="start it again with `burnish train` and another --output, or delete the folder",
             )
-        recipe = read_recipe(folder.recipe)
+        recipe = read_recipe(folder.recipe, [f"training.{field}={value}" for field, value in (budget or {}).items()])
+        if budget:
+            write_text(folder.recipe, recipe_text(recipe))
         folder.clear_request()
         with _outcome_recorded(folder, progress), led(folder, recipe, chosen):
             _run_stages(folder, recipe, own=chosen, runs=runs, progress=progress)
@@ -185,7 +199,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
 
-    started = time.monotonic()
+    started, meter = time.monotonic(), EnergyMeter()
     progress.stage("reading and splitting the data")
     recipe, chosen, data = read_rows(recipe, own)
     refuse_changed_data(folder, data)
@@ -201,14 +215,9 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     check_evaluation(recipe, data.labels, tagged="tags" in chosen.columns)
     check_memory_options(recipe.model_copy(update={"task": chosen.name}))
     progress.stage("opening the base")
-    require_known_use(recipe.model)
-    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
-    require_use(base, recipe.model.use)
+    base = _permitted_base(recipe, runs)
     recipe = decided(recipe, data, base, chosen, progress)
-    expected = forecast(recipe, base, data)
-    if expected is not None:
-        require_fit(expected, recipe, base)
-        progress.note(expected.sentence())
+    expected = _required_fit(recipe, base, data, progress)
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
     for difference in differing_environment(folder.manifest().get("environment", {})):
@@ -231,12 +240,52 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     trained, model = workbench.train()
     seconds = round(time.monotonic() - started, 1)
     folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
+    meter.look()
     workbench.save_final(model)
     judge_run(folder, workbench, runs=runs)
-    folder.update_manifest(seconds=round(time.monotonic() - started, 1))
+    _record_spending(folder, recipe, expected, base, seconds=time.monotonic() - started, meter=meter)
     publish_report(folder)
     folder.update_manifest(status="finished")
     folder.event("finished")
+
+
+def _permitted_base(recipe: Recipe, runs: Path) -> Base:
+    """The base of a recipe, whose license allows the use that the recipe names."""
+    require_known_use(recipe.model)
+    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    require_use(base, recipe.model.use)
+    return base
+
+
+def _required_fit(recipe: Recipe, base: Base, data: PreparedData, progress: Progress) -> Forecast | None:
+    """What the run will need, told; ModelError [model/does-not-fit] when that is more than there is."""
+    expected = forecast(recipe, base, data)
+    if expected is not None:
+        require_fit(expected, recipe, base)
+        progress.note(expected.sentence())
+    return expected
+
+
+def _record_spending(
+    folder: RunFolder, recipe: Recipe, expected: Forecast | None, base: Base, *, seconds: float, meter: EnergyMeter
+) -> None:
+    """Seconds, money and energy of the run; its pace corrects the next forecasts on this machine."""
+    watt_hours, source = meter.reading()
+    folder.update_manifest(
+        seconds=round(seconds, 1),
+        cost=cost_of(seconds, recipe.training),
+        energy={"watt_hours": watt_hours, "source": source},
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+    training = folder.manifest()["training"]
+    if expected is not None and recipe.method is not None and training["stopped"] == "finished":
+        learn_from(
+            expected.inputs["multiplications"],
+            seconds,
+            threads=recipe.training.threads or 1,
+            family=base.model_type,
+            method=recipe.method.name,
+        )
 
 
 def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:

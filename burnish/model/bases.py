@@ -14,6 +14,7 @@ READ = "2026-11-21"  # when the sources were read, from stored copies of these p
 Kind = Literal["encoder", "embedding", "language", "seq2seq", "image"]
 TEXT_ENCODERS = (
     "text-classification",
+    "hierarchical-classification",
     "multi-label-classification",
     "text-regression",
     "text-pair-classification",

@@ -16,14 +16,14 @@ from burnish.model.bases import KnownBase
 from burnish.model.images import is_image_model
 from burnish.model.load import Base
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
 MIB = 2**20
 FLOAT = 4  # bytes; weights, gradients and moments are kept in float32
 NF4_BYTES = 0.55  # of a weight in four bits with its share of the scales
 LIBRARIES = 508 * MIB  # measured: Python, torch, transformers, peft, scikit-learn, loaded
+WITHOUT_TEXT = 55 * MIB  # measured: less of them where no text is read
 PEFT = 53 * MIB  # measured: more of them for the methods that peft brings
-LATER_COPIES = (
-    1.35  # measured: of two further copies of the weights for the verdict, what the training left no room for
-)
+LATER_COPIES = 1.35  # measured: of two more copies of the weights for the verdict, what finds no room left over
 PER_TOKEN_WIDTH, PER_TOKEN_INNER = 10.0, 2.25  # measured: numbers kept of a token and a layer, of width and of inner
 BESIDE = 2.0  # measured: more of them where a low-rank update or a bottleneck runs beside each layer
 OF_PEFT = ("lora", "qlora", "ia3", "prompt-tuning")
@@ -186,6 +186,7 @@ def predict_memory(
     if learning.method == "qlora":
         table = shape.vocabulary * shape.width
         weights = int((shape.parameters - table) * NF4_BYTES) + table * FLOAT
+    libraries = LIBRARIES + (PEFT if learning.method in OF_PEFT else 0)
     return Memory(
         weights=weights,
         gradients=learned * FLOAT,
@@ -195,7 +196,7 @@ def predict_memory(
         ),
         data=data_bytes,
         verdict=int(LATER_COPIES * weights),
-        libraries=LIBRARIES + (PEFT if learning.method in OF_PEFT else 0),
+        libraries=libraries if shape.vocabulary else libraries - WITHOUT_TEXT,
     )
 
 
@@ -263,7 +264,7 @@ def _first(config: dict[str, Any], names: tuple[str, ...]) -> int:
 
 def _container_memory() -> tuple[int | None, int]:
     """(limit, used) bytes of the control group this process is in; no limit where there is none."""
-    folder = Path("/sys/fs/cgroup")
+    folder = CONTROL_GROUP
     try:
         limit = (folder / "memory.max").read_text(encoding="ascii").strip()
         used = int((folder / "memory.current").read_text(encoding="ascii"))

@@ -100,9 +100,9 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
             found.append(("model.initialization", f"a {recipe.task} starts from what its base has learned"))
         if recipe.method not in (None, FullOptions()):
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
+    found += _of_forgetting(recipe)
     if training.max_cost is not None and training.price_per_hour is None:
         found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
-    found += _of_forgetting(recipe)
     if isinstance(recipe.method, HeadOptions):
         stepwise = ("epochs", "max_steps", "learning_rate", "average_decay", "dropout")
         found += [

@@ -38,6 +38,7 @@ COMMANDS = (
     "augment",
     "datasets",
     "forget",
+    "models",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -13,7 +13,9 @@ from burnish.recipe.schema import Recipe, json_schema, json_schema_text
 
 FIELDS = {
     "task": None,
-    "model": {"base", "revision", "max_length", "max_target_length", "initialization", "chat_template"},
+    "model": {
+        *("base", "revision", "use", "license", "max_length", "max_target_length", "initialization", "chat_template"),
+    },
     "data": {
         *("train", "validation", "test", "columns", "format", "header", "encoding", "label_map"),
         *("merge_label_variants", "deduplicate", "validation_ratio", "test_ratio", "max_bad_ratio", "max_row_bytes"),
@@ -28,7 +30,7 @@ FIELDS = {
         *("epochs", "max_steps", "learning_rate", "global_batch_size", "micro_batch_tokens", "seed", "schedule"),
         *("warmup_ratio", "weight_decay", "layer_decay", "max_grad_norm", "average_decay", "dropout"),
         *("label_smoothing", "precision", "patience", "evaluate_every_steps", "log_every_steps"),
-        *("processes", "threads", "keep_ability"),
+        *("processes", "threads", "keep_ability", "max_seconds", "price_per_hour", "max_cost"),
     },
     "augmentation": {"flip", "shift", "light"},
     "checkpoint": {"every_steps", "keep", "choose"},
