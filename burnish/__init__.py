@@ -34,7 +34,17 @@ _HOMES = {
     "plan": "burnish.lifecycle.advise",
     "train": "burnish.lifecycle.train",
 }
-__all__ = ["BurnishError", "Run", "TextClassification", "__version__", "compare", "curve", "load", "plan", "train"]
+__all__ = [
+    "BurnishError",
+    "Run",
+    "TextClassification",
+    "__version__",
+    "compare",
+    "curve",
+    "load",
+    "plan",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -149,7 +149,6 @@ def _of_preferences(recipe: Recipe) -> list[tuple[str, str]]:
     return found
 
 
-DRAWN = ("seq2seq", "text-classification")  # tasks that may start from weights that are drawn
 # Methods whose weights lie on a line to what they were: every weight changed in place, or an update that is scaled.
 IN_PLACE = (FullOptions, FreezeOptions, LoraOptions, IA3Options)
 _OF_ANSWERS = (
@@ -158,6 +157,7 @@ _OF_ANSWERS = (
     ("moderator", "gives no answers of its own to judge"),
 )
 _NOT_BY_ROW = ("chat", "preference", "seq2seq", "embedding", "recommendation")
+DRAWN = ("seq2seq", "text-classification")  # tasks that may start from weights that are drawn
 _NOT_OF_IMAGES = (
     ("noisy_copies", "texts that may be spelt otherwise; see the section augmentation"),
     ("clean.redact", "text to redact"),
