@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from burnish.lifecycle.advise import plan
     from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
+    from burnish.lifecycle.monitor import monitor
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.train import train
@@ -31,6 +32,7 @@ _HOMES = {
     "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
     "load": "burnish.lifecycle.runs",
+    "monitor": "burnish.lifecycle.monitor",
     "plan": "burnish.lifecycle.advise",
     "train": "burnish.lifecycle.train",
 }
@@ -42,6 +44,7 @@ __all__ = [
     "compare",
     "curve",
     "load",
+    "monitor",
     "plan",
     "train",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import compare, curve, plan
+from burnish.cli import compare, curve, monitor, plan
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -386,4 +386,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "datasets": datasets,
     "forget": forget,
     "models": models,
+    "monitor": monitor.run,
 }

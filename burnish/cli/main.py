@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, models, plan
+from burnish.cli import budget, compare, curve, models, monitor, plan
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -218,6 +218,7 @@ def build_parser() -> argparse.ArgumentParser:
     _data_versions(command)
     compare.arguments(command)
     models.arguments(command)
+    monitor.arguments(command)
     return parser
 
 

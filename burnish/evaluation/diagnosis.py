@@ -1,7 +1,8 @@
-"""What the learning curves say about a training, in one sentence."""
+"""What the learning curves say about a training, and what burnish did about it, in words."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,17 +12,49 @@ STILL_FALLING = 0.02  # fall of the validation loss over the last two intervals
 RISING = 0.05  # rise of the validation loss above its lowest value
 BLOWN_UP = 1.2  # training loss at the end, as a multiple of its lowest level
 HARDLY_LEARNED = 0.05  # fall of the training loss from its first level to its last
+SLOW = 0.2  # fall of the training loss from its first level to its last, below which steps were small for the task
+STEADY = 0.8  # share of the changes from level to level that are falls when steps are small, and not random
+NOISY = 0.5  # share of the validation loss's changes that are turned round by the next one
+NO_WAY = 0.25  # from its first value to its last, as a share of the way it went up and down
 FEWEST = 3  # evaluations that make a curve
+ENOUGH = 6  # evaluations that can show noise
 
 Point = tuple[int, float]  # step, value
 
 
-def diagnose(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
-    """One sentence on the rows of metrics.jsonl.
+def diagnose(metrics_rows: Sequence[Mapping[str, Any]], trained: Mapping[str, Any] | None = None) -> str:
+    """What the rows of metrics.jsonl show, and what was done about it.
 
-    Still improving, converged, overfitting from step N, underfitting, diverging, or too few evaluations to say.
-    Validation is read from its loss; where there is none, from one minus its first metric.
+    Still improving, converged, noisy validation, overfitting from step N, learning rate too small, underfitting,
+    diverging, or too few evaluations to say. Validation is read from its loss; where there is none, from one minus
+    its first metric.
+
+    Args:
+        trained: the manifest's "training": how the training ended; None or empty: nothing is said of it.
     """
+    return " ".join([_shown(metrics_rows), *_done(trained or {})])
+
+
+def _done(trained: Mapping[str, Any]) -> list[str]:
+    """What burnish did: went back, skipped steps, stopped early, kept an earlier step."""
+    said = []
+    if trained.get("rolled_back"):
+        said.append("It went back to the last good checkpoint once and went on with half the learning rate.")
+    skipped = int(trained.get("skipped_steps") or 0)
+    if skipped:
+        said.append(
+            f"{skipped:,} step{'' if skipped == 1 else 's'} whose loss or gradient was not finite did not count."
+        )
+    steps, best = int(trained.get("steps") or 0), int(trained.get("best_step") or 0)
+    stopped = str(trained.get("stopped") or "finished")
+    if steps and stopped != "finished":
+        said.append(f"It stopped early, at step {steps:,}: {stopped}.")
+    if 0 < best < steps:
+        said.append(f"The weights of step {best:,} were kept, the best on the validation rows.")
+    return said
+
+
+def _shown(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
     training = [(int(row["step"]), _number(row["loss"])) for row in metrics_rows if "loss" in row and "step" in row]
     validation = [point for row in metrics_rows if (point := _validation_point(row)) is not None]
     broken = next((step for step, value in sorted([*training, *validation]) if not math.isfinite(value)), None)
@@ -33,7 +66,8 @@ def diagnose(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
         count = f"{len(validation)} evaluation{'' if len(validation) == 1 else 's'}"
         return f"Too few evaluations: {count} cannot show how the training went; {FEWEST} or more can."
     kept = max((int(row["step"]) for row in metrics_rows if row.get("best") and "step" in row), default=0)
-    return _from_training(training, validation) or _from_validation(training, validation, kept)
+    rates = [float(row["learning_rate"]) for row in metrics_rows if "loss" in row and row.get("learning_rate")]
+    return _from_training(training, validation, rates) or _from_validation(training, validation, kept)
 
 
 def _number(value: Any) -> float:
@@ -50,8 +84,8 @@ def _validation_point(row: Mapping[str, Any]) -> Point | None:
     return int(row["step"]), 1.0 - _number(next(iter(values.values())))
 
 
-def _from_training(training: Sequence[Point], validation: Sequence[Point]) -> str | None:
-    """Diverging and underfitting show in the training loss; None when it fell as it should."""
+def _from_training(training: Sequence[Point], validation: Sequence[Point], rates: Sequence[float]) -> str | None:
+    """Diverging, small steps and underfitting show in the training loss; None when it fell as it should."""
     levels = _levels(training)
     if len(levels) < 2:
         return None
@@ -59,6 +93,12 @@ def _from_training(training: Sequence[Point], validation: Sequence[Point]) -> st
     fell = f"the training loss went from {first:.3g} to {last:.3g}"
     if last > BLOWN_UP * lowest and validation[-1][1] > _lowest(validation)[1]:
         return f"Diverging: {fell}, up from its lowest level of {lowest:.3g}; try a lower learning rate."
+    if last > (1 - SLOW) * first and _falls_steadily(levels) and _lowest(validation)[0] == validation[-1][0]:
+        peak = f" of {max(rates):.2g}" if rates else ""
+        return (
+            f"Learning rate too small: {fell}, a little with every step and to the last one; a learning rate{peak} "
+            "times 3 to 10 would get there sooner."
+        )
     if last > (1 - HARDLY_LEARNED) * first:
         return f"Underfitting: {fell}; the model hardly learned, so try a higher learning rate or more epochs."
     return None
@@ -68,6 +108,12 @@ def _from_validation(training: Sequence[Point], validation: Sequence[Point], kep
     """What the validation loss shows; `kept` is the step whose metric was best."""
     step, lowest = _lowest(validation)
     last_step, last = validation[-1]
+    if _goes_nowhere(validation):
+        values = [value for _, value in validation]
+        return (
+            f"Noisy validation: its loss went up and down between {min(values):.3g} and {max(values):.3g} without a "
+            "direction, so which step is best is chance; more validation rows would tell."
+        )
     if last > (1 + RISING) * lowest and _falls_after(training, step):
         labels = f"; yet the labels were best at step {kept:,}: it grew too sure, not worse" if kept > step else ""
         return (
@@ -81,6 +127,24 @@ def _from_validation(training: Sequence[Point], validation: Sequence[Point], kep
             "more epochs may give a better model."
         )
     return f"Converged: the validation loss settled near {lowest:.3g}, its lowest at step {step:,}."
+
+
+def _falls_steadily(levels: Sequence[float]) -> bool:
+    """Whether the training loss goes down nearly everywhere: steps that are small, and not random."""
+    falls = [earlier > later for earlier, later in itertools.pairwise(levels)]
+    return sum(falls) >= STEADY * len(falls)
+
+
+def _goes_nowhere(validation: Sequence[Point]) -> bool:
+    """Whether each change of the validation loss is mostly taken back by the next one."""
+    values = [value for _, value in validation]
+    if len(values) < ENOUGH:
+        return False
+    changes = [later - earlier for earlier, later in itertools.pairwise(values)]
+    turns = sum(one * other < 0 for one, other in itertools.pairwise(changes))
+    path, way = sum(map(abs, changes)), abs(values[-1] - values[0])
+    large = path > RISING * min(values) * len(changes)
+    return large and turns >= NOISY * (len(changes) - 1) and way < NO_WAY * path
 
 
 def _lowest(points: Sequence[Point]) -> Point:

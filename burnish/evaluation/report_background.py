@@ -67,7 +67,7 @@ def curves_section(record: RunRecord) -> Html:
     return section(
         "curves",
         "How the training went",
-        paragraph(diagnose(record.metrics)),
+        paragraph(diagnose(record.metrics, record.training)),
         figures(*charts) if charts else "",
         _evaluations(evaluated, names),
     )

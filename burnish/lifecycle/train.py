@@ -198,6 +198,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     """All stages of a run; see the module's first lines."""
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
+    from burnish.lifecycle.observe import keep_reference
 
     started, meter = time.monotonic(), EnergyMeter()
     progress.stage("reading and splitting the data")
@@ -243,6 +244,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     meter.look()
     workbench.save_final(model)
     judge_run(folder, workbench, runs=runs)
+    keep_reference(folder, workbench)
     _record_spending(folder, recipe, expected, base, seconds=time.monotonic() - started, meter=meter)
     publish_report(folder)
     folder.update_manifest(status="finished")

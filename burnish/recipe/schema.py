@@ -22,6 +22,7 @@ from burnish.method.options import (
 )
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
+from burnish.monitoring.options import MonitoringOptions
 from burnish.settings import Options
 from burnish.task.options import ONLY, EmbeddingOptions, PreferenceOptions
 
@@ -40,6 +41,7 @@ class Recipe(Options):
     augmentation: AugmentationOptions = AugmentationOptions()
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+    monitoring: MonitoringOptions = MonitoringOptions()
 
 
 def contradictions(recipe: Recipe) -> list[tuple[str, str]]:

@@ -35,6 +35,7 @@ class RunFolder:
         self.choices = path / "choices.jsonl"
         self.pairwise = path / "pairwise.json"
         self.samples = path / "samples.jsonl"
+        self.reference = path / "reference"
         self.report = path / "report.html"
         self.card = path / "card.md"
         self.request = path / ".request"

@@ -39,6 +39,7 @@ COMMANDS = (
     "datasets",
     "forget",
     "models",
+    "monitor",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -86,3 +86,55 @@ def test_a_solved_head_has_no_curve() -> None:
 def test_without_a_validation_loss_the_first_metric_tells() -> None:
     better = [{"step": s, "validation": {"accuracy": 0.5 + s / 100}} for s in (10, 20, 30, 40)]
     assert diagnose(better).startswith("Still improving")
+
+
+def test_a_training_loss_that_falls_a_little_with_every_step_asks_for_larger_ones() -> None:
+    curve = rows(lambda step: 2.0 - step / 1_000, lambda step: 2.1 - step / 1_000)
+    sentence = diagnose([{**row, **({"learning_rate": 2e-6} if "loss" in row else {})} for row in curve])
+    assert sentence.startswith("Learning rate too small: the training loss went from 1.99 to 1.81")
+    assert "a learning rate of 2e-06 times 3 to 10" in sentence
+
+
+def test_a_validation_loss_that_goes_up_and_down_is_noisy() -> None:
+    sentence = diagnose(rows(falling, lambda step: 0.5 + 0.1 * (step // 20 % 2)))
+    assert sentence.startswith("Noisy validation: its loss went up and down between 0.5 and 0.6")
+    assert "more validation rows" in sentence
+
+
+def test_small_changes_of_the_validation_loss_are_no_noise() -> None:
+    assert diagnose(rows(falling, lambda step: 0.5 + 0.01 * (step // 20 % 2))).startswith("Converged")
+
+
+def test_a_validation_loss_that_falls_with_jumps_is_not_noisy() -> None:
+    assert diagnose(rows(falling, lambda step: 2.0 - step / 150 + 0.05 * (step // 20 % 2))).startswith(
+        "Still improving"
+    )
+
+
+def test_what_was_done_is_said() -> None:
+    curve = rows(falling, lambda step: 0.5 + abs(step - 80) / 200)
+    reason = "validation loss rose 3 times in a row while training loss fell"
+    said = diagnose(curve, {"steps": 140, "best_step": 80, "stopped": reason, "skipped_steps": 0, "rolled_back": False})
+    assert said.startswith("Overfitting from step 80:")
+    assert said.endswith(
+        f"It stopped early, at step 140: {reason}. The weights of step 80 were kept, the best on the validation rows."
+    )
+
+
+def test_going_back_and_skipped_steps_are_said() -> None:
+    said = diagnose(
+        [], {"steps": 100, "best_step": 100, "stopped": "finished", "skipped_steps": 1, "rolled_back": True}
+    )
+    assert "went back to the last good checkpoint once and went on with half the learning rate" in said
+    assert "1 step whose loss or gradient was not finite did not count" in said
+    assert "kept" not in said
+
+
+def test_nothing_is_said_of_a_training_that_ended_as_planned() -> None:
+    curve = rows(falling, falling)
+    assert diagnose(curve, {"steps": 200, "best_step": 200, "stopped": "finished"}) == diagnose(curve)
+
+
+def test_a_solved_head_took_no_steps() -> None:
+    solved = [{"step": 1, "epoch": 1.0, "validation": {"accuracy": 0.9}, "best": True}]
+    assert diagnose(solved, {"steps": 0, "best_step": 1, "stopped": "solved to convergence"}) == diagnose(solved)

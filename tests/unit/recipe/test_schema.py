@@ -39,6 +39,7 @@ FIELDS = {
         *("groups", "max_gap", "min_accuracy", "robustness_rows"),
         *("memorisation_rows", "canaries", "moderator", "moderator_labels"),
     },
+    "monitoring": {"reference_rows", "alpha", "quality_fall"},
 }
 
 

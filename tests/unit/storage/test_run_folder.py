@@ -30,6 +30,7 @@ def test_the_names_are_those_of_the_design(tmp_path: Path) -> None:
         "choices": "choices.jsonl",
         "pairwise": "pairwise.json",
         "samples": "samples.jsonl",
+        "reference": "reference",
         "report": "report.html",
         "card": "card.md",
         "request": ".request",
