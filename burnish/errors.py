@@ -165,4 +165,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def excerpt(text: str, limit: int = 60) -> str:
     """A short, escaped piece of a user's value, safe for a terminal and a log."""
     shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    if shown.isprintable():
+        return shown
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)

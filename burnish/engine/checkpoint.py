@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from burnish.engine.optimizer import AdamW
 from burnish.storage.durable import (
     copy_file,
     damage_of,
@@ -129,7 +130,7 @@ def newest_steps(folder: Path, *, up_to: int, count: int) -> list[int]:
     return sorted((step for step in published if 0 <= step <= up_to), reverse=True)[:count]
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: AdamW, names: Mapping[int, str]) -> dict[str, Tensor]:
     """AdamW's state as named tensors; `names` maps id(weight) to the weight's name."""
     return {
         f"{names[id(weight)]}.{moment}": value
@@ -138,9 +139,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
     }
 
 
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], names: Mapping[int, str]
-) -> None:
+def restore_optimizer(optimizer: AdamW, tensors: Mapping[str, Tensor], names: Mapping[int, str]) -> None:
     """Puts saved moments back, on the device of their weight (the step counter stays where AdamW wants it)."""
     for group in optimizer.param_groups:
         for weight in group["params"]:

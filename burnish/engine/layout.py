@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Collection, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,12 +28,16 @@ from torch.nn import functional as F
 from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.prompted import behind_prompt
+from burnish.model.bert import ATTENTIONS
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
 
 ATTENTION = "burnish_segments"
 ENDS: tuple[Reads, ...] = ("first", "last")
+COMPARED = 64  # choices that a process remembers
+_COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
+_lock = Lock()
 OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text", "longformer")
 
 
@@ -76,14 +82,16 @@ def segment_attention(
     if segments is None:
         raise RuntimeError("segment attention outside of a concatenated batch")
     grid = (segments.count * segments.longest,)
+    even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
 
     def spread(states: Tensor) -> Tensor:
-        if segments.source is None:
-            flat = states.new_zeros((*grid, states.shape[1], states.shape[3]))
-            flat = flat.index_copy(0, segments.places, states[0].transpose(0, 1))
-        else:
-            flat = states[0].transpose(0, 1).index_select(0, segments.source)
-        return flat.view(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
+        flat = states[0].transpose(0, 1)
+        if segments.source is not None:
+            flat = flat.index_select(0, segments.source)
+        elif not even:
+            empty = states.new_zeros((*grid, states.shape[1], states.shape[3]))
+            flat = empty.index_copy(0, segments.places, flat)
+        return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
 
     causal = bool(getattr(module, "is_causal", False))
     mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
@@ -99,7 +107,7 @@ def segment_attention(
         enable_gqa=query.shape[1] != key.shape[1],
     )
     flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
-    return flat.index_select(0, segments.places).unsqueeze(0), None
+    return (flat if even else flat.index_select(0, segments.places)).unsqueeze(0), None
 
 
 def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
@@ -115,7 +123,10 @@ def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
 
 
 def register() -> None:
-    """Makes the attention known to transformers; the mask it would build is not needed."""
+    """Makes the attention known to `model/bert.py` and to transformers; the mask it would build is not needed."""
+    ATTENTIONS[ATTENTION] = segment_attention
+    if "transformers" not in sys.modules:  # then no model is one of its own
+        return
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(ATTENTION, segment_attention)
@@ -416,28 +427,55 @@ class LayoutChoice:
         )
 
 
-def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.device) -> LayoutChoice:
+def choose_layout(
+    encoder: Module, rows: Sequence[Encoded], *, device: torch.device, weights: str | None = None
+) -> LayoutChoice:
     """Concatenated when the model allows it and gives the same numbers as padded on real rows; else padded.
 
     The comparison runs in evaluation mode and float32 on up to four rows of different length. A model that does not
     route attention through the interface lets segments see each other, which shows here.
+
+    Args:
+        weights: fingerprint of the encoder's weights. A process that has compared the same weights on the same rows
+            need not do so again.
     """
     if has_two_stacks(encoder):
         return LayoutChoice(True, 0, "padded: encoder-decoder, sources and targets on a grid each")
-    offset = position_offset(getattr(encoder, "config", None))
-    padded = LayoutChoice(True, offset, "")
-    setter = getattr(encoder, "set_attn_implementation", None)
-    if setter is None or "position_ids" not in arguments_of(encoder):
+    if not hasattr(encoder, "set_attn_implementation") or "position_ids" not in arguments_of(encoder):
+        offset = position_offset(getattr(encoder, "config", None))
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4)
+    tokens = b"|".join(row.token_ids.tobytes() for row in probe)
+    key = (type(encoder), weights, tokens, str(device), torch.get_num_threads())
+    if weights is None or key not in _COMPARED:
+        compared = _compared(encoder, probe, device=device)
+        if weights is not None:
+            with _lock:
+                _COMPARED[key] = compared
+                while len(_COMPARED) > COMPARED:
+                    _COMPARED.pop(next(iter(_COMPARED)))
+        return compared[0]
+    choice, narrowed = _COMPARED[key]
+    switched: Any = encoder
+    if not choice.padded:
+        register()
+        switched.set_attn_implementation(ATTENTION)
+    if narrowed:
+        narrow_last_layer(encoder)
+    return choice
+
+
+def _compared(encoder: Any, probe: list[Encoded], *, device: torch.device) -> tuple[LayoutChoice, bool]:
+    """The layout that rows show to be right, and whether the last layer was narrowed; the encoder is switched to it."""
+    offset = position_offset(encoder.config)
     before = getattr(encoder.config, "_attn_implementation", "sdpa")
     training = encoder.training
     encoder.eval()
     try:
         with torch.no_grad():
-            plain = LaidOut(probe, range(len(probe)), padded=padded.padded, device=device).hidden(encoder)
+            plain = LaidOut(probe, range(len(probe)), padded=True, device=device).hidden(encoder)
             register()
-            setter(ATTENTION)
+            encoder.set_attn_implementation(ATTENTION)
             fast = LaidOut(probe, range(len(probe)), padded=False, device=device, position_offset=offset).hidden(
                 encoder
             )
@@ -445,14 +483,15 @@ def choose_layout(encoder: Module, rows: Sequence[Encoded], *, device: torch.dev
         if difference <= _tolerance(plain):
             narrowed = _narrowed(encoder, probe, plain, device=device, offset=offset)
             also = ", last layer only at the tokens read" if narrowed else ""
-            return LayoutChoice(False, offset, f"concatenated: largest difference to padded {difference:.1e}{also}")
+            reason = f"concatenated: largest difference to padded {difference:.1e}{also}"
+            return LayoutChoice(False, offset, reason), narrowed
         reason = f"padded: concatenated differs by {difference:.1e}"
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         reason = f"padded: the model refused the attention function ({type(error).__name__})"
     finally:
         encoder.train(training)
-    setter(before)
-    return LayoutChoice(True, offset, reason)
+    encoder.set_attn_implementation(before)
+    return LayoutChoice(True, offset, reason), False
 
 
 @torch.no_grad()

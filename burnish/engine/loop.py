@@ -27,6 +27,7 @@ from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.keep_ability import Pull, build_pulls, replayed_rows
 from burnish.engine.layout import LayoutChoice, RowBatch
+from burnish.engine.memory import free_bytes, kept_for_backward
 from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
@@ -40,6 +41,8 @@ from burnish.types import Comparing, Encoded, LossTerm, Method, Progress, Task
 
 Validate = Callable[[nn.Module], Mapping[str, float]]  # -> {"loss": nats per unit, "accuracy": 0..1, ...}
 AVERAGE, BUFFER = "average.", "buffer."
+MARGIN = 4  # times what is known to be kept: gradients on their way, and what other programs may take
+WITH_EACH_WEIGHT = 4  # its gradient, two moments and its average
 REQUESTS = {"pause": 100, "cancel": 101}  # beyond the numbers of signals: the largest of all ranks decides
 
 
@@ -185,6 +188,45 @@ class Training:
             compared=tuple(compared),
         )
 
+    def surely_fits(self) -> bool:
+        """Whether the largest micro-batch takes so little of the free memory that it need not be rehearsed.
+
+        Known from the longest of its rows: what that one keeps for its gradient, times the rows. Only where all
+        memory is the machine's and a row can be computed alone. Changes nothing.
+        """
+        if self.device.type != "cpu" or self.ranks.world > 1 or not self.task.decomposable:
+            return False
+        largest = self._largest_piece()
+        row = self._kept_by(max(largest, key=lambda row: self.lengths[row]))
+        learned = sum(weight.numel() * weight.element_size() for weight in self.trainable.values())
+        return row is not None and MARGIN * (len(largest) * row + WITH_EACH_WEIGHT * learned) <= free_bytes()
+
+    def _kept_by(self, row: int) -> int | None:
+        """Bytes that a row keeps for its gradient; None when not even that much is there."""
+        random_state = torch.get_rng_state()
+        self.model.train()
+        try:
+            with self.precision.compute(self.device):
+                return kept_for_backward(self.model, lambda: self.task.loss(self.model, self._laid_out([row])))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        finally:
+            torch.set_rng_state(random_state)
+            self._restore_buffers({})
+
+    def _largest_piece(self) -> list[int]:
+        """The micro-batch of the first pass with the most places, those of padding included."""
+        pieces = [
+            piece
+            for batch in epoch_batches(
+                self.row_lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=0
+            )
+            for piece in self._pieces(batch)
+        ]
+        return max(pieces, key=lambda piece: len(piece) * max(self.lengths[i] for i in piece))
+
     def rehearse(self) -> None:
         """Computes the largest micro-batch of the first pass and throws it away.
 
@@ -195,18 +237,11 @@ class Training:
         Raises:
             OutOfMemoryError: [engine/out-of-memory] when not even single rows fit.
         """
-        pieces = [
-            piece
-            for batch in epoch_batches(
-                self.row_lengths, batch_size=self.options.global_batch_size, seed=self.options.seed, epoch=0
-            )
-            for piece in self._pieces(batch)
-        ]
-        largest = max(pieces, key=lambda piece: len(piece) * max(self.lengths[i] for i in piece))
+        largest = self._largest_piece()
         random_state = torch.get_rng_state()
         self.model.train()
         self._accumulate(largest)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         torch.set_rng_state(random_state)
         self._restore_buffers({})
 
@@ -265,7 +300,7 @@ class Training:
             self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
             return None
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.trainable, self.step + 1)
         self.faults.in_a_row = 0
@@ -313,7 +348,7 @@ class Training:
             if not failed:
                 self.ranks.sum_gradients(self.trainable.values())
                 return total, weight
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             torch.set_rng_state(random_state)
             self._halve_micro_batch(row_ids)
 
@@ -417,7 +452,7 @@ class Training:
 
     def _skip(self, what: str, row_ids: list[int]) -> None:
         """Leaves a step out whose numbers cannot be used; weights, moments and average stay as they are."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.faults.skipped_steps += 1
         self.faults.in_a_row += 1
         self.journal.event("step-skipped", step=self.step + 1, rows=row_ids, reason=what)

@@ -110,7 +110,7 @@ def _over(
     """
     lengths = lengths_of(rows)
     order = np.argsort(lengths, kind="stable").tolist()
-    pieces = micro_batches(order, lengths, max_tokens=MAX_TOKENS)[::-1]
+    pieces = _mostly_even(order, lengths)[::-1]
     done = 0
     with torch.inference_mode(), precision.compute(device):
         while pieces:
@@ -120,6 +120,22 @@ def _over(
                 continue
             done += len(piece)
             progress.advance(done, len(rows), {})
+
+
+def _mostly_even(order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    """Pieces of at most MAX_TOKENS tokens; where half of them are reached, a piece ends with the rows of its length.
+
+    Rows of one length lie on the grid of the attention as they are, with nothing to copy and nothing to mask.
+    """
+    runs: list[list[int]] = []
+    tokens = 0
+    for row in order:
+        if not runs or (lengths[row] != lengths[runs[-1][-1]] and tokens >= MAX_TOKENS // 2):
+            runs.append([])
+            tokens = 0
+        runs[-1].append(row)
+        tokens += lengths[row]
+    return [piece for run in runs for piece in micro_batches(run, lengths, max_tokens=MAX_TOKENS)]
 
 
 def _fits(

@@ -138,7 +138,7 @@ def _measure(
         for term in _terms(task, model, batches, device):
             total += float(term.total.detach())
             weight += term.weight
-    gradient = {name: w.grad / weight for name, w in trainable.items() if w.grad is not None}
+    gradient = {name: w.grad.div_(weight) for name, w in trainable.items() if w.grad is not None}
     return Measured(total / weight, weight, gradient)
 
 
@@ -219,11 +219,11 @@ def _require_same(whole: Measured, found: Measured, other: Arrangement, task: Ta
 
 
 def _largest_difference(whole: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple[str, float]:
-    """The weight whose gradient differs most, and by which share of its length."""
+    """The weight whose gradient differs most, and by which share of its length; `found` is used up."""
     lengths = {name: float(gradient.norm()) for name, gradient in whole.items()}
     least = ROUNDING * math.hypot(*lengths.values())
     shares = {
-        name: float((gradient - found[name]).norm()) / max(lengths[name], least, 1e-30)
+        name: float(found[name].sub_(gradient).norm()) / max(lengths[name], least, 1e-30)  # in place: memory is slow
         for name, gradient in whole.items()
     }
     name = max(shares, key=shares.__getitem__)

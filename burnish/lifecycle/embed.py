@@ -27,7 +27,7 @@ def embedder(
     tokenizer.enable_truncation(base.max_length)
     device = choose_device()
     computed = choose_precision(precision, device)
-    encoder = load_encoder(base).to(device)
+    encoder = load_encoder(base, unaltered=True).to(device)
     require_known_tokens(tokenizer, encoder, base.folder)
     model = PooledEncoder(encoder, pooling=base.pooling, normalize=True).eval()
 

@@ -45,6 +45,7 @@ from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Example, Metric, Progress, Row, Split
 
 Array = np.ndarray[Any, Any]
+UNALTERED = ("head", "freeze", "full")  # methods that add nothing to the layers of the base
 
 
 @dataclass(slots=True)
@@ -71,9 +72,9 @@ class EncoderBench(Workbench):
         device, precision = settled_machine(recipe)
         task = cls.make_task(recipe, base, data, task_class, own)
         encoded, problems = encode_splits(task, data, progress, ours=own.task is None)
-        encoder = load_encoder(base).to(device)
+        encoder = load_encoder(base, unaltered=recipe.method is None or recipe.method.name in UNALTERED).to(device)
         require_known_tokens(task.tokenizer, encoder, base.folder)
-        layout = choose_layout(encoder, encoded[Split.TRAIN], device=device)
+        layout = choose_layout(encoder, encoded[Split.TRAIN], device=device, weights=base.weights_known_as())
         head = {"head": own.head(base.width, len(data.labels))} if own.head else {}
         model: Any = task.build(encoder, width=base.width, pooling=base.pooling, normalize=base.normalize, **head)
         return cls(
@@ -182,8 +183,8 @@ class EncoderBench(Workbench):
             base: PooledEncoder = self.model.base.eval()
             return base
         if self._fresh is None:
-            encoder = load_encoder(self.base).to(self.device)
-            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device)
+            encoder = load_encoder(self.base, unaltered=True).to(self.device)
+            choose_layout(encoder, self.encoded[Split.TRAIN], device=self.device, weights=self.base.weights_known_as())
             like: PooledEncoder = self.model.base
             self._fresh = PooledEncoder(encoder, pooling=like.pooling, normalize=like.normalize).eval()
         return self._fresh

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import psutil
@@ -18,21 +20,25 @@ def describe_environment() -> dict[str, Any]:
     """Versions and machine; nothing that identifies a person."""
     from burnish import __version__
 
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "burnish": __version__,
         "python": platform.python_version(),
-        **versions,
+        **_versions(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "physical_cores": psutil.cpu_count(logical=False) or os.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
     }
+
+
+@lru_cache
+def _versions() -> dict[str, str]:
+    """Versions of the libraries that are installed; a process reads their files once."""
+    versions = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def differing_environment(before: Mapping[str, Any]) -> list[str]:

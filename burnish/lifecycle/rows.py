@@ -9,8 +9,8 @@ from burnish.data.files import find_files
 from burnish.data.formats import RowFormat, detect_format
 from burnish.data.options import DataOptions
 from burnish.data.records import SourceShape
+from burnish.data.remembered import inspect_once
 from burnish.data.row_values import table_row, table_row_with_number
-from burnish.data.source import inspect_source
 from burnish.errors import DataProblemError, RecipeError, excerpt
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
@@ -121,7 +121,7 @@ def _found(recipe: Recipe, folder: Path, tasks: tuple[str, ...] | None = None) -
 
 def _first_file(recipe: Recipe, folder: Path) -> SourceShape:
     first = find_files(recipe.data.train_files[:1], folder)[0]
-    return inspect_source(first.path, recipe.data, name=first.name)
+    return inspect_once(first.path, recipe.data, name=first.name)
 
 
 def _for_task(recipe: Recipe, folder: Path) -> RowFormat:

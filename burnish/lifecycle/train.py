@@ -24,7 +24,8 @@ from burnish.data.clean import LABEL
 from burnish.data.files import find_files
 from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
-from burnish.data.prepare import PreparedData, prepare, rows_sha256
+from burnish.data.prepare import PreparedData, rows_sha256
+from burnish.data.remembered import prepare_once
 from burnish.data.remote import is_remote
 from burnish.engine.budget import cost_of
 from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
@@ -301,7 +302,7 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         recipe, row_format = settled_task(recipe, Path())
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
-    data = prepare(
+    data = prepare_once(
         carried(recipe),
         wanted_columns(chosen, row_format),
         base_folder=Path(),

@@ -131,7 +131,8 @@ class Workbench(ABC):
             training = self._training(method, *splits)
             learned = sum(weight.numel() for weight in training.trainable.values())
             self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
-            training.rehearse()
+            if not training.surely_fits():
+                training.rehearse()
             trained = _describe_training(training.run())
         return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
 

@@ -83,6 +83,13 @@ class Base:
     initialization: str = "pretrained"
     license_source: str | None = None
 
+    def weights_known_as(self) -> str | None:
+        """What tells the weights from all others; None for weights that are drawn anew each time."""
+        if self.initialization == "random":
+            return None
+        under = self.under.sha256 if self.under else None
+        return canonical_sha256([self.sha256, under, str(self.adapter), self.quantization])
+
     def describe(self) -> dict[str, Any]:
         """What the manifest keeps of the base."""
         return {
@@ -147,20 +154,33 @@ _RANDOM_ROWS = Base(
 )
 
 
-def load_encoder(base: Base) -> Module:
-    """The base as a transformers module that gives hidden states, in float32, on the CPU.
+def load_encoder(base: Base, *, unaltered: bool = False) -> Module:
+    """The base as a module that gives hidden states, in float32, on the CPU.
+
+    Args:
+        unaltered: its layers stay as they are, so that it may be opened without transformers where that gives the
+            same; else it is a module of transformers.
 
     Raises:
         ModelError: [model/encoder-decoder]; [model/unloadable].
     """
     require_one_stack(base)
-    encoder = load_pretrained(base, head=False)
+    encoder = (_opened_alone(base) if unaltered else None) or load_pretrained(base, head=False)
     if FAMILIES.get(base.model_type) == "first":
         encoder.register_module("pooler", None)  # image classifiers do not have it: its weights would be noise
     pooler = getattr(encoder, "pooler", None)
     if pooler is not None:
         pooler.requires_grad_(False)  # burnish pools the way the base was trained to; this part is not read
     return encoder
+
+
+def _opened_alone(base: Base) -> Module | None:
+    """The base without transformers, where `model/bert.py` knows all of it."""
+    if base.initialization == "random" or base.quantization is not None or base.adapter is not None:
+        return None
+    from burnish.model.bert import open_bert
+
+    return open_bert(base.folder) if base.model_type == "bert" else None
 
 
 def load_pretrained(base: Base, *, head: bool) -> Module:

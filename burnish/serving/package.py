@@ -90,7 +90,7 @@ def load_package(folder: Path, *, runs: Path, head: HeadBuilder | None = None) -
     require_undamaged(folder)
     description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     base = base_of(folder, description, runs)
-    encoder = load_encoder(base)
+    encoder = load_encoder(base, unaltered=True)
     pooling, normalize = (description.get(name, getattr(base, name)) for name in ("pooling", "normalize"))
     if "head" not in description:
         return Package(PooledEncoder(encoder, pooling=pooling, normalize=normalize).eval(), description, base)

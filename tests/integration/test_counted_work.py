@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +21,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode
-from transformers import BertModel
 
+from burnish.data import remembered
+from burnish.engine import layout
 from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout
 from burnish.engine.precision import Precision
 from burnish.engine.predict import predict_rows
 from burnish.engine.sampler import epoch_batches
+from burnish.lifecycle import workbench
 from burnish.lifecycle.train import train
+from burnish.model.bert import Bert
 from burnish.model.pooled import LinearHead, PooledEncoder
 from burnish.types import Encoded, Silent
 
@@ -167,7 +170,7 @@ class Phases(Silent):
 
     def see(self, module: nn.Module, _: Any, output: Any) -> None:
         """A forward hook of all modules."""
-        if isinstance(module, BertModel):
+        if isinstance(module, Bert):
             self.passes[self.phase] += torch.is_inference_mode_enabled()
         if isinstance(module, (PooledEncoder, LinearHead)):
             part = "head" if isinstance(module, LinearHead) else "base"
@@ -265,23 +268,57 @@ def test_modules_that_a_command_imports(
 
 LEARNING = """
 import json, sys
+before = set(sys.modules)
 from burnish.lifecycle.train import train
 from burnish.types import Silent
 
-class Stages(Silent):
-    def stage(self, name):
-        if name.startswith("training"):
-            print("\\n" + json.dumps([name for name in {libraries!r} if name in sys.modules]))
+class Steps(Silent):
+    def advance(self, done, total, figures):
+        if "loss" in figures:
+            print("\\n" + json.dumps(sorted(set(sys.modules) - before)))
 
 overrides = ["model.base={base}", "method=full", "training.max_steps=1"]
-train({data!r}, overrides=overrides, output="run", progress=Stages())
+train({data!r}, overrides=overrides, output="run", progress=Steps())
 """
 
 
-def test_libraries_of_the_verdict_are_not_loaded_before_the_training(
-    toy: Path, sentence_base: Path, tmp_path: Path
-) -> None:
-    """They are 150 MB that would lie beside the weights, and half a second before the first step."""
-    script = LEARNING.format(libraries=["sklearn.svm", "pyarrow"], base=sentence_base, data=str(toy))
+def test_modules_that_the_first_step_needs(toy: Path, sentence_base: Path, tmp_path: Path) -> None:
+    """No transformers, whose import is longer than torch's, not torch's compiler, and nothing of the verdict.
+
+    They would lie beside the weights, and are seconds before the first step.
+    """
+    script = LEARNING.format(base=sentence_base, data=str(toy))
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    modules = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[")))
+    libraries = [name.split(".")[0] for name in modules]
+    needed = {"numpy", "psutil", "pydantic", "pydantic_settings", "ruamel", "safetensors", "tokenizers", "torch"}
+    assert set(libraries) & (WATCHED | {"pyarrow", "sympy"}) == needed
+    assert not {"torch._dynamo", "torch._inductor", "torch.distributed.tensor"} & set(modules)
+    assert sum(library != "burnish" for library in libraries) <= 1_480
+
+
+def test_rows_are_prepared_and_layouts_compared_once_for_the_jobs_of_a_process(
+    toy: Path, quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work: list[str] = []
+
+    def counted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, **named: work.append(name) or real(*given, **named))
+
+    counted(remembered, "prepare")
+    counted(remembered, "inspect_source")
+    counted(layout, "_compared")
+    counted(workbench, "check_invariants")
+    monkeypatch.setattr(remembered, "_known", OrderedDict())
+    monkeypatch.setattr(layout, "_COMPARED", {})
+    monkeypatch.setattr(workbench, "_PROVEN", {})
+    data = tmp_path / "rows.csv"
+    data.write_bytes(toy.read_bytes())
+    for job in range(2):
+        train(data, output=tmp_path / f"run-{job}", overrides=[*quick, "training.max_steps=1"])
+        if job == 0:
+            first = sorted(work)
+            work.clear()
+    assert first == ["_compared", "_compared", "check_invariants", "inspect_source", "prepare"]
+    assert work == ["_compared"]  # of the tuned model, whose weights are new

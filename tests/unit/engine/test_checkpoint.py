@@ -24,14 +24,14 @@ from burnish.engine.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from burnish.engine.optimizer import build_optimizer
+from burnish.engine.optimizer import AdamW, build_optimizer
 from burnish.engine.options import TrainingOptions
 from burnish.storage.durable import TEMPORARY
 
 OPTIONS = TrainingOptions(learning_rate=1e-2)
 
 
-def trained(steps: int) -> tuple[nn.Module, torch.optim.Optimizer, dict[int, str]]:
+def trained(steps: int) -> tuple[nn.Module, AdamW, dict[int, str]]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     weights = dict(model.named_parameters())
@@ -40,7 +40,7 @@ def trained(steps: int) -> tuple[nn.Module, torch.optim.Optimizer, dict[int, str
     return model, optimizer, {id(weight): name for name, weight in weights.items()}
 
 
-def learn(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+def learn(model: nn.Module, optimizer: AdamW, steps: int) -> None:
     inputs = torch.arange(20.0).view(5, 4) / 10
     for _ in range(steps):
         optimizer.zero_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -184,6 +185,24 @@ def test_a_model_that_refuses_the_attention_is_padded(
     monkeypatch.setattr(layout, "segment_attention", refuse)
     choice = choose_layout(encoder("bert"), make_rows([7, 3]), device=CPU)
     assert choice == LayoutChoice(True, 0, "padded: the model refused the attention function (TypeError)")
+
+
+def test_the_same_weights_and_rows_are_compared_once(encoder: Make, make_rows: Make) -> None:
+    rows = make_rows([7, 3, 12])
+    first, again, reweighted, reread = (encoder("bert") for _ in range(4))
+    choice = choose_layout(first, rows, device=CPU, weights="a")
+    passes = Counter[int]()
+    for model in (again, reweighted, reread):
+        model.register_forward_hook(lambda model, *_: passes.update([id(model)]))
+    assert choose_layout(again, rows, device=CPU, weights="a") == choice
+    assert not passes
+    for at in ("all", "first"):
+        batches = [choice.lay_out(rows, range(3), device=CPU) for _ in range(2)]
+        assert torch.equal(batches[0].hidden(first, at=at), batches[1].hidden(again, at=at))
+    before = passes[id(again)]
+    assert choose_layout(reweighted, rows, device=CPU, weights="b") == choice
+    choose_layout(reread, make_rows([7, 4]), device=CPU, weights="a")
+    assert passes == {id(again): before, id(reweighted): 4, id(reread): 4}  # padded, concatenated, two ends of a row
 
 
 def test_a_model_without_position_ids_is_padded(make_rows: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -160,3 +161,31 @@ def test_gradients_that_are_not_finite_are_reported_and_left_alone() -> None:
     weight.grad = torch.tensor([math.inf, 1.0])
     assert math.isinf(mean_and_clip([weight], 2.0, 1.0))
     assert weight.grad.tolist() == [math.inf, 1.0]
+
+
+def test_adamw_is_that_of_torch_to_the_bit() -> None:
+    """Ten steps with a rate that changes; one weight has a gradient in some of them only."""
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
+    theirs = copy.deepcopy(ours)
+    options = TrainingOptions(learning_rate=3e-3, layer_decay=1.0, weight_decay=0.1)
+    own = build_optimizer(ours, dict(ours.named_parameters()), options)
+    matrices = [w for w in theirs.parameters() if w.ndim == 2]
+    vectors = [w for w in theirs.parameters() if w.ndim == 1]
+    reference = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=3e-3, fused=True
+    )
+    for step in range(10):
+        inputs = torch.randn(6, 5)
+        for model, optimizer in ((ours, own), (theirs, reference)):
+            for group in optimizer.param_groups:
+                group["lr"] = 3e-3 / (step + 1)
+            optimizer.zero_grad()
+            model(inputs).square().sum().backward()
+            if step % 3:
+                model[1].bias.grad = None
+            optimizer.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+        moments = reference.state[other]
+        assert all(torch.equal(value, moments[name]) for name, value in own.state[one].items())
