@@ -142,7 +142,8 @@ def _sizes(data: PreparedData, points: int, share: float) -> list[int]:
     if len(sizes) < FEWEST_POINTS:
         raise UsageError(
             "curve/too-few-rows",
-            f"{most:,} training rows with {len(data.labels):,} labels hold no {FEWEST_POINTS} subsets of different sizes",
+            f"{most:,} training rows with {len(data.labels):,} labels hold no {FEWEST_POINTS} subsets of different "
+            "sizes",
             where="--share",
             hint="take a larger share, or get more rows",
         )
