@@ -119,7 +119,8 @@ def advise(facts: Facts) -> Advice:
         sure = "sure" if facts.gain.low > 0 else "likely"
     else:
         use = _cheapest_as_good(facts)
-        answer = Course.PROMPT if use in PROMPTS else Course.CLASSIC
+        asked = "base-few-shot" in facts.arms  # elsewhere "base" is a base whose vectors are used as they come
+        answer = Course.PROMPT if asked and use in PROMPTS else Course.CLASSIC
         ruled_out = facts.gain.high < facts.minimum_effect and facts.share_of_steps >= ENOUGH_STEPS
         sure = "sure" if ruled_out else "likely" if facts.gain.value <= 0 else "open"
     return Advice(answer, use, sure, expected, tuple(_reasons(facts, answer, use, expected, wanted)), wanted)
