@@ -125,8 +125,8 @@ def _data(name: str, work: Path) -> str:
     """Rows: 96 intents of banking77 alone or joined to longer texts, 48 pieces of Shakespeare, or 80 small images."""
     if name == "images":
         with zipfile.ZipFile(SHARED / "data" / "fashion_mnist_900" / "fashion_mnist_900.zip") as archive:
-            for member in sorted(archive.namelist()):
-                part, label, file = (*member.split("/"), "", "")[-3:] if member.endswith(".png") else ("", "", "")
+            for member in sorted(name for name in archive.namelist() if name.endswith(".png")):
+                part, label, file = member.split("/")[-3:]
                 folder = work / "images" / label
                 if part == "train" and len(list(folder.glob("*"))) < 8:
                     folder.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ COLUMNS = ("personal_status_sex", "age")
 TOLD = ("status", "duration_months", "credit_history", "purpose", "credit_amount", "savings", "employment_since")
 SETTINGS = (
     *("data.test_ratio=0.3", "data.validation_ratio=0.2", f"evaluation.groups=[{', '.join(COLUMNS)}]"),
-    *("evaluation.max_gap=0.1", "evaluation.min_accuracy=0.85"),
+    *("evaluation.max_gap=0.1", "evaluation.min_accuracy=0.85", "training.threads=1"),
 )
 OF_KIND = {
     "table": ("training.max_steps=8",),

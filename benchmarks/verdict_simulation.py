@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -180,29 +180,35 @@ def study(world: World, trials: int, seed: int) -> Mapping[str, float]:
     return {name: float(np.mean([trial[name] for trial in found])) for name in found[0]}
 
 
+def kept(path: Path, settings: Mapping[str, Any]) -> dict[World, Mapping[str, Any]]:
+    """The worlds of a results file that was written with these settings."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if any(content.get(name) != value for name, value in settings.items()):
+        return {}
+    names = [field.name for field in fields(World)]
+    return {World(**{name: row[name] for name in names}): row for row in content["worlds"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--kind", choices=KINDS, help="worlds of this metric only")
     parser.add_argument("--seed", type=int, default=13)
     given = parser.parse_args()
+    effects = {"better": DEFAULT, "better_least": LEAST}
+    settings = {"trials": given.trials, "seed": given.seed, "resamples": RESAMPLES, "minimum_effects": effects}
+    environment = describe_environment()
     for kind in [given.kind] if given.kind else KINDS:
-        started = time.perf_counter()
-        worlds = [world for world in grid() if world.possible and world.kind == kind]
-        found = [{**asdict(world), **study(world, given.trials, given.seed)} for world in worlds]
-        shown = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in found]
-        print(table(list(found[0]), shown), flush=True)
-        content = {
-            "trials": given.trials,
-            "seed": given.seed,
-            "resamples": RESAMPLES,
-            "minimum_effects": {"better": DEFAULT, "better_least": LEAST},
-            "seconds": round(time.perf_counter() - started, 1),
-            "environment": describe_environment(),
-            "worlds": found,
-        }
         path = RESULTS / f"verdict-simulation-{kind}.json"
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        found = kept(path, settings)  # a run that was stopped goes on
+        for world in (world for world in grid() if world.possible and world.kind == kind):
+            if world not in found:
+                found[world] = {**asdict(world), **study(world, given.trials, given.seed)}
+            content = {**settings, "environment": environment, "worlds": list(found.values())}
+            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        rows = list(found.values())
+        shown = [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+        print(table(list(rows[0]), shown), flush=True)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ def errors_page() -> str:
 EXIT_CODES = {
     "DataProblemError": 1,
     "GoalNotReachedError": 1,
+    "LicenseError": 1,
     "DivergedError": 3,
     "SelfTestError": 3,
     "OutOfMemoryError": 4,

@@ -194,6 +194,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", metavar="F", help="labelled rows to judge on instead of the run's own test rows")
     _judge(evaluate)
     _require(evaluate)
+    compare.arguments(command)
     predict = command("predict", "use a model on rows or text", 'burnish predict RUN --text "where is my card?"')
     predict.add_argument("run", metavar="RUN", help="id, unique beginning of an id, or folder")
     predict.add_argument(
@@ -217,7 +218,6 @@ def build_parser() -> argparse.ArgumentParser:
     _audit(command)
     _augment(command)
     _data_versions(command)
-    compare.arguments(command)
     models.arguments(command)
     monitor.arguments(command)
     return parser

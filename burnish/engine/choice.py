@@ -37,7 +37,7 @@ class Limit:
     """How much a candidate may forget.
 
     Attributes:
-        rise_of: the largest relative rise of a model's loss on probes over the base's, of any kind of them.
+        rise_of: relative rise of a model's loss on probes over the base's, as the tolerance is meant.
         tolerance: highest rise that is let through.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +37,7 @@ def replayed_rows(step: int, *, count: int, rows: int, seed: int) -> list[int]:
     return found
 
 
+@lru_cache(maxsize=2)
 def _order(around: int, rows: int, seed: int) -> np.ndarray[Any, Any]:
     return np.random.Generator(np.random.Philox(key=[seed, STREAM + around])).permutation(rows)
 

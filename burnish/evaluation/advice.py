@@ -19,7 +19,7 @@ ENDPOINT = "endpoint"
 PROMPTS = ("base", "base-few-shot")  # arms that are asked and not trained
 NOTHING_LEARNED = ("majority", "mean", "no-answer", "popularity", "length")  # arms that do not look at the row
 # A rehearsal that took a share c of the steps has shown at least this part of the gain of all steps: 1 of all of them,
-# half of the first few. Chosen on four of the sets of benchmarks/plan.py, the others were held out.
+# half of the first few.
 SHOWN_AT_ONCE = 0.5
 ENOUGH_STEPS = 0.25  # share of a training from which on a rehearsal without a gain makes sure that there is none
 
@@ -41,7 +41,7 @@ class Facts:
         arms: value of every arm that needs no fine-tuning.
         tuned: value of the rehearsed model.
         gain: how much better the rehearsed model is than `strongest`, oriented so that more is better.
-        strongest: the best arm, chosen on other rows than the values are of.
+        strongest: the arm with the best value.
         share_of_steps: of a whole training that the rehearsal took, 0..1.
         train_rows: in all, not only those of the rehearsal.
         class_rows: training rows of each class; empty without classes.
@@ -119,7 +119,8 @@ def advise(facts: Facts) -> Advice:
         sure = "sure" if facts.gain.low > 0 else "likely"
     else:
         use = _cheapest_as_good(facts)
-        answer = Course.PROMPT if use in PROMPTS else Course.CLASSIC
+        asked = "base-few-shot" in facts.arms  # elsewhere "base" is a base whose vectors are used as they come
+        answer = Course.PROMPT if asked and use in PROMPTS else Course.CLASSIC
         ruled_out = facts.gain.high < facts.minimum_effect and facts.share_of_steps >= ENOUGH_STEPS
         sure = "sure" if ruled_out else "likely" if facts.gain.value <= 0 else "open"
     return Advice(answer, use, sure, expected, tuple(_reasons(facts, answer, use, expected, wanted)), wanted)

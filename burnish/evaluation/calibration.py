@@ -44,6 +44,11 @@ class Temperature:
         return asdict(self)
 
 
+def unfitted(n: int) -> Temperature:
+    """What `fit_temperature` gives for fewer than `FEWEST` validation rows, whatever they say."""
+    return Temperature(1.0, n, f"{n} validation rows are too few to correct how sure it is; {FEWEST} are not")
+
+
 def fit_temperature(class_N: Array, logits_NC: Array) -> Temperature:
     """The temperature with the smallest log loss on these validation rows.
 
@@ -57,7 +62,7 @@ def fit_temperature(class_N: Array, logits_NC: Array) -> Temperature:
 
     n, classes = logits_NC.shape
     if n < FEWEST:
-        return Temperature(1.0, n, f"{n} validation rows are too few to correct how sure it is; {FEWEST} are not")
+        return unfitted(n)
     logits_NC = logits_NC.astype(np.float64)
     doubt = 1 / (n + 2)
     target_NC = np.full(logits_NC.shape, doubt / max(1, classes - 1))

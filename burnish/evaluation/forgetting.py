@@ -28,6 +28,7 @@ MOST_SHOWN = 8  # probes that lost most
 ENUMERATED = 14  # probes up to which all ways to flip their signs are counted; of more, FLIPS are drawn
 FLIPS = 20_000
 ALL = "all probes"
+KIND_ROOM = 3  # times the tolerance for a single kind: a few short probes swing further than all of them together
 REMEDIES = (
     "Train again with replay of rows like those it should keep (training.keep_ability), a lower learning rate, fewer "
     "epochs or `method: lora` with a lower rank; `checkpoint.choose: interpolation` goes part of the way back without "
@@ -51,12 +52,15 @@ class ProbeScore:
 def worst_rise(
     probes: Sequence[Probe], base: Sequence[ProbeScore], tuned: Sequence[ProbeScore], *, vocabulary: int
 ) -> float:
-    """The largest relative rise of the mean loss, of all probes or of a kind that the base knows; 0.1: ten percent."""
+    """The relative rise of the mean loss of all probes, or a KIND_ROOM-th of that of a kind, whichever is larger.
+
+    What it has to stay within is the tolerance; 0.1: ten percent. Only what the base knows counts.
+    """
     rises = []
-    for rows in _kinds(probes).values():
+    for kind, rows in _kinds(probes).items():
         before, after = (float(np.mean([scores[i].loss for i in rows])) for scores in (base, tuned))
         if before < KNOWS_LITTLE * math.log(vocabulary):
-            rises.append(after / before - 1)
+            rises.append((after / before - 1) / (1 if kind == ALL else KIND_ROOM))
     return max(rises, default=0.0)
 
 
@@ -100,8 +104,9 @@ def judge_forgetting(
     """The `forgetting` part of evaluation.json: loss before and after of each kind, and right choices.
 
     Every probe of a kind counts the same. Rises are relative to the base's mean loss, which is held fixed in the
-    interval. A kind is lost when its loss rose by more than the tolerance, by more than chance (with as many tests as
-    kinds: Bonferroni), and the base knew it.
+    interval. All probes together are lost when their loss rose by more than the tolerance, a kind when it rose by more
+    than KIND_ROOM times that; in both cases by more than chance (with as many tests as kinds: Bonferroni), and only if
+    the base knew it.
 
     Args:
         probes: N, and what the base and the tuned model make of them in the same order.
@@ -115,8 +120,9 @@ def judge_forgetting(
     for kind, rows in own.items():
         found = _rise([base[i] for i in rows], [tuned[i] for i in rows], draws)
         known = found["base_loss"] < KNOWS_LITTLE * math.log(vocabulary)
-        lost = known and found["rise"] > tolerance and found["p_value"] < limit
-        kinds[kind] = {**found, "known": known, "lost": lost}
+        tolerated = tolerance if kind == ALL else KIND_ROOM * tolerance
+        lost = known and found["rise"] > tolerated and found["p_value"] < limit
+        kinds[kind] = {**found, "known": known, "tolerated": tolerated, "lost": lost}
     asked = [i for i, probe in enumerate(probes) if probe.is_choice]
     worst = sorted(range(len(probes)), key=lambda i: base[i].loss - tuned[i].loss)[:MOST_SHOWN]
     return {
@@ -164,7 +170,7 @@ def gate_of(found: Mapping[str, Any], gain: str) -> Gate:
     fell = _of_choices(choices) if choices is not None and _fell(choices, tolerance) else ""
     reason = (
         f"The loss on {_named(worst, kinds[worst]['n'])} changed by {_percent(kinds[worst])}"
-        f"{fell}; {100 * tolerance:g} % are tolerated, and {gain}."
+        f"{fell}; {100 * kinds[worst]['tolerated']:g} % are tolerated, and {gain}."
     )
     return Gate(NAME, not (lost or fell), reason, REMEDIES if lost or fell else "", figures)
 

@@ -39,8 +39,9 @@ def with_gate(evaluation: Mapping[str, Any], gate: Gate) -> dict[str, Any]:
     if gate.passed:
         return {**evaluation, "gates": gates}
     verdict = evaluation["verdict"]
+    before = verdict["advice"] if stopped_by(evaluation) else f"For its task alone: {verdict['advice']}"
     advice = f"Do not promote the tuned model: {gate.reason} {gate.advice}".rstrip()
-    return {**evaluation, "gates": gates, "verdict": {**verdict, "advice": f"{advice} {verdict['advice']}"}}
+    return {**evaluation, "gates": gates, "verdict": {**verdict, "advice": f"{advice} {before}"}}
 
 
 def stopped_by(evaluation: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

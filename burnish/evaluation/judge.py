@@ -20,6 +20,8 @@ from burnish.evaluation.verdict import Evidence, decide
 from burnish.task.build import TASKS
 from burnish.types import Metric
 
+FURTHER_RESAMPLES = 1_000  # of each metric that decides nothing: half the time, and intervals that are a trifle rougher
+
 
 def judge(
     *,
@@ -99,7 +101,14 @@ def judge(
             for arm in arms
         },
         "discordant": {"tuned": wins, "against": losses},
-        "comparisons": compared(metrics[1:], references, tuned, against.test_predictions, **draws),
+        "comparisons": compared(
+            metrics[1:],
+            references,
+            tuned,
+            against.test_predictions,
+            resamples=min(options.resamples, FURTHER_RESAMPLES),
+            seed=seed,
+        ),
         **({"classes": {name: figures.as_dict() for name, figures in classes.items()}} if classes else {}),
         **(further or {}),
     }

@@ -17,10 +17,10 @@ class ForgettingOptions(Options):
         description="JSONL files of probes, `shipped` for ours, `none` for no gate; null: ours for a chat, else none",
     )
     tolerance: float = Field(
-        default=0.1,
+        default=0.2,
         gt=0,
-        description="relative rise of the loss on probes, or fall of the share of right choices, that is let through; "
-        "0.1: ten percent",
+        description="relative rise of the loss on all probes, or fall of the share of right choices, that is let "
+        "through; 0.2: twenty percent. A single kind of probes may rise three times as much",
     )
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from burnish.evaluation import chart, wording
-from burnish.evaluation.forgetting import ALL
+from burnish.evaluation.forgetting import ALL, KIND_ROOM
 from burnish.evaluation.report_html import Html, figures, folded, isolated, paragraph, section, table
 from burnish.evaluation.run_record import RunRecord
 from burnish.evaluation.wording import NOTHING, count, entries, escaped, figure, finite, metric_title
@@ -37,8 +37,9 @@ def forgetting_section(record: RunRecord) -> Html:
     verdict = record.verdict
     text = (
         "What the training won on its test rows, beside what it cost: the loss on "
-        f"{count(found.get('n'), 'probes')} of other abilities, against the base's. An ability is lost when its loss "
-        f"rose by more than {100 * tolerance:g} % and by more than chance."
+        f"{count(found.get('n'), 'probes')} of other abilities, against the base's. Lost is what rose by more than "
+        f"chance and by more than is tolerated: {100 * tolerance:g} % of all probes together, of a single ability "
+        f"{KIND_ROOM} times that, since its few probes swing further."
     )
     heads = ["ability", "probes", "base, nats per token", "tuned", "rise", "95 % interval", "outcome"]
     rows = [_row(kind, about) for kind, about in kinds.items()]
@@ -46,7 +47,7 @@ def forgetting_section(record: RunRecord) -> Html:
         "forgetting",
         "What it forgot",
         paragraph(text),
-        figures(_gain(verdict), _cost(kinds, tolerance)),
+        figures(_gain(verdict), _cost(kinds)),
         table("Loss on probes before and after", heads, rows, numbers={1, 2, 3, 4, 5}),
         _choices(entries(found.get("choices"))),
         _lost_most(found),
@@ -69,7 +70,7 @@ def _gain(verdict: Mapping[str, Any]) -> str:
     )
 
 
-def _cost(kinds: Mapping[str, Mapping[str, Any]], tolerance: float) -> str:
+def _cost(kinds: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for kind, about in kinds.items():
         value, low, high = (finite(about.get(name)) for name in ("rise", "low", "high"))
@@ -82,13 +83,21 @@ def _cost(kinds: Mapping[str, Mapping[str, Any]], tolerance: float) -> str:
         description="; ".join(f"{row.label} {row.value:+.1f} %" for row in rows),
         x_label="rise of the loss, %",
         unit=" %",
-        mark=chart.Mark(100 * tolerance, "tolerated"),
+        mark=chart.Mark(0.0, "as before"),
     )
 
 
+def _outcome(about: Mapping[str, Any]) -> str:
+    if about.get("lost"):
+        return "✗ lost"
+    if not about.get("known"):
+        return "the base does not know it"
+    rise, tolerated = (finite(about.get(name)) or 0.0 for name in ("rise", "tolerated"))
+    return "kept" if rise <= tolerated else "too few probes to tell"
+
+
 def _row(kind: str, about: Mapping[str, Any]) -> list[object]:
-    outcome = "✗ lost" if about.get("lost") else "kept" if about.get("known") else "the base does not know it"
-    mark = Html(f'<span class="{"worse" if about.get("lost") else ""}">{outcome}</span>')
+    mark = Html(f'<span class="{"worse" if about.get("lost") else ""}">{_outcome(about)}</span>')
     rise, low, high = (finite(about.get(name)) for name in ("rise", "low", "high"))
     losses = [figure("loss", about.get(name)) for name in ("base_loss", "tuned_loss")]
     interval = NOTHING if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
@@ -137,6 +146,6 @@ def checkpoints_section(record: RunRecord) -> Html:
         "Compared on the validation rows, never on the test: the best on them of those that forget no more than is "
         f"tolerated. Chosen: {choice.get('chosen')}."
     )
-    heads = ["weights", "of steps", "of the way from the base", "validation", "worst rise on probes"]
+    heads = ["weights", "of steps", "of the way from the base", "validation", "rise on probes (a kind's: a third)"]
     told = table("Ways to end the training, on validation rows", heads, rows, numbers={2, 3, 4}, strong=chosen)
     return section("checkpoints", "Which weights it ends with", paragraph(text), told)

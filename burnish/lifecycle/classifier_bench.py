@@ -15,7 +15,14 @@ from burnish.engine.predict import pooled_features
 from burnish.engine.rows import EncodedRows
 from burnish.errors import RecipeError
 from burnish.evaluation.arms import ArmResult, base_centroid, base_probe, majority, tf_idf
-from burnish.evaluation.calibration import fit_temperature, positive_of, softmax
+from burnish.evaluation.calibration import (
+    FEWEST,
+    Temperature,
+    fit_temperature,
+    positive_of,
+    softmax,
+    unfitted,
+)
 from burnish.evaluation.groups import Decisions
 from burnish.evaluation.judge_labels import judge_classification
 from burnish.evaluation.metrics import create_metric, find_metric
@@ -187,15 +194,20 @@ class ClassifierBench(EncoderBench):
         described = EncoderBench.described(self, model)
         if not self._says_labels():
             return described
+        found = self._temperature(model)
+        self.progress.note(told(found))
+        return described | {"calibration": found.as_dict()}
+
+    def _temperature(self, model: PooledClassifier) -> Temperature:
+        if len(self.encoded[Split.VALIDATION]) < FEWEST:
+            return unfitted(len(self.encoded[Split.VALIDATION]))
         self.progress.stage("how sure it may be")
         places = spread(np.arange(len(self.encoded[Split.VALIDATION])), CALIBRATION_ROWS).tolist()
         rows = EncodedRows.of([self.encoded[Split.VALIDATION][i] for i in places])
         logits = pooled_features(
             model.to(self.device).eval(), rows, layout=self.layout, precision=self.precision, device=self.device
         )
-        found = fit_temperature(np.asarray(rows.arrays["targets"], dtype=np.int64), logits)
-        self.progress.note(told(found))
-        return described | {"calibration": found.as_dict()}
+        return fit_temperature(np.asarray(rows.arrays["targets"], dtype=np.int64), logits)
 
     def _says_labels(self) -> bool:
         """Whether predictions are made of logits as ours are; a task of the caller's may do otherwise."""

@@ -60,7 +60,8 @@ def curve(
         {"folder", "task", "metric", "method", "rows", "points", "law", "forecast", "ceiling", "lever", "why", "notes"}.
 
     Raises:
-        UsageError: [curve/too-few-points], [curve/bad-share], [curve/other-curve], [plan/not-planned].
+        UsageError: [curve/too-few-points], [curve/bad-share], [curve/too-few-rows], [curve/other-curve],
+            [plan/not-planned].
         BurnishError: whatever reading, opening and training raise.
     """
     progress = progress or Silent()
@@ -70,6 +71,7 @@ def curve(
     progress.stage("reading and splitting the data")
     recipe, task, data = read_rows(with_absolute_paths(recipe, folder), Own())
     require_rehearsed(task.name, str(source))
+    sizes = _sizes(data, points, share)
     recipe, notes = _with_method(recipe, task, method)
     base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
     recipe = decided(recipe, data, base, task, progress)
@@ -80,7 +82,7 @@ def curve(
     make_folder(place)
     with exclusive(place):
         _claim(place, key)
-        found = _points(recipe, data, base, task, place=place, sizes=_sizes(data, points, share), progress=progress)
+        found = _points(recipe, data, base, task, place=place, sizes=sizes, progress=progress)
     law = _law(recipe, found)
     described = _described(recipe, data, found, law)
     write_json(place / "curve.json", {"key": key, **described})
@@ -130,9 +132,22 @@ def _claim(place: Path, key: str) -> None:
 
 
 def _sizes(data: PreparedData, points: int, share: float) -> list[int]:
-    """Rows of the subsets, smallest first: each half of the next."""
+    """Rows of the subsets, smallest first: each half of the next, none smaller than there are labels.
+
+    Raises:
+        UsageError: [curve/too-few-rows].
+    """
     most = round(share * len(data.splits[Split.TRAIN]))
-    return [max(1, most >> halvings) for halvings in range(points - 1, -1, -1)]
+    sizes = sorted({max(len(data.labels), most >> halvings, 1) for halvings in range(points)})
+    if len(sizes) < FEWEST_POINTS:
+        raise UsageError(
+            "curve/too-few-rows",
+            f"{most:,} training rows with {len(data.labels):,} labels hold no {FEWEST_POINTS} subsets of different "
+            "sizes",
+            where="--share",
+            hint="take a larger share, or get more rows",
+        )
+    return sizes
 
 
 def _points(

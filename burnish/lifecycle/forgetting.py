@@ -20,6 +20,7 @@ from burnish.evaluation.gates import with_gate
 from burnish.evaluation.probes import NO_PROBES, Probe, read_probes
 from burnish.evaluation.wording import signed
 from burnish.lifecycle.encode import encode_or_refuse, required
+from burnish.lifecycle.follow import follows
 from burnish.recipe.schema import Recipe
 from burnish.storage.fingerprint import file_sha256
 from burnish.storage.run_folder import RunFolder
@@ -131,7 +132,8 @@ def kept_rows(recipe: Recipe, task: Task, folder: RunFolder) -> Sequence[Any]:
             where=name,
             hint="put the old file back to go on, or start a new run",
         )
-    folder.update_manifest(kept_rows=facts)
+    if "kept_rows" not in folder.manifest() and not follows():  # the first of several processes writes
+        folder.update_manifest(kept_rows=facts)
     found = encode_or_refuse(task, examples)
     return EncodedRows.of([required(row, example) for row, example in zip(found, examples, strict=True)])
 

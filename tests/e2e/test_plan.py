@@ -100,6 +100,11 @@ def test_what_cannot_be_planned_is_refused_before_anything_is_measured(
     ("words", "code", "said"),
     [
         (("--points", "2"), "curve/too-few-points", "--points: a law is drawn through 3 points or more, not 2"),
+        (
+            ("--share", "0.01"),
+            "curve/too-few-rows",
+            "--share: 1 training rows with 3 labels hold no 3 subsets of different sizes",
+        ),
         (("--share", "1.5"), "curve/bad-share", "--share: 1.5 is no share of the rows"),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_license_that_forbids_the_use_stops_before_anything_is_loaded(
     class LoadedError(Exception):
         """The base would be loaded now."""
 
-    def load(*_: Any) -> None:
+    def load(*_: Any, **__: Any) -> None:
         raise LoadedError
 
     monkeypatch.setattr("burnish.lifecycle.encoder_bench.load_encoder", load)

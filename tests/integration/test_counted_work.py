@@ -196,6 +196,7 @@ def phases(toy: Path, quick: tuple[str, ...], tmp_path_factory: pytest.TempPathF
 EPOCHS, TRAIN, VALIDATION, TEST = 3, 126, 27, 27
 VALIDATIONS = EPOCHS * VALIDATION
 SELF_TEST = 5 * 4  # four rows in five arrangements
+SPELLINGS = 4
 REHEARSED = 16  # one micro-batch, for its memory
 
 
@@ -212,9 +213,9 @@ def test_each_row_is_learned_once_per_epoch_and_each_validation_row_is_seen(phas
         ("training: predicted by the base", 2 * VALIDATIONS),  # for metric and loss; the encoder runs once, see below
         ("training: predicted by the head", 2 * VALIDATIONS),
         # The frozen base gives vectors of all rows, twice of those the head starts from; the tuned one is judged on the
-        # test rows and tells of validation.
-        ("around: predicted by the base", (2 * TRAIN + VALIDATION + TEST) + (TEST + VALIDATION)),
-        ("around: predicted by the head", TEST + VALIDATION),
+        # test rows, which are spelt in four other ways too, and tells of validation.
+        ("around: predicted by the base", (2 * TRAIN + VALIDATION + TEST) + (TEST + VALIDATION) + SPELLINGS * TEST),
+        ("around: predicted by the head", TEST + VALIDATION + SPELLINGS * TEST),
         ("around: learned by the base", 0),
         ("around: tested by the base", 0),
     ],

@@ -114,12 +114,9 @@ def test_interpolation_goes_back_as_far_as_the_tolerance_asks(forget: Callable[.
     assert steps <= set(range(100)), "candidates leave no samples"
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_kept_run_that_was_cut_ends_with_the_same_bits(
-    forget: Callable[..., Run], files: dict[str, Path], method: str
-) -> None:
+def test_a_kept_run_that_was_cut_ends_with_the_same_bits(forget: Callable[..., Run], files: dict[str, Path]) -> None:
     more = [
-        *(f"method={method}", "training.epochs=2", "checkpoint.every_steps=2", "checkpoint.choose=interpolation"),
+        *("method=lora", "training.epochs=2", "checkpoint.every_steps=2", "checkpoint.choose=interpolation"),
         *(f"training.keep_ability.rows={files['old']}", "training.keep_ability.replay=0.3"),
         *("training.keep_ability.ewc=3", "training.keep_ability.l2_to_start=0.01"),
     ]

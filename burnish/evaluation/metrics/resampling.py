@@ -95,12 +95,24 @@ def measured(metric: Metric, references: Sequence[Any], predictions: Sequence[An
     return fresh.compute()
 
 
-def percentile_interval(values_R: Array) -> tuple[float, float]:
-    """The 95 % percentile interval of resampled values.
+def percentile_interval(values_R: Array, rows: int | None = None) -> tuple[float, float]:
+    """The 95 % percentile interval of resampled values, expanded for few rows.
 
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
+    Resamples of m rows vary less than samples do, and their percentiles know nothing of the t distribution: the
+    interval is taken as far out as t with m - 1 degrees of freedom is, times sqrt(m / (m - 1)).
+
+    Args:
+        rows: m, that the values rest on; None: the plain percentiles.
+
+    Source: Hesterberg 2015, The American Statistician 69:371-386, section 4.6.
     """
-    low, high = np.quantile(values_R, [0.025, 0.975])
+    from scipy.special import ndtr, stdtrit  # normal distribution function, quantile of Student's t
+
+    tail = 0.025
+    if rows is not None:
+        m = max(2, rows)
+        tail = float(ndtr(-math.sqrt(m / (m - 1)) * stdtrit(m - 1, 0.975)))
+    low, high = np.quantile(values_R, [tail, 1 - tail], method="weibull")  # which meets its level for any R
     return float(low), float(high)
 
 

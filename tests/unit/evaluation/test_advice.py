@@ -87,6 +87,13 @@ def test_a_base_that_answers_well_by_itself_is_prompted(strongest: str) -> None:
     assert (found.answer, found.use) == (Course.PROMPT, strongest)
 
 
+def test_a_base_whose_vectors_are_good_as_they_come_is_a_baseline() -> None:
+    arms = {"tf-idf-cosine": arm(0.75), "base": arm(0.92)}
+    found = advise(of((0.0, -0.004, 0.004), metric="spearman", arms=arms, strongest="base", class_rows={}))
+
+    assert (found.answer, found.use) == (Course.CLASSIC, "base")
+
+
 def test_an_endpoint_must_be_better_for_sure() -> None:
     better = of((0.04, 0.02, 0.06), asked=Difference(0.1, 0.02, 0.2, 50))
     unsure = of((0.04, 0.02, 0.06), asked=Difference(0.1, -0.02, 0.2, 50))

@@ -46,22 +46,25 @@ def test_of_many_probes_the_flips_are_drawn() -> None:
 
 
 def test_an_ability_lost_is_not_made_up_by_another_one_won() -> None:
-    """Stories rise from 2 to 2.5, verse falls from 4 to 3: together the loss falls."""
+    """Stories rise from 2 to 2.8, verse falls from 4 to 3: together the loss falls."""
     asked = probes(story=10, verse=10)
-    base, tuned = scores(*[2.0] * 10, *[4.0] * 10), scores(*[2.5] * 10, *[3.0] * 10)
+    base, tuned = scores(*[2.0] * 10, *[4.0] * 10), scores(*[2.8] * 10, *[3.0] * 10)
     found = judge_forgetting(asked, base, tuned, tolerance=0.1, vocabulary=VOCABULARY, resamples=200, seed=0)
     assert list(found["kinds"]) == [ALL, "story", "verse"]
     assert [kind["lost"] for kind in found["kinds"].values()] == [False, True, False]
     story = found["kinds"]["story"]
-    assert (story["n"], story["base_loss"], story["tuned_loss"], story["rise"]) == (10, 2.0, 2.5, 0.25)
+    assert (story["n"], story["base_loss"], story["tolerated"]) == (10, 2.0, pytest.approx(0.3))
+    assert (story["tuned_loss"], story["rise"]) == (pytest.approx(2.8), pytest.approx(0.4))
     assert story["p_value"] == 1 / 1024
     shut = gate(asked, base, tuned)
     assert not shut.passed
     assert shut.reason == (
-        'The loss on the 10 probes "story" changed by +25.0 % [+25.0, +25.0]; 10 % are tolerated, and the gain is +1.'
+        'The loss on the 10 probes "story" changed by +40.0 % [+40.0, +40.0]; 30 % are tolerated, and the gain is +1.'
     )
     assert "training.keep_ability" in shut.advice
-    assert worst_rise(asked, base, tuned, vocabulary=VOCABULARY) == 0.25
+    assert worst_rise(asked, base, tuned, vocabulary=VOCABULARY) == pytest.approx(0.4 / 3)
+    passed = gate(asked, base, scores(*[2.5] * 10, *[3.0] * 10))
+    assert passed.passed, "25 % on one kind are within three times the tolerance"
     assert [row["line"] for row in found["lost_most"]] == list(range(1, 9))
 
 

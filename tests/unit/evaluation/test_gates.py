@@ -22,8 +22,14 @@ def test_a_gate_that_stops_the_model_speaks_before_the_advice_of_the_verdict() -
     found = with_gate(with_gate(EVALUATION, OPEN), SHUT)
     assert found["verdict"]["advice"] == (
         "Do not promote the tuned model: Its loss on probes rose by 40 %. Train with training.replay. "
-        "Use the tuned model."
+        "For its task alone: Use the tuned model."
     )
     assert [gate["name"] for gate in found["gates"]] == ["groups", "forgetting"]
     assert [gate["name"] for gate in stopped_by(found)] == ["forgetting"]
     assert "gates" not in EVALUATION
+
+
+def test_of_two_gates_that_stop_it_the_task_is_spoken_of_once() -> None:
+    advice = with_gate(with_gate(EVALUATION, SHUT), Gate("groups", False, "One group fell."))["verdict"]["advice"]
+    assert advice.startswith("Do not promote the tuned model: One group fell. Do not promote the tuned model: Its loss")
+    assert advice.endswith("For its task alone: Use the tuned model.")

@@ -16,7 +16,7 @@ def test_the_defaults_are_the_written_ones() -> None:
         "metric": None,
         "goals": (),
         "minimum_effect": 0.01,
-        "forgetting": {"probes": None, "tolerance": 0.1},
+        "forgetting": {"probes": None, "tolerance": 0.2},
         "resamples": 2000,
         "max_prompts": 200,
         "groups": (),

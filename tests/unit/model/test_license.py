@@ -74,7 +74,7 @@ def test_another_license_has_a_name_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "card", ["", "# no head", "---\nlicense: [\n---\n", "---\n- a\n---\n", "---\nlicense: other\n---\n"]
+    "head", ["", "# no head", "---\nlicense: [\n---\n", "---\n- a\n---\n", "---\nlicense: other\n---\n"]
 )
 def test_a_card_without_a_license_gives_none(tmp_path: Path, head: str) -> None:
     (tmp_path / "README.md").write_text(head)

@@ -72,6 +72,7 @@ def test_what_the_manifest_keeps_of_a_base(sentence_base: Path, tmp_path: Path) 
         "parameters": base.parameters,
         "sha256": base.sha256,
         "license": None,
+        "license_source": None,
         "pooling": "mean",
         "normalize": True,
         "max_length": 64,

@@ -173,7 +173,7 @@ def test_tags_build_nothing(read_text: Read, tmp_path: Path) -> None:
         (f"{SMALL}trainig: {{}}\n", 2, 'unknown key "trainig"; did you mean "training"?'),
         (f"{SMALL}method:\n  name: lora\n  rnak: 3\n", 4, 'unknown key "method.rnak"; did you mean "rank"?'),
         (f"{SMALL}method: {{name: full, rank: 3}}\n", 2, 'unknown key "method.rank"; known: name'),
-        (f"{SMALL}checkpoint:\n  zzz: 1\n", 3, 'unknown key "checkpoint.zzz"; known: every_steps, keep'),
+        (f"{SMALL}checkpoint:\n  zzz: 1\n", 3, 'unknown key "checkpoint.zzz"; known: choose, every_steps, keep'),
         (f"{SMALL}head: 3\n", 2, f'unknown key "head"; known: {", ".join(sorted(Recipe.model_fields))}'),
         (
             f"{SMALL}method: lorra\n",

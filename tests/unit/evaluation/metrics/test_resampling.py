@@ -83,3 +83,11 @@ def test_a_paired_interval_has_a_width_without_any_difference_and_ends_at_one() 
 def test_a_paired_interval_holds_zero_when_mcnemars_test_finds_nothing(wins: int, losses: int) -> None:
     low, high = tango_interval(wins, losses, 200)
     assert (low <= 0 <= high) == ((wins - losses) ** 2 / (wins + losses) <= 1.959963984540054**2)
+
+
+def test_percentiles_of_few_rows_are_taken_further_out() -> None:
+    values = np.random.default_rng(0).normal(size=200_000)
+    ends = [percentile_interval(values, rows)[1] for rows in (5, 20, 10**6)]
+    # sqrt(m / (m - 1)) times the quantile of t with m - 1 degrees of freedom: 2.776, 2.093, 1.960
+    assert ends == pytest.approx([3.104, 2.147, 1.960], abs=0.08)
+    assert percentile_interval(values[:100], 1) == (values[:100].min(), values[:100].max())
