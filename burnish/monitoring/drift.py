@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from burnish.monitoring.two_sample import PERMUTATIONS, Array, Compared, holm, mmd_test, numbers_test, shares_test
+from burnish.evaluation.compare import holm
+from burnish.monitoring.two_sample import PERMUTATIONS, Array, Compared, mmd_test, numbers_test, shares_test
 
 INPUTS = "inputs"  # the test of the vectors
 LENGTH, CONFIDENCE, PREDICTION, LABEL = "length", "confidence", "prediction", "label"

@@ -137,19 +137,3 @@ def shares_test(
     drawn = np.random.default_rng(seed).multivariate_hypergeometric(counts_C, n, size=permutations, method="marginals")
     at_least = int((statistic(drawn) >= observed * (1 - 1e-12)).sum())  # the same table may round otherwise
     return Compared(observed, (1 + at_least) / (1 + permutations))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values: those at or under a level alarm, and one alarm in all is false with at most that chance.
-
-    Source: Holm 1979, Scandinavian Journal of Statistics 6:65-70.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted = [1.0] * len(p_values)
-    highest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted

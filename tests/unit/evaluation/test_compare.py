@@ -165,6 +165,7 @@ def test_a_permutation_test_does_not_depend_on_order_or_on_who_is_first() -> Non
 def test_several_metrics_are_corrected_together() -> None:
     assert holm([]) == []
     assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     found = compared([Accuracy(), MacroF1()], REFERENCES, FIRST, SECOND, resamples=200, seed=0)
     assert [entry["metric"] for entry in found] == ["accuracy", "macro-f1"]
     assert [entry["test"] for entry in found] == ["McNemar", "permutation"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from burnish.monitoring.two_sample import Compared, holm, mmd_test, numbers_test, shares_test
+from burnish.monitoring.two_sample import Compared, mmd_test, numbers_test, shares_test
 
 Draw = Callable[[np.random.Generator, float], Compared]
 
@@ -103,9 +103,3 @@ def test_one_kind_for_all_shows_nothing() -> None:
 def test_the_same_seed_gives_the_same_p_value() -> None:
     first, second = (of_vectors(np.random.default_rng(4), 0.2) for _ in range(2))
     assert first == second
-
-
-def test_holm_multiplies_by_the_tests_that_are_left() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.6, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
