@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.cli.progress import TerminalProgress
-from burnish.evaluation import wording
-
 Command = Callable[[str, str, str], argparse.ArgumentParser]
 
 
@@ -42,6 +39,7 @@ def arguments(command: Command) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from burnish.cli.progress import TerminalProgress
     from burnish.lifecycle.curve import curve
 
     found = curve(
@@ -65,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
 
 def show_curve(found: Mapping[str, Any]) -> str:
     """The lever first, then what was measured and what the law says of more rows."""
+    from burnish.evaluation import wording
+
     metric = found["metric"]
     lines = ["", f"CURVE  what would help: {found['lever'].upper()}", ""]
     lines += textwrap.wrap(found["why"], 96, initial_indent="  ", subsequent_indent="  ")
@@ -82,6 +82,8 @@ def show_curve(found: Mapping[str, Any]) -> str:
 
 
 def _value(value: Mapping[str, Any], metric: str) -> str:
+    from burnish.evaluation import wording
+
     if wording.is_share(metric):
         return f"{100 * value['value']:>5.1f} %  [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
     return f"{value['value']:>7.4g}  [{value['low']:.4g}, {value['high']:.4g}]"

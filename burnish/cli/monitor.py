@@ -8,9 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.cli.progress import TerminalProgress
-from burnish.evaluation import wording
-
 
 def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     monitor = command(
@@ -26,6 +23,7 @@ def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
+    from burnish.cli.progress import TerminalProgress
     from burnish.lifecycle.monitor import monitor
 
     found = monitor(options.run, options.data, labels=options.labels, alpha=options.alpha, progress=TerminalProgress())
@@ -41,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
 def show_monitor(found: Mapping[str, Any]) -> str:
     """The answer first, then what it rests on, then what to do."""
     from burnish.cli.show import coloured
+    from burnish.evaluation import wording
     from burnish.monitoring.words import HEADLINES, what
 
     colour = {"drift": "31", "no drift seen": "32"}.get(found["answer"], "33")
@@ -66,6 +65,8 @@ def show_monitor(found: Mapping[str, Any]) -> str:
 
 def quality_lines(quality: Mapping[str, Any] | None) -> list[str]:
     """What is known of the answers' quality, measured or to be expected."""
+    from burnish.evaluation import wording
+
     if not quality:
         return []
     metric, before = wording.metric_title(quality["metric"]), wording.figure(quality["metric"], quality["before"])

@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.cli.progress import TerminalProgress
-from burnish.evaluation import wording
-
 Command = Callable[[str, str, str], argparse.ArgumentParser]
 _WIDTH = 96
 
@@ -48,6 +45,7 @@ def arguments(command: Command) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from burnish.cli.progress import TerminalProgress
     from burnish.lifecycle.advise import plan
 
     found = plan(
@@ -72,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
 
 def show_plan(found: Mapping[str, Any]) -> str:
     """The answer first, its reasons, then every arm with its interval, the defaults and what they rest on."""
+    from burnish.evaluation import wording
+
     metric, cost = found["metric"], found["cost"]
     lines = ["", f"PLAN  {found['answer'].upper()}{_named(found)} ({found['sure']})", ""]
     for reason in found["reasons"]:
@@ -113,10 +113,14 @@ def _named(found: Mapping[str, Any]) -> str:
 
 
 def _sign(metric: str) -> float:
+    from burnish.evaluation import wording
+
     return -1.0 if metric in wording.ERRORS else 1.0
 
 
 def _value(value: Mapping[str, Any], metric: str) -> str:
+    from burnish.evaluation import wording
+
     scale, unit = (100.0, " %") if wording.is_share(metric) else (1.0, "")
     shown = f"{scale * value['value']:.1f}{unit}" if unit else f"{value['value']:.3g}"
     if value["low"] is None or value["high"] is None:

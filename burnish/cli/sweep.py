@@ -8,10 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.cli.progress import TerminalProgress
-from burnish.cli.show import show_verdict
-from burnish.evaluation import wording
-
 Command = Callable[[str, str, str], argparse.ArgumentParser]
 SHOWN = 5  # trials in the terminal
 
@@ -46,6 +42,7 @@ def arguments(command: Command) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from burnish.cli.progress import TerminalProgress
     from burnish.lifecycle.sweep import sweep
 
     found = sweep(
@@ -68,6 +65,9 @@ def run(options: argparse.Namespace) -> int:
 
 def show_sweep(found: Mapping[str, Any]) -> str:
     """The best values first, then the trials behind them, what mattered, and the verdict on the winner."""
+    from burnish.cli.show import show_verdict
+    from burnish.evaluation import wording
+
     metric, best, first = found["metric"], found["best"], found["first"]
     lines = ["", f"SWEEP  best of {len(found['trials'])} trials: {wording.metric_title(metric)} {_value(best, metric)}"]
     lines[-1] += f" on the validation rows, {_value(first, metric)} as the recipe is"
@@ -90,6 +90,8 @@ def show_sweep(found: Mapping[str, Any]) -> str:
 
 
 def _value(row: Mapping[str, Any], metric: str) -> str:
+    from burnish.evaluation import wording
+
     if row["value"] is None:
         return str(row["state"])
     return f"{100 * row['value']:.1f} %" if wording.is_share(metric) else f"{row['value']:.4g}"

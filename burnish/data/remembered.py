@@ -7,6 +7,7 @@ changed is read anew whatever its date says. It is bounded, and left out where r
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
@@ -50,7 +51,8 @@ def prepare_once(
         return make()
     rows = row_format and (row_format.name, row_format.task, tuple(row_format.columns.items()), row_format.canonical)
     paths = [base_folder / name for name in names]
-    settled = ("prepared", options.model_dump_json(), tuple(wanted.items()), str(base_folder.resolve()), seed, rows)
+    place = os.path.abspath(base_folder)  # noqa: PTH100
+    settled = ("prepared", options.model_dump_json(), tuple(wanted.items()), place, seed, rows)
     found: PreparedData = _remembered(settled, paths, make)
     return found
 
@@ -61,7 +63,8 @@ def inspect_once(path: Path, options: DataOptions, *, name: str) -> SourceShape:
     Raises:
         DataReadError: those of `inspect_source`.
     """
-    settled = ("inspected", str(path.resolve()), options.model_dump_json(), name)
+    place = os.path.abspath(path)  # noqa: PTH100  # resolve() fails on links in a circle
+    settled = ("inspected", place, options.model_dump_json(), name)
     found: SourceShape = _remembered(settled, [path], lambda: inspect_source(path, options, name=name))
     return found
 
@@ -87,6 +90,9 @@ def _remembered(settled: tuple[Hashable, ...], paths: list[Path], make: Callable
 
 def _contents(paths: list[Path]) -> tuple[str, ...] | None:
     """sha256 of each file; None where one is none (a pattern, a folder, nothing) or they are too large."""
-    if not all(path.is_file() for path in paths) or sum(path.stat().st_size for path in paths) > LIMIT_BYTES:
+    try:
+        if not all(path.is_file() for path in paths) or sum(path.stat().st_size for path in paths) > LIMIT_BYTES:
+            return None
+        return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    except OSError:  # reading it says what is wrong
         return None
-    return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)

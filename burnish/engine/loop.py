@@ -194,7 +194,8 @@ class Training:
         Known from the longest of its rows: what that one keeps for its gradient, times the rows. Only where all
         memory is the machine's and a row can be computed alone. Changes nothing.
         """
-        if self.device.type != "cpu" or self.ranks.world > 1 or not self.task.decomposable:
+        coupled = any(isinstance(part, nn.BatchNorm2d) for part in self.model.modules())  # wants more rows than one
+        if self.device.type != "cpu" or self.ranks.world > 1 or coupled or not self.task.decomposable:
             return False
         largest = self._largest_piece()
         row = self._kept_by(max(largest, key=lambda row: self.lengths[row]))

@@ -17,7 +17,7 @@ from burnish.engine.rows import EncodedRows
 from burnish.errors import DataProblemError, DataReadError, RunError
 from burnish.evaluation.forgetting import ProbeScore, gate_of, judge_forgetting
 from burnish.evaluation.gates import with_gate
-from burnish.evaluation.probes import NO_PROBES, Probe, read_probes
+from burnish.evaluation.probes import NO_PROBES, SHIPPED, Probe, read_probes
 from burnish.evaluation.wording import signed
 from burnish.lifecycle.encode import encode_or_refuse, required
 from burnish.lifecycle.follow import follows
@@ -27,7 +27,7 @@ from burnish.storage.run_folder import RunFolder
 from burnish.task.chat import Chat
 from burnish.task.continuation import encode_continuation
 from burnish.task.mask import Masker
-from burnish.types import Example, Task
+from burnish.types import Encoded, Example, Task
 
 
 @dataclass(slots=True)
@@ -59,10 +59,12 @@ class ProbeRows:
 
 
 def probe_rows(recipe: Recipe, masker: Masker, context: int) -> ProbeRows | None:
-    """The probes of a recipe, None when it asks for none.
+    """The probes of a recipe, None when it asks for none or the base reads too little for any of them.
+
+    Shipped probes that are longer than what the base reads are left out; one of the user's is an error.
 
     Raises:
-        DataReadError: the codes of `read_probes`; [probes/too-long].
+        DataReadError: the codes of `read_probes`; [probes/too-long], [probes/bad-row].
     """
     places = recipe.evaluation.forgetting.places
     if not places or NO_PROBES in places:
@@ -70,10 +72,13 @@ def probe_rows(recipe: Recipe, masker: Masker, context: int) -> ProbeRows | None
     probes = read_probes(places)
     tokenizer, tokens = masker.tokenizer, masker.template.tokens
     begin = tokenizer.token_to_id(tokens.get("bos_token", ""))
-    rows = []
+    rows: list[Encoded] = []
+    asked = []
     for probe in probes:
-        for text in probe.continuations:
-            row = encode_continuation(tokenizer, begin, probe.prompt, text)
+        own = [encode_continuation(tokenizer, begin, probe.prompt, text) for text in probe.continuations]
+        if probe.origin.file == SHIPPED and any(row.length > context or not row.weight for row in own):
+            continue
+        for row in own:
             if row.length > context or not row.weight:
                 said = f"has {row.length:,} tokens, {context:,} are read" if row.weight else "is a single token"
                 raise DataReadError(
@@ -82,8 +87,9 @@ def probe_rows(recipe: Recipe, masker: Masker, context: int) -> ProbeRows | None
                     where=str(probe.origin),
                     hint="shorten it" if row.weight else "put a prompt before it",
                 )
-            rows.append(row)
-    return ProbeRows(probes, EncodedRows.of(rows), Chat(masker, max_length=context))
+        asked.append(probe)
+        rows += own
+    return ProbeRows(asked, EncodedRows.of(rows), Chat(masker, max_length=context)) if asked else None
 
 
 def with_forgetting(

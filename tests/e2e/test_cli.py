@@ -453,7 +453,7 @@ def test_json_is_one_object_and_progress_is_elsewhere(
     assert keys["evaluate"] >= {"task", "split", "n", "models", "verdict"}
     assert keys["init"] == {"recipe", "columns", "labels", "rows", "notes"}
     assert keys["check"] >= {"files", "rows", "columns", "labels", "splits", "notes", "warnings", "problems"}
-    assert keys["run"] == {"folder", "manifest", "evaluation"}
+    assert keys["run"] == {"folder", "manifest", "evaluation", "seeds"}
 
 
 def test_errors_are_json_too(burnish: Burnish, tmp_path: Path) -> None:

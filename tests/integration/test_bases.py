@@ -63,7 +63,9 @@ def test_a_budget_ends_the_training_and_the_best_checkpoint_is_judged(
     assert "the best checkpoint so far was judged" in shown.err
     assert found["verdict"]["answer"]
     assert (tmp_path / "run" / "checkpoints" / "step-1").is_dir()
-    assert manifest["cost"] == pytest.approx(2 * manifest["seconds"] / 3_600, rel=0.01)
+    assert manifest["cost"] == pytest.approx(
+        2 * manifest["seconds"] / 3_600, abs=2 * 0.06 / 3_600
+    )  # tenths of a second
     assert manifest["forecast"]["fits"]
     assert manifest["forecast"]["cost_high"] > 0
     assert manifest["energy"]["watt_hours"] is None or manifest["energy"]["watt_hours"] >= 0

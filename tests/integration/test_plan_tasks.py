@@ -50,7 +50,7 @@ def test_tagged_tokens_start_where_the_probe_is_solved(
 
 
 def test_of_conversations_the_base_answers_with_and_without_examples(chats: Path, language_base: Path) -> None:
-    overrides = [f"model.base={language_base}", "method=lora", "training.threads=1", "evaluation.max_prompts=4"]
+    overrides = [f"model.base={language_base}", "method=lora", "training.threads=1", "evaluation.max_prompts=8"]
     found = plan(chats, overrides=overrides)
 
     assert {"majority", "nearest-answer", "base", "base-few-shot"} == set(found["arms"])
