@@ -28,9 +28,8 @@ def _answer(found: Mapping[str, Any]) -> Html:
     lead = f"The best of {len(found['trials'])} trials; {before}."
     judged = f"On the sealed test rows, opened once, the winner is {verdict['answer']}: {verdict['advice']}"
     saved = found["saved"]
-    early = (
-        f"{saved['trials']} trials were given up early, about {saved['seconds']:.0f} s of {saved['of_seconds']:.0f}."
-    )
+    time_saved = f"about {saved['seconds']:.0f} s of {saved['of_seconds']:.0f}"
+    early = f"{saved['trials']} trials were given up early, which saved {time_saved}."
     return Html(
         f'<section class="verdict"><p class="tag">validation chooses, the test judges once</p><h1>{escaped(title)}</h1>'
         f"{paragraph(lead, 'lead')}{facts({name: _value(value) for name, value in best['values'].items()})}"
