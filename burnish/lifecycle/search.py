@@ -21,6 +21,7 @@ from burnish.storage.lock import exclusive
 
 REDUCTION = 3  # Hyperband: about a third of the trials go on from rung to rung (Li et al. 2018, arXiv:1603.06560)
 FEWEST_GUESSES = 5  # trials drawn at random before the sampler (TPE, Bergstra et al. 2011) learns from them
+NAMED_WITHIN_SECONDS = 60.0  # a trial that no process has put its name to by then lost its process
 WAIT_SECONDS = 2.0  # between looks at what other processes work on
 
 
@@ -115,11 +116,16 @@ def _give_back(study: Any, processes: Path) -> None:
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        process = trial.user_attrs.get("process")
-        if process is None or not _is_free(processes / process):
-            continue
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(dict(trial.params))
+        process, found = trial.user_attrs.get("process"), trial.user_attrs.get("found")
+        if process is None:  # it is named right after the trial was asked for
+            died = time.time() - trial.datetime_start.timestamp() > NAMED_WITHIN_SECONDS
+        else:
+            died = _is_free(processes / process)
+        if died and found is not None:
+            _tell(study, trial.number, found)
+        elif died:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(dict(trial.params))
 
 
 def _is_free(place: Path) -> bool:
@@ -149,10 +155,17 @@ def _attempt(study: Any, trial: Any, ground: Ground, space: Sequence[Dimension])
         time.sleep(WAIT_SECONDS)
         return
     trial.set_user_attr("found", found)
+    _tell(study, trial.number, found)
+
+
+def _tell(study: Any, number: int, found: Mapping[str, Any]) -> None:
+    """How a trial ended."""
+    from optuna.trial import TrialState
+
     if found["state"] == "complete":
-        study.tell(trial, found["value"])
+        study.tell(number, found["value"])
     else:
-        study.tell(trial, state=TrialState.PRUNED if found["state"] == "pruned" else TrialState.FAIL)
+        study.tell(number, state=TrialState.PRUNED if found["state"] == "pruned" else TrialState.FAIL)
 
 
 def _short(value: Value) -> str:

@@ -1,7 +1,7 @@
 """`burnish sweep`: which values of the recipe's fields are best on the validation rows; the best is judged once.
 
 A sweep is a folder: `journal.log` holds what Optuna knows (JSON lines), `trials/` one folder per set of values, `best/`
-the run of the winner, `sweep.json` and `sweep.html` what came out. The same command with the same folder goes on after
+the run of the winner, `sweep.json` what came out. The same command with the same folder goes on after
 a stop, and several processes that run it at once share its trials.
 """
 
