@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, models, monitor, plan, sweep
+from burnish.cli import backup, budget, compare, curve, gc, models, monitor, plan, sweep, verify
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -220,6 +220,9 @@ def build_parser() -> argparse.ArgumentParser:
     _data_versions(command)
     models.arguments(command)
     monitor.arguments(command)
+    backup.arguments(command)
+    verify.arguments(command)
+    gc.arguments(command)
     return parser
 
 
