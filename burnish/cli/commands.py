@@ -122,7 +122,7 @@ def resume(options: argparse.Namespace) -> int:
     from burnish.lifecycle.train import resume_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs, to_change=True)
+    folder = find_run(options.run, settings().runs, to_change=not (options.set and options.output))
     budget = budget_of(options)
     if options.set:
         output = Path(options.output) if options.output else None

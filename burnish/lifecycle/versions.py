@@ -12,6 +12,7 @@ from burnish.errors import BurnishError, RegistryError, RunError
 from burnish.recipe.read import read_recipe
 from burnish.registry.store import Registry, open_registry
 from burnish.registry.version import NewVersion, Version
+from burnish.storage.durable import require_undamaged
 from burnish.storage.run_folder import RunFolder
 from burnish.storage.version_store import VERSION_ID
 from burnish.types import Progress
@@ -19,6 +20,7 @@ from burnish.types import Progress
 RECORD = ("recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl", "card.md")  # what is kept of every run
 MODEL = ("predictions.jsonl", "problems.jsonl", "report.html")  # what a model has besides, with final/ and reference/
 FOLDERS = ("final", "reference")
+STATE = "state.json"  # of a checkpoint
 DATA, BASE, RUN, PARENT = "data", "base", "run", "parent"  # roles of what a version came from
 
 
@@ -77,6 +79,36 @@ def store_model(registry: Registry, folder: RunFolder, *, name: str | None = Non
         files=files,
         parents={RUN: run.id},
         search=_search(manifest),
+        place=str(folder.path.absolute()),
+    )
+    return registry.put(new)
+
+
+def store_checkpoint(registry: Registry, folder: RunFolder, step: int) -> Version:
+    """The version of a run's checkpoint: what `burnish resume --set ... --output ...` goes on from.
+
+    Raises:
+        RunError: [run/no-checkpoint] when there is none of that step.
+        DamagedStoreError: [storage/damaged].
+    """
+    place = folder.checkpoints / f"step-{step}"
+    if not (place / STATE).is_file():
+        raise RunError(
+            "run/no-checkpoint",
+            f"this run has no checkpoint of step {step}",
+            where=str(folder.path),
+            known=sorted(path.name for path in folder.checkpoints.glob("step-*")),
+        )
+    require_undamaged(place)
+    best = folder.checkpoints / f"step-{folder.content(place / STATE)['stopping']['best_step']}"
+    parts = [path for part in {place, best} if part.is_dir() for path in sorted(part.iterdir())]
+    new = NewVersion(
+        "checkpoint",
+        usable_name(folder.id),
+        files=_files(folder.path, RECORD) | {path.relative_to(folder.path).as_posix(): path for path in parts},
+        parents={RUN: store_run(registry, folder).id},
+        facts={"step": step},
+        search=_search(folder.manifest()),
         place=str(folder.path.absolute()),
     )
     return registry.put(new)

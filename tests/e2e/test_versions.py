@@ -180,3 +180,22 @@ def test_a_training_goes_on_from_a_version_and_knows_it(
     kept = shown(burnish, "models", "keep", tmp_path / "on", "--name", "toys")["version"]
     lineage = shown(burnish, "models", "show", kept["label"])["lineage"]
     assert version["id"] in [each["id"] for each in lineage if each["role"] == "parent"]
+
+
+def test_a_checkpoint_is_kept_and_gone_on_from(burnish: Burnish, finished: Run, tmp_path: Path, home: Path) -> None:
+    step = sorted(int(path.name.removeprefix("step-")) for path in finished.folder.checkpoints.glob("step-*"))[-1]
+    kept = shown(burnish, "models", "keep", f"{finished.path}@step-{step}")["version"]
+    assert (kept["kind"], kept["number"]) == ("checkpoint", None)
+    refused = shown(burnish, "models", "promote", f"{finished.path}@step-{step}", code=2)["error"]
+    assert refused["code"] == "promote/no-model"
+    assert (
+        shown(burnish, "models", "keep", f"{finished.path}@step-999999", code=2)["error"]["code"] == "run/no-checkpoint"
+    )
+    assert shown(burnish, "resume", kept["id"][:12], "--set", "training.epochs=9", code=2)["error"]["code"] == (
+        "run/is-a-version"
+    )
+    further = ("--set", "training.epochs=9", "--output", tmp_path / "on")
+    done = burnish("resume", kept["id"][:12], *further)
+    assert done.code == 0, done.err
+    assert f"step {step}" in done.err
+    assert shown(burnish, "verify") == {"damages": []}
