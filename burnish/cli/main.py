@@ -13,7 +13,20 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import compare, curve, data_arguments, models, monitor, plan, sweep, train_arguments, use_arguments
+from burnish.cli import (
+    backup,
+    compare,
+    curve,
+    data_arguments,
+    gc,
+    models,
+    monitor,
+    plan,
+    sweep,
+    train_arguments,
+    use_arguments,
+    verify,
+)
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -152,6 +165,9 @@ def build_parser() -> argparse.ArgumentParser:
     data_arguments.datasets(command)
     models.arguments(command)
     monitor.arguments(command)
+    backup.arguments(command)
+    verify.arguments(command)
+    gc.arguments(command)
     return parser
 
 

@@ -41,6 +41,9 @@ COMMANDS = (
     "forget",
     "models",
     "monitor",
+    "backup",
+    "verify",
+    "gc",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
