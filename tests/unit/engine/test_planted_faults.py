@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from burnish.engine import checkpoint as checkpoints
 from burnish.engine import passes
-from burnish.engine.layout import ATTENTION
 from burnish.engine.loop import Training
 from burnish.engine.passes import Passes
+from burnish.engine.segments import ATTENTION
 from burnish.engine.selftest import check_invariants
 from burnish.errors import SelfTestError
 from burnish.method.build import METHODS
