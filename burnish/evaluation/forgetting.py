@@ -199,9 +199,7 @@ def _rise(
         "rise": difference.value / mean,
         "low": difference.low / mean,
         "high": difference.high / mean,
-        "p_value": sign_flip_test(
-            [b - (1 + tolerated) * a for a, b in zip(before, after, strict=True)], seed=draws["seed"]
-        ),
+        "p_value": sign_flip_test(beyond, seed=draws["seed"]),
     }
 
 
