@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
     from burnish.lifecycle.monitor import monitor
+    from burnish.lifecycle.reproduce import reproduce
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.sweep import sweep
@@ -35,6 +36,7 @@ _HOMES = {
     "load": "burnish.lifecycle.runs",
     "monitor": "burnish.lifecycle.monitor",
     "plan": "burnish.lifecycle.advise",
+    "reproduce": "burnish.lifecycle.reproduce",
     "sweep": "burnish.lifecycle.sweep",
     "train": "burnish.lifecycle.train",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "load",
     "monitor",
     "plan",
+    "reproduce",
     "sweep",
     "train",
 ]

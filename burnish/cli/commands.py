@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import compare, curve, monitor, plan, sweep
+from burnish.cli import compare, curve, monitor, plan, reproduce, sweep
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -381,6 +381,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare.run,
     "predict": predict,
     "chat": chat,
+    "reproduce": reproduce.run,
     "runs": runs,
     "audit": audit,
     "augment": augment,

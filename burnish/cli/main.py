@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, models, monitor, plan, sweep
+from burnish.cli import budget, compare, curve, models, monitor, plan, reproduce, sweep
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -213,6 +213,7 @@ def build_parser() -> argparse.ArgumentParser:
     curve.arguments(command)
     sweep.arguments(command)
     _chat(command)
+    reproduce.arguments(command)
     runs = command("runs", "list the runs, or show one", "burnish runs")
     runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
     _audit(command)

@@ -42,6 +42,7 @@ from burnish.lifecycle.environment import (
 )
 from burnish.lifecycle.follow import follow, follows, led, release_followers
 from burnish.lifecycle.forecast import Forecast, forecast, require_fit
+from burnish.lifecycle.inputs import inputs_of
 from burnish.lifecycle.machine_speed import learn_from
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
@@ -232,6 +233,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         base=base.describe(),
         license=describe_license(base, recipe.model.use),
         forecast=expected and expected.as_dict(),
+        inputs=inputs_of(recipe),
         data=_describe_data(data) | {"version": keep_version(data, recipe, folder)},
         sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
