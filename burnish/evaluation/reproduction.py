@@ -83,7 +83,8 @@ def compare_steps(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[s
         {name: [before, after]}}.
     """
     first, second = [_timeless(line) for line in before], [_timeless(line) for line in after]
-    for one, two in itertools.zip_longest(first, second, fillvalue={}):
+    nothing: dict[str, Any] = {}
+    for one, two in itertools.zip_longest(first, second, fillvalue=nothing):
         if one != two:
             what = {name: [one.get(name), two.get(name)] for name in {**one, **two} if one.get(name) != two.get(name)}
             step = one.get("step", two.get("step"))
@@ -95,7 +96,7 @@ def compare_numbers(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict
     """Two evaluations, value by value.
 
     Returns:
-        {"same", "count": values of the first, "different": how many, "largest": the SHOWN first of them as {"where",
+        {"same", "count": values of the first, "different": how many, "shown": the SHOWN first of them as {"where",
         "before", "after"}, those of the tuned model's metrics before others}.
     """
     first, second = dict(_leaves(before)), dict(_leaves(after))

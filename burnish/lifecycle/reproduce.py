@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from burnish.data.remote import is_remote
 from burnish.errors import ModelError, RunError
 from burnish.evaluation.reproduction import compare_runs
+from burnish.lifecycle.encode import computed_anew
 from burnish.lifecycle.environment import environment_differences
 from burnish.lifecycle.inputs import inputs_of
 from burnish.lifecycle.own import Own
@@ -88,7 +89,8 @@ def reproduce(
     plan = _plan(before, manifest, overrides, target, own)
     for difference in plan.differences:
         progress.note(said(difference))
-    after = _run_again(plan, target, own, progress)
+    with computed_anew():
+        after = _run_again(plan, target, own, progress)
     progress.stage("comparing the two")
     found = {
         "run": before.id,
@@ -254,8 +256,15 @@ def _run_again(plan: _Plan, target: Path, own: Own, progress: Progress) -> RunFo
 
         parent, changes = plan.branch
         return resume_changed(parent, changes, output=target, progress=progress).folder
-    parts = {"task": own.task, "metric": own.metric, "loss": own.loss, "head": own.head}
-    return train(plan.recipe, output=target, progress=progress, **parts).folder
+    return train(
+        plan.recipe,
+        output=target,
+        task=own.task,
+        metric=own.metric,
+        loss=own.loss,
+        head=own.head,
+        progress=progress,
+    ).folder
 
 
 def _found_out(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
