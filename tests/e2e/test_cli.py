@@ -34,6 +34,7 @@ COMMANDS = (
     "curve",
     "sweep",
     "chat",
+    "reproduce",
     "runs",
     "audit",
     "augment",

@@ -75,7 +75,7 @@ def test_a_classification_is_bit_equal(classified: Run, tmp_path: Path, capsys: 
 
 
 def test_a_chat_is_bit_equal(chats: Path, language_base: Path, tmp_path: Path) -> None:
-    quick = ["training.epochs=1", "training.learning_rate=0.01", "evaluation.max_prompts=4", "training.threads=1"]
+    quick = ["training.epochs=1", "training.learning_rate=0.01", "evaluation.max_prompts=8", "training.threads=1"]
     run = train(chats, overrides=[*quick, f"model.base={language_base}", "method=lora"], output=tmp_path / "run")
     found = burnish.reproduce(run.path, output=tmp_path / "again")
     assert found["bit_equal"]
