@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, models, monitor, plan, reproduce, sweep
+from burnish.cli import budget, compare, curve, models, monitor, plan, reproduce, runs, sweep
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -214,8 +214,7 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.arguments(command)
     _chat(command)
     reproduce.arguments(command)
-    runs = command("runs", "list the runs, or show one", "burnish runs")
-    runs.add_argument("run", metavar="RUN", nargs="?", help="show this one")
+    runs.arguments(command)
     _audit(command)
     _augment(command)
     _data_versions(command)
