@@ -119,7 +119,7 @@ def resume(options: argparse.Namespace) -> int:
     from burnish.lifecycle.train import resume_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs)
+    folder = find_run(options.run, settings().runs, to_change=True)
     budget = budget_of(options)
     if options.set:
         output = Path(options.output) if options.output else None
@@ -144,7 +144,7 @@ def _stop(options: argparse.Namespace, what: Literal["pause", "cancel"]) -> int:
     from burnish.lifecycle.control import stop_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs)
+    folder = find_run(options.run, settings().runs, to_change=True)
     _show_status(folder, stop_run(folder, what, progress=TerminalProgress()), options)
     return 0
 
@@ -163,7 +163,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from burnish.lifecycle.judge import evaluate_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs)
+    folder = find_run(options.run, settings().runs, to_change=True)
     require_judge(options)
     if options.judge:
         return judge(folder, options)

@@ -123,21 +123,29 @@ def require_use(base: Base, use: Use | None) -> None:
     Raises:
         LicenseError: [license/forbids-use] naming the clause and where it is written; [license/unknown].
     """
-    if use is None:
-        return
-    terms = terms_of(base)
+    if use is not None:
+        require_named_use(base.name, base.license, base.license_source, use)
+
+
+def require_named_use(name: str, license_: str | None, written_in: str | None, use: Use) -> None:
+    """The same, of a base that only its manifest is left of.
+
+    Args:
+        name: the base's.
+        license_: the name of its license; None when none is known.
+        written_in: where that is written.
+    """
+    terms = TERMS.get((license_ or "").lower())
     if terms is None:
-        written = (
-            f'its license "{base.license}" is not one that burnish knows' if base.license else "no license is known"
-        )
+        written = f'its license "{license_}" is not one that burnish knows' if license_ else "no license is known"
         raise LicenseError(
             "license/unknown",
-            f'"{base.name}" is to be used for {use}: {written}',
+            f'"{name}" is to be used for {use}: {written}',
             where="model.use",
             known=sorted(TERMS),
             hint="read its license, then state it: `model: {license: apache-2.0}`; it is recorded as stated by you",
         )
-    _require_allowed(base.name, terms, use, base.license_source or "")
+    _require_allowed(name, terms, use, written_in or "")
 
 
 def require_known_use(options: ModelOptions) -> None:
