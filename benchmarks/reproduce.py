@@ -55,7 +55,12 @@ JOBS: Mapping[str, tuple[Callable[[Path, int, int], Path], int, tuple[str, ...]]
     "e2e_nlg, stories260k, LoRA": (
         restaurants,
         300,
-        (f"model.base={SHARED / 'models' / 'stories260k'}", "method=lora", "training.epochs=1", "task=chat"),
+        (
+            f"model.base={SHARED / 'models' / 'stories260k'}",
+            "model.chat_template=plain",
+            "method=lora",
+            "training.epochs=1",
+        ),
     ),
     "stsb, MiniLM, embedding": (
         captions,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from burnish.lifecycle.advise import plan
     from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
+    from burnish.lifecycle.import_model import import_model
     from burnish.lifecycle.monitor import monitor
     from burnish.lifecycle.reproduce import reproduce
     from burnish.lifecycle.run import Run
@@ -33,6 +34,7 @@ _HOMES = {
     "TextClassification": "burnish.task.text_classification",
     "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
+    "import_model": "burnish.lifecycle.import_model",
     "load": "burnish.lifecycle.runs",
     "monitor": "burnish.lifecycle.monitor",
     "plan": "burnish.lifecycle.advise",
@@ -47,6 +49,7 @@ __all__ = [
     "__version__",
     "compare",
     "curve",
+    "import_model",
     "load",
     "monitor",
     "plan",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import compare, curve, monitor, plan, reproduce, runs, sweep
+from burnish.cli import compare, curve, import_model, monitor, plan, reproduce, runs, sweep
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -355,6 +355,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": predict,
     "chat": chat,
     "reproduce": reproduce.run,
+    "import": import_model.run,
     "runs": runs.run,
     "audit": audit,
     "augment": augment,

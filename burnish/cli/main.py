@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, models, monitor, plan, reproduce, runs, sweep
+from burnish.cli import budget, compare, curve, import_model, models, monitor, plan, reproduce, runs, sweep
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -214,6 +214,7 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.arguments(command)
     _chat(command)
     reproduce.arguments(command)
+    import_model.arguments(command)
     runs.arguments(command)
     _audit(command)
     _augment(command)

@@ -171,6 +171,9 @@ def _license(record: RunRecord) -> str:
 
 
 def _use(record: RunRecord) -> str:
+    if _imported(record):
+        asked = f"burnish train DATA --set model.base={record.id}:NUMBER"
+        return f"It was imported, to be trained on from:\n\n{fenced('sh', asked)}"
     blocks = [fenced("sh", command_line(record)), fenced("python", python_lines(record))]
     if record.use:
         blocks.append(re.sub(r"^(#+ )", r"##\1", record.use.strip(), count=1))  # its title becomes a part of Use
@@ -199,7 +202,15 @@ def _parents(record: RunRecord) -> Iterator[str]:
             yield f"trained on from {code(parent.get('name') or parent.get('run'))}"
 
 
+def _imported(record: RunRecord) -> bool:
+    """Whether the model was made elsewhere: how it is asked and how it was made are not known."""
+    return record.manifest.get("status") == "imported"
+
+
 def _reproduce(record: RunRecord) -> str:
+    if _imported(record):
+        origin = entries(record.manifest.get("imported")).get("from", "an unknown place")
+        return f"It was not made by burnish, but imported from {code(origin)}; how it was made is not known."
     environment = record.environment
     versions = ", ".join(
         f"{name} {markdown(environment[name])}"

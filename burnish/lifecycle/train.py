@@ -202,7 +202,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
     from burnish.lifecycle.observe import keep_reference
-    from burnish.lifecycle.versions import record_run
+    from burnish.lifecycle.versions import parent_of, record_run
 
     started, meter = time.monotonic(), EnergyMeter()
     progress.stage("reading and splitting the data")
@@ -233,6 +233,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         task=chosen.name,
         method=recipe.method.name if recipe.method else "",
         base=base.describe(),
+        parents=folder.manifest().get("parents") or parent_of(base.name),
         license=describe_license(base, recipe.model.use),
         forecast=expected and expected.as_dict(),
         inputs=inputs_of(recipe),

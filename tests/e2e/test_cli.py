@@ -35,6 +35,7 @@ COMMANDS = (
     "sweep",
     "chat",
     "reproduce",
+    "import",
     "runs",
     "audit",
     "augment",

@@ -184,3 +184,12 @@ def test_license_personal_data_and_parents(build_run: BuildRun) -> None:
 def test_the_card_says_how_to_run_it_again(build_run: BuildRun) -> None:
     run = build_run()
     assert f"```sh\nburnish reproduce {run}\n```" in card(run)
+
+
+def test_an_imported_model_is_there_to_be_trained_on_from(build_run: BuildRun) -> None:
+    run = build_run()
+    change(run, "manifest.json", id="theirs", status="imported", imported={"from": "owner/model`s"})
+    text = card(run)
+    assert "burnish train DATA --set model.base=theirs:NUMBER" in text
+    assert "imported from ``owner/model`s``; how it was made is not known" in text
+    assert str(run) not in text
