@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import compare, curve, import_model, monitor, plan, reproduce, runs, sweep
+from burnish.cli import backup, compare, curve, gc, import_model, monitor, plan, reproduce, runs, sweep, verify
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -363,4 +363,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "forget": forget,
     "models": models,
     "monitor": monitor.run,
+    "backup": backup.run,
+    "verify": verify.run,
+    "gc": gc.run,
 }

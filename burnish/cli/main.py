@@ -13,7 +13,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, import_model, models, monitor, plan, reproduce, runs, sweep
+from burnish.cli import (
+    backup,
+    budget,
+    compare,
+    curve,
+    gc,
+    import_model,
+    models,
+    monitor,
+    plan,
+    reproduce,
+    runs,
+    sweep,
+    verify,
+)
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -221,6 +235,9 @@ def build_parser() -> argparse.ArgumentParser:
     _data_versions(command)
     models.arguments(command)
     monitor.arguments(command)
+    backup.arguments(command)
+    verify.arguments(command)
+    gc.arguments(command)
     return parser
 
 

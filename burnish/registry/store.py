@@ -236,13 +236,13 @@ class Registry:
             with writing(self.engine) as connection:  # nobody can store it anew while its files go
                 if connection.scalar(query.where(VERSIONS.c.id == version)) is not None:
                     self.store.remove(version)
-                    connection.execute(delete(PARENTS).where(PARENTS.c.child == version))
                     connection.execute(delete(VERSIONS).where(VERSIONS.c.id == version))
         return doomed
 
 
 def doom(connection: Connection, versions: Sequence[str]) -> None:
-    """Marks versions to be taken away: from here on nobody finds them."""
+    """Marks versions to be taken away: from here on nobody finds them, and they need nothing any more."""
+    connection.execute(delete(PARENTS).where(PARENTS.c.child.in_(versions)))
     connection.execute(update(VERSIONS).where(VERSIONS.c.id.in_(versions)).values(state=DOOMED))
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from sqlalchemy import RowMapping
 
 from burnish.errors import DamagedStoreError, UsageError, excerpt
-from burnish.storage.durable import MANIFEST, damage_of
-from burnish.storage.fingerprint import canonical_json, canonical_sha256
+from burnish.storage.durable import MANIFEST
+from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_sha256
 
 Kind = Literal["dataset", "base", "run", "checkpoint", "model"]
 KINDS: Sequence[Kind] = ("dataset", "base", "run", "checkpoint", "model")
@@ -126,16 +126,30 @@ def version_of(row: RowMapping, aliases: Sequence[str] = ()) -> Version:
 
 def damage_of_version(folder: Path, version: Version) -> str | None:
     """What differs between the stored files of a version and what it promises; None when every byte is there."""
-    damage = damage_of(folder)
-    if damage is None and listed(folder) != version.files:
-        return f"{MANIFEST} was changed"
-    return damage
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for name, sha256 in version.files.items():
+        if name not in found:
+            return f"{name} is missing"
+        if file_sha256(found[name]) != sha256:
+            return f"{name} differs from its sha256"
+    added = sorted(found.keys() - version.files.keys() - {MANIFEST})
+    if added:
+        return f"{added[0]} was added"
+    promised = {name: {"sha256": sha256, "bytes": found[name].stat().st_size} for name, sha256 in version.files.items()}
+    return None if _manifest(folder) == promised else f"{MANIFEST} was changed"
 
 
 def listed(folder: Path) -> dict[str, str]:
     """File -> sha256, as a stored folder lists them."""
-    entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return {name: str(entry["sha256"]) for name, entry in entries.items()}
+    return {name: str(entry["sha256"]) for name, entry in (_manifest(folder) or {}).items()}
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content
 
 
 def damaged(reason: str, where: str = "registry.db") -> DamagedStoreError:

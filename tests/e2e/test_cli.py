@@ -43,6 +43,9 @@ COMMANDS = (
     "forget",
     "models",
     "monitor",
+    "backup",
+    "verify",
+    "gc",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
