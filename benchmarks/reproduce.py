@@ -51,7 +51,7 @@ def captions(folder: Path, count: int, _: int) -> Path:
 
 JOBS: Mapping[str, tuple[Callable[[Path, int, int], Path], int, tuple[str, ...]]] = {
     "banking77, MiniLM, head": (banking, 1_200, ("model.base=minilm", "method=head")),
-    "banking77, MiniLM, full": (banking, 1_200, ("model.base=minilm", "method=full", "training.epochs=1")),
+    "banking77, MiniLM, full": (banking, 1_200, ("model.base=minilm", "method=full", "training.max_steps=6")),
     "e2e_nlg, stories260k, LoRA": (
         restaurants,
         300,
@@ -59,13 +59,13 @@ JOBS: Mapping[str, tuple[Callable[[Path, int, int], Path], int, tuple[str, ...]]
             f"model.base={SHARED / 'models' / 'stories260k'}",
             "model.chat_template=plain",
             "method=lora",
-            "training.epochs=1",
+            "training.max_steps=6",
         ),
     ),
     "stsb, MiniLM, embedding": (
         captions,
         300,
-        ("model.base=minilm", "method=full", "training.epochs=1", "task=embedding"),
+        ("model.base=minilm", "method=full", "training.max_steps=6", "task=embedding"),
     ),
 }
 

@@ -23,6 +23,7 @@ from burnish.lifecycle.train import permitted_base, train
 from burnish.recipe.difference import recipe_differences
 from burnish.recipe.read import build_recipe, read_recipe
 from burnish.recipe.schema import Recipe
+from burnish.registry.options import TrackingOptions
 from burnish.registry.runs import find_run
 from burnish.settings import settings
 from burnish.storage.durable import write_json
@@ -153,7 +154,7 @@ def _plan(folder: RunFolder, manifest: Mapping[str, Any], overrides: Sequence[st
         differences += [
             {**each, "why": f"its rows were read from the stored version {version[:12]}"} for each in changed
         ]
-    return _Plan(recipe, differences, branch)
+    return _Plan(recipe.model_copy(update={"tracking": TrackingOptions()}), differences, branch)
 
 
 def _processes(recipe: Recipe, manifest: Mapping[str, Any]) -> list[str]:

@@ -13,12 +13,17 @@ def recipe_differences(before: Recipe, after: Recipe) -> list[dict[str, Any]]:
 
     A method with other fields is compared by all fields of both; what one does not have is None.
     """
-    first, second = (dict(_fields(recipe.model_dump(mode="json"))) for recipe in (before, after))
+    first, second = recipe_fields(before), recipe_fields(after)
     return [
         {"what": name, "before": first.get(name), "now": second.get(name)}
         for name in {**first, **second}
         if first.get(name) != second.get(name)
     ]
+
+
+def recipe_fields(recipe: Recipe) -> dict[str, Any]:
+    """Every field of a recipe by its place: "training.seed" -> 13."""
+    return dict(_fields(recipe.model_dump(mode="json")))
 
 
 def _fields(tree: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
