@@ -21,9 +21,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from measuring import ROOT, parsed, parser, read_rows, report, sample_rows, table, write_rows
+from measuring import RESULTS, ROOT, parsed, parser, read_rows, report, sample_rows, table, write_rows
 
 SHARED = ROOT.parent / "shared"
+WRITTEN = RESULTS / "reproduce.json"
 THREADS = (1, 2)  # of the runs, and of the one that is made otherwise
 
 
@@ -60,6 +61,7 @@ JOBS: Mapping[str, tuple[Callable[[Path, int, int], Path], int, tuple[str, ...]]
             "model.chat_template=plain",
             "method=lora",
             "training.max_steps=6",
+            "evaluation.max_prompts=16",
         ),
     ),
     "stsb, MiniLM, embedding": (
@@ -124,16 +126,20 @@ def row(name: str, found: Mapping[str, Any]) -> list[object]:
 
 
 def main() -> None:
-    options = parsed(parser(__doc__ or "", pairs=1))
-    found = {}
-    for name in JOBS:
+    arguments = parser(__doc__ or "", pairs=1)
+    arguments.add_argument(
+        "--jobs", nargs="+", choices=list(JOBS), default=list(JOBS), help="the others stay as they are"
+    )
+    options = parsed(arguments)
+    found = json.loads(WRITTEN.read_text(encoding="utf-8"))["jobs"] if WRITTEN.is_file() else {}
+    for name in options.jobs:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = measured(name, Path(folder), options.seed, quick=options.quick)
     head = (
         *("job", "test rows", "bit-equal again", f"{THREADS[1]} threads: largest difference of a weight"),
         *("first step that differs", "other answers", "named"),
     )
-    report(__file__, options, table(head, [row(name, each) for name, each in found.items()]), {"jobs": found})
+    report(__file__, options, table(head, [row(name, found[name]) for name in JOBS if name in found]), {"jobs": found})
 
 
 if __name__ == "__main__":
