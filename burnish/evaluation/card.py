@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from burnish.evaluation import wording
 from burnish.evaluation.card_front import front_matter
@@ -72,13 +72,21 @@ def render_card(run: Path) -> str:
 
 def _what(record: RunRecord) -> str:
     task = markdown(record.manifest.get("task") or record.evaluation.get("task") or "unknown task")
-    name, base_license = record.base.get("name"), record.base.get("license")
+    name, base_license = _base_name(record), record.base.get("license")
     base = f"the base {markdown(name)}" if name else "a base that is not recorded"
     terms = f"license {markdown(base_license)}" if base_license else "license not stated: check before sharing"
     labels = record.evaluation.get("labels") or []
     classes = f" It gives one of {len(labels)} labels." if labels else ""
     method = markdown(record.manifest.get("method") or "not recorded")
     return f"A model for {task}, tuned from {base} ({terms}), method {method}.{classes}"
+
+
+def _base_name(record: RunRecord) -> str | None:
+    """The base as people call it: a stored version by its label, a folder by its name and not by its path."""
+    parents = [entries(parent) for parent in record.manifest.get("parents") or ()]
+    stored = next((str(parent["name"]) for parent in parents if parent.get("version")), None)
+    name = record.base.get("name")
+    return stored or (PurePath(str(name)).name if name and PurePath(str(name)).is_absolute() else name)
 
 
 def _verdict(record: RunRecord) -> str:
@@ -184,7 +192,7 @@ def _lineage(record: RunRecord) -> str:
     return bullets(
         [
             f"run {code(record.id)}, made {markdown(record.manifest.get('created', 'at an unknown time'))}",
-            f"base {markdown(record.base.get('name', 'not recorded'))}, sha256 "
+            f"base {markdown(_base_name(record) or 'not recorded')}, sha256 "
             f"{code(record.base.get('sha256', 'not recorded'))}",
             f"data version {code(str(record.data.get('version') or 'not recorded')[:VERSION_SHOWN])}, split "
             f"fingerprint {code(record.data.get('split_fingerprint', 'not recorded'))}",

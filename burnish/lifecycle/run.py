@@ -184,7 +184,7 @@ class Run:
                 "run/imported",
                 "this model was imported: it is there to train on from",
                 where=str(self.path),
-                hint=f"write `model: {{base: {self.id}:1}}` in a recipe, or use --set model.base=...",
+                hint=f"burnish train DATA --set model.base={self.id}:NUMBER",
             )
         if not self.folder.final.is_dir():
             raise RunError(

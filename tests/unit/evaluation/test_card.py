@@ -193,3 +193,12 @@ def test_an_imported_model_is_there_to_be_trained_on_from(build_run: BuildRun) -
     assert "burnish train DATA --set model.base=theirs:NUMBER" in text
     assert "imported from ``owner/model`s``; how it was made is not known" in text
     assert str(run) not in text
+
+
+def test_a_base_is_called_by_its_name_and_not_by_its_path(build_run: BuildRun) -> None:
+    run = build_run()
+    change(run, "manifest.json", base={"name": "/home/me/models/theirs"})
+    assert "tuned from the base theirs (" in card(run)
+    change(run, "manifest.json", parents=[{"name": "tickets:2", "version": "ab" * 32}])
+    assert "tuned from the base tickets:2 (" in card(run)
+    assert "/home/me" not in card(run)
