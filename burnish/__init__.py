@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from burnish.lifecycle.advise import plan
     from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
+    from burnish.lifecycle.import_model import import_model
     from burnish.lifecycle.monitor import monitor
+    from burnish.lifecycle.reproduce import reproduce
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.sweep import sweep
@@ -32,9 +34,11 @@ _HOMES = {
     "TextClassification": "burnish.task.text_classification",
     "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
+    "import_model": "burnish.lifecycle.import_model",
     "load": "burnish.lifecycle.runs",
     "monitor": "burnish.lifecycle.monitor",
     "plan": "burnish.lifecycle.advise",
+    "reproduce": "burnish.lifecycle.reproduce",
     "sweep": "burnish.lifecycle.sweep",
     "train": "burnish.lifecycle.train",
 }
@@ -45,9 +49,11 @@ __all__ = [
     "__version__",
     "compare",
     "curve",
+    "import_model",
     "load",
     "monitor",
     "plan",
+    "reproduce",
     "sweep",
     "train",
 ]

@@ -19,9 +19,12 @@ from burnish.cli import (
     curve,
     data_arguments,
     gc,
+    import_model,
     models,
     monitor,
     plan,
+    reproduce,
+    runs,
     sweep,
     train_arguments,
     use_arguments,
@@ -159,7 +162,9 @@ def build_parser() -> argparse.ArgumentParser:
     curve.arguments(command)
     sweep.arguments(command)
     use_arguments.chat(command)
-    use_arguments.runs(command)
+    reproduce.arguments(command)
+    import_model.arguments(command)
+    runs.arguments(command)
     data_arguments.audit(command)
     data_arguments.augment(command)
     data_arguments.datasets(command)

@@ -49,11 +49,6 @@ def chat(command: Command) -> None:
     parser.add_argument("--seed", metavar="N", type=count, help="of the draws, with --temperature")
 
 
-def runs(command: Command) -> None:
-    parser = command("runs", "list the runs, or show one", "burnish runs")
-    parser.add_argument("run", metavar="RUN", nargs="?", help="show this one")
-
-
 def _judge(evaluate: argparse.ArgumentParser) -> None:
     group = evaluate.add_argument_group(
         "answers of a chat run, compared in pairs",

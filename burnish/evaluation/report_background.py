@@ -292,6 +292,9 @@ def _mishaps(record: RunRecord) -> dict[str, object]:
     told: dict[str, object] = {}
     for parent in record.manifest.get("parents") or []:
         origin = entries(parent)
+        if not origin.get("checkpoint"):
+            told["trained on from"] = isolated(origin.get("name"))
+            continue
         changed = ", ".join(map(str, origin.get("changed") or []))
         told["goes on from"] = isolated(f"{origin.get('run')}, {origin.get('checkpoint')}, with {changed}")
     if training.get("skipped_steps"):

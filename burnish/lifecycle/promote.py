@@ -7,6 +7,7 @@ from typing import Any
 
 from burnish.errors import PromotionRefusedError, RegistryError, UsageError
 from burnish.evaluation.gates import Gate
+from burnish.lifecycle.track import mirrored
 from burnish.lifecycle.versions import store_checkpoint, store_model, version_in
 from burnish.registry.aliases import log, point, roll_back
 from burnish.registry.gates import ALWAYS, judge_gates
@@ -45,7 +46,8 @@ def promote(run: str | Path, *, to: str = CHAMPION, name: str | None = None) -> 
         name: of the model when a run is promoted; the name of its data when None.
 
     Returns:
-        {"version": ..., "alias": "NAME:ALIAS", "before": id or None, "gates": [...]}.
+        {"version": ..., "alias": "NAME:ALIAS", "before": id or None, "gates": [...]}, and "mlflow": what the alias is
+        called there, or why it is not, where the recipe tracks the run in MLflow.
 
     Raises:
         PromotionRefusedError: [promote/refused] naming each gate and its reason.
@@ -69,6 +71,7 @@ def promote(run: str | Path, *, to: str = CHAMPION, name: str | None = None) -> 
         "alias": f"{version.name}:{to}",
         "before": before,
         "gates": [gate.as_dict() for gate in gates],
+        **mirrored(version, folder, to),
     }
 
 
@@ -81,8 +84,9 @@ def go_back(name: str) -> dict[str, Any]:
     model, _, alias = name.partition(":")
     registry = open_registry()
     now, before = roll_back(registry, model, alias or CHAMPION)
-    registry.folder(registry.get(now))
-    return {"version": registry.get(now).as_dict(), "alias": f"{model}:{alias or CHAMPION}", "before": before}
+    version = registry.get(now)
+    shown = mirrored(version, RunFolder(registry.folder(version)), alias or CHAMPION)
+    return {"version": version.as_dict(), "alias": f"{model}:{alias or CHAMPION}", "before": before, **shown}
 
 
 def delete_version(name: str, *, yes: bool) -> dict[str, Any]:

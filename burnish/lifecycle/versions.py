@@ -41,7 +41,7 @@ def store_run(registry: Registry, folder: RunFolder) -> Version:
     if data is not None:
         parents[DATA] = data.id
     if manifest.get("base"):
-        parents.update(_base_version(registry, manifest, folder))
+        parents.update(_base_version(registry, manifest))
     new = NewVersion(
         "run",
         usable_name(folder.id),
@@ -114,6 +114,25 @@ def store_checkpoint(registry: Registry, folder: RunFolder, step: int) -> Versio
     return registry.put(new)
 
 
+def store_imported(
+    registry: Registry, name: str, files: Mapping[str, Path], manifest: Mapping[str, Any], *, place: str
+) -> Version:
+    """The version of a model that was made elsewhere; it knows its base and nothing before that."""
+    parents = _base_version(registry, manifest)
+    search = _search(manifest)
+    return registry.put(NewVersion("model", name, files=files, parents=parents, search=search, place=place))
+
+
+def parent_of(base: str) -> list[dict[str, Any]]:
+    """{"name", "version"} of the stored model that a base is, for the manifest; none for any other base."""
+    earlier = version_in(base)
+    if earlier is None:
+        return []
+    with contextlib.suppress(RegistryError):  # a folder that only looks like one, or of another registry
+        return [{"name": open_registry().get(earlier).label, "version": earlier}]
+    return []
+
+
 def usable_name(text: str) -> str:
     """A text as a name of versions.
 
@@ -142,7 +161,7 @@ def _data_version(registry: Registry, manifest: Mapping[str, Any], folder: RunFo
     return registry.put(NewVersion("dataset", usable_name(name), facts=facts))
 
 
-def _base_version(registry: Registry, manifest: Mapping[str, Any], folder: RunFolder) -> dict[str, str]:
+def _base_version(registry: Registry, manifest: Mapping[str, Any]) -> dict[str, str]:
     """The base as a version, and the model version that it is, where the run went on from one."""
     base = manifest["base"]
     kept = ("name", "sha256", "model_type", "parameters", "license", "license_source", "initialization")

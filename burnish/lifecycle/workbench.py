@@ -26,7 +26,7 @@ from burnish.engine.rehearsal import rehearse, surely_fits
 from burnish.engine.rows import EncodedRows
 from burnish.engine.sampler import tokens_at_once
 from burnish.engine.selftest import check_invariants
-from burnish.lifecycle.environment import default_threads
+from burnish.lifecycle.environment import default_threads, describe_torch
 from burnish.lifecycle.own import Own
 from burnish.method.build import build_method
 from burnish.model.load import Base
@@ -83,6 +83,7 @@ class Workbench(ABC):
             "device": "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device),
             "precision": f"{self.precision.name}: {self.precision.reason}",
             "layout": self.layout.reason,
+            **describe_torch(),
         }
         self.folder.update_manifest(environment=environment)
         self.progress.note(f"{self.precision.name} ({self.precision.reason}), {self.layout.reason}, {threads} threads")

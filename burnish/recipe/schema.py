@@ -23,6 +23,7 @@ from burnish.method.options import (
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
 from burnish.monitoring.options import MonitoringOptions
+from burnish.registry.options import TrackingOptions
 from burnish.settings import Options
 from burnish.task.options import ONLY, EmbeddingOptions, PreferenceOptions
 
@@ -42,6 +43,7 @@ class Recipe(Options):
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     monitoring: MonitoringOptions = MonitoringOptions()
+    tracking: TrackingOptions = TrackingOptions()
 
 
 def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
