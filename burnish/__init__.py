@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from burnish.lifecycle.advise import plan
     from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
+    from burnish.lifecycle.export import export
     from burnish.lifecycle.monitor import monitor
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
@@ -32,6 +33,7 @@ _HOMES = {
     "TextClassification": "burnish.task.text_classification",
     "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
+    "export": "burnish.lifecycle.export",
     "load": "burnish.lifecycle.runs",
     "monitor": "burnish.lifecycle.monitor",
     "plan": "burnish.lifecycle.advise",
@@ -45,6 +47,7 @@ __all__ = [
     "__version__",
     "compare",
     "curve",
+    "export",
     "load",
     "monitor",
     "plan",

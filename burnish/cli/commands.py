@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import compare, curve, monitor, plan, sweep
+from burnish.cli import compare, curve, export, monitor, plan, sweep
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -387,5 +387,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "datasets": datasets,
     "forget": forget,
     "models": models,
+    "export": export.run,
     "monitor": monitor.run,
 }

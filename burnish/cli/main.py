@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, models, monitor, plan, sweep
+from burnish.cli import budget, compare, curve, export, models, monitor, plan, sweep
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -219,6 +219,7 @@ def build_parser() -> argparse.ArgumentParser:
     _augment(command)
     _data_versions(command)
     models.arguments(command)
+    export.arguments(command)
     monitor.arguments(command)
     return parser
 

@@ -123,21 +123,30 @@ def require_use(base: Base, use: Use | None) -> None:
     Raises:
         LicenseError: [license/forbids-use] naming the clause and where it is written; [license/unknown].
     """
+    require_licensed_use(base.name, base.license, base.license_source or "", use)
+
+
+def require_licensed_use(name: str, license_: str | None, written: str, use: Use | None) -> None:
+    """`require_use` for what a run remembers of its base.
+
+    Args:
+        name: of the base.
+        license_: as model cards name it; None when none is known.
+        written: where it is written, in words.
+    """
     if use is None:
         return
-    terms = terms_of(base)
+    terms = TERMS.get((license_ or "").lower())
     if terms is None:
-        written = (
-            f'its license "{base.license}" is not one that burnish knows' if base.license else "no license is known"
-        )
+        known = f'its license "{license_}" is not one that burnish knows' if license_ else "no license is known"
         raise LicenseError(
             "license/unknown",
-            f'"{base.name}" is to be used for {use}: {written}',
+            f'"{name}" is to be used for {use}: {known}',
             where="model.use",
             known=sorted(TERMS),
             hint="read its license, then state it: `model: {license: apache-2.0}`; it is recorded as stated by you",
         )
-    _require_allowed(base.name, terms, use, base.license_source or "")
+    _require_allowed(name, terms, use, written)
 
 
 def require_known_use(options: ModelOptions) -> None:

@@ -1,0 +1,104 @@
+"""A GGUF file at work in llama.cpp, through the wheel xllamacpp: its own template, tokenizer, and greedy answers.
+
+llama.cpp is a server of this process that listens on this machine only, with a key that nobody else knows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import ModelError, excerpt
+
+PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Greedy:
+    """An answer without the token that ends it, and the natural logarithm of each token's probability."""
+
+    token_ids: list[int]
+    log_probabilities: list[float]
+
+
+class LlamaCpp:
+    """An opened file.
+
+    Args:
+        file: model.gguf.
+        context: tokens of prompt and answer together.
+        threads: of the processor.
+
+    Raises:
+        ModelError: [export/not-opened] when llama.cpp refuses the file.
+    """
+
+    def __init__(self, file: Path, *, context: int, threads: int) -> None:
+        import xllamacpp
+
+        self._key = secrets.token_hex(16)
+        options = xllamacpp.CommonParams()
+        options.model.path = str(file)
+        options.n_ctx, options.n_parallel = context, 1
+        options.warmup, options.n_gpu_layers, options.verbosity = False, 0, -1
+        options.cpuparams.n_threads = options.cpuparams_batch.n_threads = threads
+        options.hostnames, options.port, options.api_keys = ["127.0.0.1"], 0, [self._key]
+        options.use_jinja, options.offline, options.ui = True, True, False
+        try:
+            self._server = xllamacpp.Server(options)
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(
+                "export/not-opened", f"llama.cpp does not open it: {excerpt(str(error), 200)}", where=str(file)
+            ) from error
+        self._url = self._server.listening_address
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
+        """Token ids of a conversation through the file's own template and tokenizer."""
+        asked: dict[str, Any] = {"messages": list(messages)} | ({"tools": list(tools)} if tools else {})
+        return self.tokens(str(self._ask("apply-template", asked)["prompt"]))
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of a text in which special tokens are written out."""
+        found = self._ask("tokenize", {"content": text, "add_special": True, "parse_special": True})
+        return [int(token) for token in found["tokens"]]
+
+    def answer(self, ids: Sequence[int], *, most: int, ends: Sequence[int]) -> Greedy:
+        """The likeliest token each time, `most` of them or until the file's own end of a turn."""
+        found = self._ask(
+            "completion",
+            {
+                "prompt": list(ids),
+                "n_predict": most,
+                "temperature": 0.0,
+                "n_probs": 1,
+                "return_tokens": True,
+                "cache_prompt": False,
+            },
+        )
+        tokens = [(int(each["id"]), float(each["logprob"])) for each in found["completion_probabilities"]]
+        stop = next((place for place, (token, _) in enumerate(tokens) if token in ends), len(tokens))
+        return Greedy([token for token, _ in tokens[:stop]], [finite(value) for _, value in tokens[:stop]])
+
+    def _ask(self, what: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310  # this process itself
+            f"{self._url}/{what}",
+            json.dumps(asked).encode(),
+            {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
+        )
+        with _DIRECT.open(request, timeout=PATIENCE_SECONDS) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+        return found
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
+
+
+def finite(value: float) -> float:
+    """A log-probability as a number that can be subtracted: of an impossible token very low."""
+    return value if math.isfinite(value) else -1e4
