@@ -253,7 +253,9 @@ class TrainedWriter:
         return found
 
     @torch.inference_mode()
-    def _written(self, index: int, ids: Sequence[int], other: Sequence[int], by_export: Sequence[float]) -> Written:
+    def _written(
+        self, index: int, ids: Sequence[int], other: Sequence[int], by_export: Sequence[float | None]
+    ) -> Written:
         """Both answers to a prompt up to where they part, with what the trained model thinks of each token."""
         answer, prompt = self.answers[index], self.prompts[index]
         own = [*answer.token_ids, *(self.ends[:1] if answer.stopped else ())]

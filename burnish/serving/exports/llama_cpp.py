@@ -21,10 +21,13 @@ PATIENCE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Greedy:
-    """An answer without the token that ends it, and the natural logarithm of each token's probability."""
+    """An answer without the token that ends it, and the natural logarithm of each token's probability.
+
+    None where llama.cpp does not say it: of a token that ends in the middle of a character.
+    """
 
     token_ids: list[int]
-    log_probabilities: list[float]
+    log_probabilities: list[float | None]
 
 
 class LlamaCpp:
@@ -81,9 +84,10 @@ class LlamaCpp:
                 "cache_prompt": False,
             },
         )
-        tokens = [(int(each["id"]), float(each["logprob"])) for each in found["completion_probabilities"]]
-        stop = next((place for place, (token, _) in enumerate(tokens) if token in ends), len(tokens))
-        return Greedy([token for token, _ in tokens[:stop]], [finite(value) for _, value in tokens[:stop]])
+        tokens = [int(token) for token in found["tokens"]]
+        said = [(int(each["id"]), float(each["logprob"])) for each in found["completion_probabilities"]]
+        stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+        return Greedy(tokens[:stop], aligned(tokens, said)[:stop])
 
     def _ask(self, what: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310  # this process itself
@@ -97,6 +101,24 @@ class LlamaCpp:
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
+
+
+def aligned(tokens: Sequence[int], said: Sequence[tuple[int, float]]) -> list[float | None]:
+    """The log-probability of each token, where one was said.
+
+    Args:
+        said: (token, log-probability) of some of them, in order.
+
+    >>> aligned([5, 6, 7], [(5, -0.1), (7, -0.3)])
+    [-0.1, None, -0.3]
+    """
+    found: list[float | None] = []
+    place = 0
+    for token in tokens:
+        known = place < len(said) and said[place][0] == token
+        found.append(finite(said[place][1]) if known else None)
+        place += known
+    return found
 
 
 def finite(value: float) -> float:

@@ -99,13 +99,14 @@ class Written:
     Attributes:
         trained, exported: their tokens, without the one that ends a turn.
         log_probabilities: of the trained model's tokens up to the first that differs: by it, and by the export; nats.
+            None where the export does not say it.
         gap: nats by which the trained model prefers its own token where they part; None where they do not.
         other_prompt: the export reads the prompt as other tokens.
     """
 
     trained: Sequence[int]
     exported: Sequence[int]
-    log_probabilities: tuple[Sequence[float], Sequence[float]]
+    log_probabilities: tuple[Sequence[float], Sequence[float | None]]
     gap: float | None
     other_prompt: bool = False
 
@@ -119,7 +120,7 @@ def agreement_of_writing(written: Sequence[Written], *, tolerance: float = ROUND
     largest, differing, ties = 0.0, [], []
     for row, each in enumerate(written):
         own, other = each.log_probabilities
-        apart = max((abs(x - y) for x, y in zip(own, other, strict=True)), default=0.0)
+        apart = max((abs(x - y) for x, y in zip(own, other, strict=True) if y is not None), default=0.0)
         largest = max(largest, apart)
         if each.other_prompt or apart > tolerance or (each.gap or 0.0) > 2 * tolerance:
             differing.append(row)
