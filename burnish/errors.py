@@ -96,6 +96,16 @@ class RunError(BurnishError):
     """A run that does not exist, is locked by another process or was made from other inputs: exit code 2."""
 
 
+class RegistryError(BurnishError):
+    """A version that does not exist or is needed, or a registry that cannot be reached: exit code 2."""
+
+
+class PromotionRefusedError(BurnishError):
+    """A gate does not let a model through: exit code 1."""
+
+    exit_code = 1
+
+
 class GoalNotReachedError(BurnishError):
     """Everything ran, but what `--require` asked for was not reached: exit code 1."""
 

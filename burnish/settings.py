@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from burnish.errors import UsageError, excerpt
@@ -27,6 +27,12 @@ class Settings(BaseSettings):
     runs: Path = Field(default=Path("runs"), description="folder of the runs unless --output says otherwise")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of a run; None: one per physical core")
 
+    database_url: SecretStr | None = Field(
+        default=None, description="database of the registry, e.g. postgresql://...; None: SQLite in the home"
+    )
+    storage_url: str | None = Field(
+        default=None, description="where versions are stored, e.g. s3://bucket/burnish; None: in the home"
+    )
     offline: bool = Field(
         default=False, description="use no network, even when a recipe names data there or a command an endpoint"
     )

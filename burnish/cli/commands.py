@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import compare, curve, export, monitor, plan, sweep
+from burnish.cli import backup, compare, curve, export, gc, monitor, plan, sweep, verify
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -122,7 +122,7 @@ def resume(options: argparse.Namespace) -> int:
     from burnish.lifecycle.train import resume_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs)
+    folder = find_run(options.run, settings().runs, to_change=True)
     budget = budget_of(options)
     if options.set:
         output = Path(options.output) if options.output else None
@@ -147,7 +147,7 @@ def _stop(options: argparse.Namespace, what: Literal["pause", "cancel"]) -> int:
     from burnish.lifecycle.control import stop_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs)
+    folder = find_run(options.run, settings().runs, to_change=True)
     _show_status(folder, stop_run(folder, what, progress=TerminalProgress()), options)
     return 0
 
@@ -166,7 +166,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from burnish.lifecycle.judge import evaluate_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs)
+    folder = find_run(options.run, settings().runs, to_change=True)
     require_judge(options)
     if options.judge:
         return judge(folder, options)
@@ -389,4 +389,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "models": models,
     "export": export.run,
     "monitor": monitor.run,
+    "backup": backup.run,
+    "verify": verify.run,
+    "gc": gc.run,
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from burnish import __version__
-from burnish.cli import budget, compare, curve, export, models, monitor, plan, sweep
+from burnish.cli import backup, budget, compare, curve, export, gc, models, monitor, plan, sweep, verify
 from burnish.errors import (
     BurnishError,
     DivergedError,
@@ -221,6 +221,9 @@ def build_parser() -> argparse.ArgumentParser:
     models.arguments(command)
     export.arguments(command)
     monitor.arguments(command)
+    backup.arguments(command)
+    verify.arguments(command)
+    gc.arguments(command)
     return parser
 
 

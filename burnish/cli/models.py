@@ -1,4 +1,4 @@
-"""`burnish models`: search the catalogue of bases, show one, check a folder."""
+"""`burnish models`: bases searched, shown and checked; models of runs kept, promoted, rolled back and deleted."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.cli.versions import VERSION_ACTIONS, run_version_action, version_actions
+
 GIB = 2**30
 SCALE = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
-    models = command("models", "find a base: license, memory, what fits here", "burnish models search --task chat")
+    example = "burnish models search --task chat\n  burnish models promote runs/tickets --to champion"
+    models = command("models", "find a base; keep, promote and roll back models", example)
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
     search = actions.add_parser("search", help="bases of the catalogue, smallest first")
     search.add_argument("words", metavar="WORD", nargs="*", help="in name, kind, family, languages, license or tasks")
@@ -26,16 +29,18 @@ def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     )
     search.add_argument("--max-parameters", metavar="N", type=_count, help="weights at most, e.g. 500m, 7b")
     search.add_argument("--fits", action="store_true", help="only those that can be trained in the memory free here")
-    show = actions.add_parser("show", help="license, obligations, and what each method needs on this machine")
-    show.add_argument("name", metavar="NAME|FOLDER", help="alias, hub id, local folder or earlier run")
+    show = actions.add_parser("show", help="a base with its license and what it needs here, or a version's lineage")
+    show.add_argument("name", metavar="NAME", help="of a base: alias, hub id, folder or run; of a version: NAME:ALIAS")
     check = actions.add_parser("check", help="inspect a model folder without loading it")
     check.add_argument("folder", metavar="FOLDER")
-    for parser in (search, show, check):
+    for parser in (search, show, check, *version_actions(actions.add_parser)):
         parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout")
 
 
 def models(options: argparse.Namespace) -> int:
-    from burnish.lifecycle.models import check_folder, search_bases, show_base
+    from burnish.cli.show_versions import show_version
+    from burnish.lifecycle.models import check_folder, is_base, search_bases, show_base
+    from burnish.lifecycle.promote import describe_version, is_version
 
     if options.action == "search":
         rows = search_bases(
@@ -47,6 +52,14 @@ def models(options: argparse.Namespace) -> int:
         )
         _print({"bases": rows}, options, show_rows(rows))
         return 0 if rows else 1
+    if options.action in VERSION_ACTIONS:
+        done, said = run_version_action(options)
+        _print(done, options, said)
+        return 0
+    if options.action == "show" and not is_base(options.name) and is_version(options.name):
+        version = describe_version(options.name)
+        _print(version, options, show_version(version))
+        return 0
     if options.action == "show":
         found = show_base(options.name)
         _print(found, options, show_one(found))

@@ -14,6 +14,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import shutil
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from burnish.types import Example, Origin, Provenance
 ROWS, MANIFEST = "rows.jsonl", "manifest.json"
 SHOWN = 12  # digits of a version's id that people see
 _ID = 64  # digits of all of it
+_ATTEMPTS = 5  # to copy a version
 _BATCH = 10_000  # lines written at a time
 
 
@@ -150,6 +152,33 @@ def damaged_versions(store: Path) -> list[str]:
         except DamagedStoreError:
             damaged.append(folder.name)
     return damaged
+
+
+def damages(store: Path) -> list[str]:
+    """One sentence for each version that is not what was stored."""
+    found = ((folder, durable.damage_of(folder, (MANIFEST,))) for folder in _folders(store))
+    return [f"data version {folder.name[:SHOWN]}: {damage}" for folder, damage in found if damage]
+
+
+def copy_versions(store: Path, target: Path) -> int:
+    """Copies every version into an empty folder; gives their number.
+
+    Raises:
+        DamagedStoreError: [storage/damaged] when one is not what was stored.
+    """
+    for folder in _folders(store):
+        for _ in range(_ATTEMPTS):  # rows may be forgotten while they are copied
+            copy = target / folder.name
+            shutil.rmtree(copy, ignore_errors=True)
+            copy.mkdir(parents=True)
+            with contextlib.suppress(FileNotFoundError):
+                for path in sorted(folder.iterdir()):
+                    durable.copy_file(path, copy / path.name)
+            if durable.damage_of(copy, (MANIFEST,)) is None:
+                break
+        else:
+            durable.require_undamaged(folder)
+    return len(_folders(store))
 
 
 def _folders(store: Path) -> list[Path]:

@@ -36,7 +36,7 @@ from burnish.lifecycle.resolve import answer_text
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.runs import load
 from burnish.lifecycle.train import read_rows, refuse_changed_data
-from burnish.model.license import require_licensed_use
+from burnish.model.license import require_named_use
 from burnish.model.license_terms import TERMS, Use
 from burnish.model.load import Base
 from burnish.recipe.read import read_recipe
@@ -216,7 +216,8 @@ def require_license(manifest: Mapping[str, Any], use: Use | None) -> None:
     if stated is None and terms is not None and not terms.allows("redistribution"):
         stated = "redistribution"
     name = str(base.get("name", "the base"))
-    require_licensed_use(name, license_.get("name"), str(license_.get("written_in") or ""), stated)
+    if stated is not None:
+        require_named_use(name, license_.get("name"), license_.get("written_in"), stated)
 
 
 @dataclass(slots=True)

@@ -67,6 +67,11 @@ def search_bases(
     return [row for row in rows if row["fits"] or not fits]
 
 
+def is_base(name: str) -> bool:
+    """Whether a word names a base of the catalogue, a folder or a run, and so no version."""
+    return find_known(name) is not None or Path(name).is_dir() or (settings().runs / name).is_dir()
+
+
 def show_base(name: str) -> dict[str, Any]:
     """A base by name or folder: its facts and license, what each method needs here, and the ladder it stands on.
 

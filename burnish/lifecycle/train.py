@@ -54,6 +54,7 @@ from burnish.model.license import describe_license, require_known_use, require_u
 from burnish.model.load import Base, find_base
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
+from burnish.registry.runs import version_folder
 from burnish.settings import expanded, settings
 from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
 from burnish.storage.lock import exclusive
@@ -200,6 +201,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
     from burnish.lifecycle.observe import keep_reference
+    from burnish.lifecycle.versions import record_run
 
     started, meter = time.monotonic(), EnergyMeter()
     progress.stage("reading and splitting the data")
@@ -262,6 +264,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         export_all(folder, recipe.export.to, rows=recipe.export.rows, runs=runs, progress=progress)
     folder.update_manifest(status="finished")
     folder.event("finished")
+    record_run(folder, progress)
 
 
 def permitted_base(recipe: Recipe, runs: Path) -> Base:
@@ -395,6 +398,8 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     base = recipe.model.base
     places = (folder / expanded(base), settings().runs.absolute() / base)
     local = next((place for place in places if place.is_dir()), None) if base not in CATALOGUE else None
+    if local is None and base not in CATALOGUE and "/" not in base:
+        local = version_folder(base)
     model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
     return recipe.model_copy(update={"data": data, "model": model})
 

@@ -123,30 +123,29 @@ def require_use(base: Base, use: Use | None) -> None:
     Raises:
         LicenseError: [license/forbids-use] naming the clause and where it is written; [license/unknown].
     """
-    require_licensed_use(base.name, base.license, base.license_source or "", use)
+    if use is not None:
+        require_named_use(base.name, base.license, base.license_source, use)
 
 
-def require_licensed_use(name: str, license_: str | None, written: str, use: Use | None) -> None:
-    """`require_use` for what a run remembers of its base.
+def require_named_use(name: str, license_: str | None, written_in: str | None, use: Use) -> None:
+    """The same, of a base that only its manifest is left of.
 
     Args:
-        name: of the base.
-        license_: as model cards name it; None when none is known.
-        written: where it is written, in words.
+        name: the base's.
+        license_: the name of its license; None when none is known.
+        written_in: where that is written.
     """
-    if use is None:
-        return
     terms = TERMS.get((license_ or "").lower())
     if terms is None:
-        known = f'its license "{license_}" is not one that burnish knows' if license_ else "no license is known"
+        written = f'its license "{license_}" is not one that burnish knows' if license_ else "no license is known"
         raise LicenseError(
             "license/unknown",
-            f'"{name}" is to be used for {use}: {known}',
+            f'"{name}" is to be used for {use}: {written}',
             where="model.use",
             known=sorted(TERMS),
             hint="read its license, then state it: `model: {license: apache-2.0}`; it is recorded as stated by you",
         )
-    _require_allowed(name, terms, use, written)
+    _require_allowed(name, terms, use, written_in or "")
 
 
 def require_known_use(options: ModelOptions) -> None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import DamagedStoreError, RunError, nearest
-from burnish.settings import expanded
+from burnish.errors import DamagedStoreError, RegistryError, RunError, nearest
+from burnish.settings import expanded, settings
 from burnish.storage.run_folder import RunFolder
+from burnish.storage.version_store import VERSION_ID
+
+REGISTRY = "registry.db"  # in burnish's home, where the settings name no other database
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +41,20 @@ def list_runs(runs: Path) -> list[RunSummary]:
     return sorted(found, key=lambda summary: summary.created, reverse=True)
 
 
-def find_run(name: str, runs: Path) -> RunFolder:
-    """The run a person means: its folder, its id, or the unique beginning of an id.
+def find_run(name: str, runs: Path, *, to_change: bool = False) -> RunFolder:
+    """The run a person means: its folder, its id, the unique beginning of an id, or a version of a model.
+
+    Args:
+        to_change: what is asked for writes into the run, which a version never allows.
 
     Raises:
-        RunError: [run/not-found], [run/ambiguous].
+        RunError: [run/not-found], [run/ambiguous], [run/is-a-version].
+        DamagedStoreError: [storage/damaged] when the files of the version are not what was stored.
     """
     path = expanded(name)
     if (path / "manifest.json").is_file():
+        if to_change and VERSION_ID.fullmatch(path.resolve().name):
+            raise _never_changes(name, path)
         return RunFolder(path)
     ids = {summary.id: summary.folder for summary in list_runs(runs)}
     if name in ids:
@@ -55,12 +64,47 @@ def find_run(name: str, runs: Path) -> RunFolder:
         return RunFolder(ids[matches[0]])
     if matches:
         raise RunError("run/ambiguous", f'"{name}" begins {len(matches)} run ids', known=matches[:10])
+    version = version_folder(name)
+    if version is not None and to_change:
+        raise _never_changes(name, version)
+    if version is not None:
+        return RunFolder(version)
     close = nearest(name, ids)
     raise RunError(
         "run/not-found",
         f'no run "{name}" in {runs}',
         known=list(ids)[:10],
         hint=f'did you mean "{close}"?' if close else "list them with `burnish runs`, or name the run's folder",
+    )
+
+
+def version_folder(name: str) -> Path | None:
+    """The verified folder of the model version that a word means; None when it means none.
+
+    Raises:
+        RegistryError: [registry/ambiguous].
+        DamagedStoreError: [storage/damaged].
+    """
+    chosen = settings()
+    if chosen.database_url is None and not (chosen.expanded_home() / REGISTRY).is_file():
+        return None
+    from burnish.registry.store import open_registry
+
+    registry = open_registry()
+    try:
+        return registry.folder(registry.find(name, ("model", "checkpoint")))
+    except RegistryError as error:
+        if error.code != "registry/not-found":
+            raise
+        return None
+
+
+def _never_changes(name: str, folder: Path) -> RunError:
+    return RunError(
+        "run/is-a-version",
+        f'"{name}" is a stored version, which never changes',
+        where=str(folder),
+        hint="name the run that it came from: `burnish models show` says which",
     )
 
 

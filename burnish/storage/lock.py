@@ -1,10 +1,11 @@
-"""One writer per run: an operating-system lock that dies with its owner, so that no lock is ever stale."""
+"""One writer per folder: an operating-system lock that dies with its owner, so that no lock is ever stale."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -37,6 +38,27 @@ def exclusive(folder: Path) -> Iterator[None]:
             os.truncate(stream.fileno(), 0)
             os.write(stream.fileno(), json.dumps({"pid": os.getpid()}).encode())
         yield
+
+
+@contextlib.contextmanager
+def waited(folder: Path, seconds: float) -> Iterator[None]:
+    """Holds the lock of a folder as soon as nobody else does.
+
+    Raises:
+        RunError: [run/locked] when that takes longer than `seconds`.
+    """
+    ends = time.monotonic() + seconds
+    while True:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(exclusive(folder))
+            except RunError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.05)
+                continue
+            yield
+            return
 
 
 def _owner(path: Path) -> str:

@@ -40,7 +40,11 @@ COMMANDS = (
     "datasets",
     "forget",
     "models",
+    "export",
     "monitor",
+    "backup",
+    "verify",
+    "gc",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

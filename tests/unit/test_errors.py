@@ -21,6 +21,8 @@ EXIT_CODES = {
     "LicenseError": 1,
     "RunError": 2,
     "GoalNotReachedError": 1,
+    "RegistryError": 2,
+    "PromotionRefusedError": 1,
     "DivergedError": 3,
     "SelfTestError": 3,
     "OutOfMemoryError": 4,

@@ -1,0 +1,1 @@
+"""The steps from one shape of the registry's tables to the next."""
