@@ -104,7 +104,10 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatev
 
 
 def aligned(tokens: Sequence[int], said: Sequence[tuple[int, float]]) -> list[float | None]:
-    """The log-probability of each token, where one was said.
+    """The log-probability of each token, where it is certain which one was said.
+
+    Where a token stands twice and was spoken of once, it is not: matched from the front and from the back, it would be
+    another one.
 
     Args:
         said: (token, log-probability) of some of them, in order.
@@ -112,11 +115,19 @@ def aligned(tokens: Sequence[int], said: Sequence[tuple[int, float]]) -> list[fl
     >>> aligned([5, 6, 7], [(5, -0.1), (7, -0.3)])
     [-0.1, None, -0.3]
     """
-    found: list[float | None] = []
+    front = _matched(tokens, said)
+    back = [None if place is None else len(said) - 1 - place for place in _matched(tokens[::-1], said[::-1])[::-1]]
+    pairs = zip(front, back, strict=True)
+    return [finite(said[one][1]) if one is not None and one == other else None for one, other in pairs]
+
+
+def _matched(tokens: Sequence[int], said: Sequence[tuple[int, float]]) -> list[int | None]:
+    """The place in `said` of each token, the first one that is left."""
+    found: list[int | None] = []
     place = 0
     for token in tokens:
         known = place < len(said) and said[place][0] == token
-        found.append(finite(said[place][1]) if known else None)
+        found.append(place if known else None)
         place += known
     return found
 
