@@ -50,7 +50,7 @@ def texts(folder: Path) -> Case:
 
 def pairs(folder: Path) -> Case:
     with (SHARED / "data" / "stsb_captions" / "train.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(islice(csv.DictReader(stream), 600))
+        rows = list(islice(csv.DictReader(stream), 300))
     overrides = ["model.base=minilm", "method=lora", "task=embedding", "training.max_steps=4"]
     return _csv(folder, rows), overrides, (("merged", None), ("onnx", None), ("onnx", "int8"))
 
@@ -66,11 +66,11 @@ def images(folder: Path) -> Case:
 
 def chat(folder: Path) -> Case:
     rows = []
-    for number in range(1_200):
+    for number in range(300):
         who, what = NAMES[number % 6], ("ball", "cat", "hat", "car", "dog")[number // 6 % 5]
         asked = f"{who} has a {what}. There are {number // 30} days. Who has the {what}?"
         rows.append({"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": who}]})
-    return _lines(folder, rows), [*_OF_STORIES, "training.max_steps=150"], _WRITTEN
+    return _lines(folder, rows), [*_OF_STORIES, "training.max_steps=40"], _WRITTEN
 
 
 def stories(folder: Path) -> Case:
@@ -83,7 +83,7 @@ def stories(folder: Path) -> Case:
 def tables(folder: Path) -> Case:
     return (
         SHARED / "data" / "german_credit" / "german.csv",
-        ["training.max_steps=200"],
+        ["training.max_steps=60"],
         (("onnx", None), ("onnx", "int8")),
     )
 
@@ -116,7 +116,7 @@ def measured(name: str) -> list[dict[str, Any]]:
     found = []
     with tempfile.TemporaryDirectory() as work:
         data, overrides, forms = CASES[name](Path(work))
-        quick = [f"training.threads={THREADS}", "evaluation.resamples=1000", "evaluation.max_prompts=100"]
+        quick = [f"training.threads={THREADS}", "evaluation.resamples=1000", "evaluation.max_prompts=40"]
         run = burnish.train(data, overrides=[*overrides, *quick], seed=SEED, output=Path(work) / "run")
         for form, bits in forms:
             line: dict[str, Any] = {"case": name, "form": form, "quantize": bits}

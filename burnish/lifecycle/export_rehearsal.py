@@ -7,7 +7,6 @@ of the trained weights, which is done behind the verdict.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +32,12 @@ from burnish.serving.language_package import save_language_model
 from burnish.serving.options import Kind
 from burnish.serving.package import save_package
 from burnish.serving.seq2seq_package import save_seq2seq
+from burnish.storage.durable import copy_file, make_folder
+from burnish.storage.tensors import save_plain_model
 from burnish.types import Example, Split
 
 LAYERS = 2
+_SETTINGS = (".json", ".txt", ".model", ".jinja")  # of a tokenizer, a template, a pooling
 ROWS = 3  # of validation: the test stays sealed
 _DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "encoder_layers", "decoder_layers", "num_decoder_layers")
 
@@ -127,8 +129,11 @@ def _small_base(base: Base, folder: Path) -> Base:
         config.layer_types = list(config.layer_types)[:LAYERS]
     writes = AutoModelForSeq2SeqLM if base.has_decoder else AutoModelForCausalLM
     kind: Any = writes if base.has_decoder or base.generates else AutoModel
-    shutil.copytree(base.folder, folder, ignore=shutil.ignore_patterns("*.safetensors*", "*.bin", "*.h5", "*.onnx"))
-    kind.from_config(config, dtype="float32").save_pretrained(folder, safe_serialization=True)
+    for path in sorted(base.folder.rglob("*")):
+        if path.suffix in _SETTINGS and path.is_file() and not path.name.endswith(".index.json"):
+            make_folder((folder / path.relative_to(base.folder)).parent)
+            copy_file(path, folder / path.relative_to(base.folder))
+    save_plain_model(folder, kind.from_config(config, dtype="float32"))
     found = find_base(ModelOptions(base=str(folder), max_length=None), recipe_folder=Path(), runs=folder)
     return replace(
         found, max_length=base.max_length, context=base.context, quantization=base.quantization, license=base.license

@@ -86,9 +86,11 @@ def trained(
         overrides = [*quick, *FEW, f"method={method}"]
         if task == "chat":
             source, overrides = chats, [*CHAT, f"model.base={speaking_base}", f"method={method}"]
+        elif task == "text-classification":  # one that has learned something, for what spoils it to be seen
+            overrides = [*quick, "evaluation.resamples=200", "training.learning_rate=1e-2", f"method={method}"]
         elif task == "image-classification":
             source, overrides = image_folder, [*FEW, f"model.base={image_base}", f"method={method}"]
-        elif task != "text-classification":
+        else:
             source = folder / "rows.jsonl"
             rows = rows_of(task, [text for text, _ in toy_rows[:80]])
             source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

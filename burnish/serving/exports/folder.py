@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ def write_notice(folder: Path, license_: Mapping[str, Any], base: Base | None, *
     write_text(folder / NOTICE, "\n".join(lines) + "\n")
     for path in _license_texts(base):
         if not (folder / path.name).exists():
-            shutil.copyfile(path, folder / path.name)
+            copy_file(path, folder / path.name)
     return obligations
 
 

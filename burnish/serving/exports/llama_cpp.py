@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import math
 import secrets
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from burnish.errors import ModelError, excerpt
 
@@ -45,7 +47,7 @@ class LlamaCpp:
     def __init__(self, file: Path, *, context: int, threads: int) -> None:
         import xllamacpp
 
-        self._key = secrets.token_hex(16)
+        self._key, self._file = secrets.token_hex(16), str(file)
         options = xllamacpp.CommonParams()
         options.model.path = str(file)
         options.n_ctx, options.n_parallel = context, 1
@@ -59,7 +61,7 @@ class LlamaCpp:
             raise ModelError(
                 "export/not-opened", f"llama.cpp does not open it: {excerpt(str(error), 200)}", where=str(file)
             ) from error
-        self._url = self._server.listening_address
+        self._address = urlsplit(self._server.listening_address).netloc
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
         """Token ids of a conversation through the file's own template and tokenizer."""
@@ -90,17 +92,23 @@ class LlamaCpp:
         return Greedy(tokens[:stop], aligned(tokens, said)[:stop])
 
     def _ask(self, what: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310  # this process itself
-            f"{self._url}/{what}",
-            json.dumps(asked).encode(),
-            {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
-        )
-        with _DIRECT.open(request, timeout=PATIENCE_SECONDS) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        connection = HTTPConnection(self._address, timeout=PATIENCE_SECONDS)  # straight there: no proxy is asked
+        try:
+            connection.request("POST", f"/{what}", json.dumps(asked).encode(), headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise ModelError(
+                "export/not-answered",
+                f"llama.cpp refuses to {what.replace('-', ' ')}: {excerpt(content.decode(errors='replace'), 200)}",
+                where=self._file,
+                hint="export it as `merged` or `vllm`",
+            )
+        found: dict[str, Any] = json.loads(content)
         return found
-
-
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
 
 
 def aligned(tokens: Sequence[int], said: Sequence[tuple[int, float]]) -> list[float | None]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.data.images import read_image
 from burnish.errors import UsageError
 from burnish.model.load import Base
 from burnish.model.template import TEMPLATE_FILE
@@ -29,7 +30,7 @@ from burnish.serving.package import DESCRIPTION
 from burnish.serving.seq2seq_package import write_without_burnish
 from burnish.serving.use import use_without_burnish
 from burnish.storage.durable import write_json, write_text
-from burnish.storage.tensors import load_tensors
+from burnish.storage.tensors import load_tensors, save_plain_model
 from burnish.types import Row
 
 GENERATION = "generation_config.json"
@@ -48,7 +49,7 @@ def write_merged(folder: Path, source: Source, *, name: str) -> None:
     if ends and settings is not None:
         settings.eos_token_id = list(ends)
     with quiet():
-        source.core.save_pretrained(folder, safe_serialization=True)
+        save_plain_model(folder, source.core)
     copy_beside(source.final, folder)
     write_json(folder / DESCRIPTION, description)
     write_use(folder, source.final, name, use_of(description) if source.description["adapter"] else None)
@@ -157,13 +158,12 @@ LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 def pixels_of(folder: Path, rows: Sequence[Row]) -> Iterator[Array]:
     """(1, 3, H, W) float32 of each image, as transformers' own processor reads it."""
     import numpy as np
-    from PIL import Image
     from transformers import AutoImageProcessor
 
     processor = AutoImageProcessor.from_pretrained(folder, **LOCAL)
     for row in rows:
-        with Image.open(row["image"]) as image:
-            yield np.asarray(processor([image.convert("RGB")], return_tensors="np")["pixel_values"], np.float32)
+        image = read_image(Path(row["image"])).image
+        yield np.asarray(processor([image], return_tensors="np")["pixel_values"], np.float32)
 
 
 def _opened_encoder(folder: Path, base: Base | None) -> tuple[Any, int]:
