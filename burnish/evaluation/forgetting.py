@@ -104,9 +104,9 @@ def judge_forgetting(
     """The `forgetting` part of evaluation.json: loss before and after of each kind, and right choices.
 
     Every probe of a kind counts the same. Rises are relative to the base's mean loss, which is held fixed in the
-    interval. All probes together are lost when their loss rose by more than the tolerance, a kind when it rose by more
-    than KIND_ROOM times that; in both cases by more than chance (with as many tests as kinds: Bonferroni), and only if
-    the base knew it.
+    interval. All probes together are lost when a sign-flip test says that their loss rose by more than the tolerance, a
+    kind when it says so of KIND_ROOM times that (with as many tests as kinds: Bonferroni), and only if the base knew
+    it. A rise that is only likely to be larger than is tolerated stops nothing.
 
     Args:
         probes: N, and what the base and the tuned model make of them in the same order.
@@ -118,10 +118,10 @@ def judge_forgetting(
     limit = SIGNIFICANT / len(own)
     kinds = {}
     for kind, rows in own.items():
-        found = _rise([base[i] for i in rows], [tuned[i] for i in rows], draws)
-        known = found["base_loss"] < KNOWS_LITTLE * math.log(vocabulary)
         tolerated = tolerance if kind == ALL else KIND_ROOM * tolerance
-        lost = known and found["rise"] > tolerated and found["p_value"] < limit
+        found = _rise([base[i] for i in rows], [tuned[i] for i in rows], tolerated, draws)
+        known = found["base_loss"] < KNOWS_LITTLE * math.log(vocabulary)
+        lost = known and found["p_value"] < limit
         kinds[kind] = {**found, "known": known, "tolerated": tolerated, "lost": lost}
     asked = [i for i, probe in enumerate(probes) if probe.is_choice]
     worst = sorted(range(len(probes)), key=lambda i: base[i].loss - tuned[i].loss)[:MOST_SHOWN]
@@ -183,9 +183,13 @@ def _percent(figures: Mapping[str, Any]) -> str:
     return f"{100 * figures['rise']:+.1f} % [{100 * figures['low']:+.1f}, {100 * figures['high']:+.1f}]"
 
 
-def _rise(base: Sequence[ProbeScore], tuned: Sequence[ProbeScore], draws: Mapping[str, int]) -> dict[str, Any]:
-    """Mean losses in nats per token, the relative rise with its 95 % interval, and the exact test of a rise."""
+def _rise(
+    base: Sequence[ProbeScore], tuned: Sequence[ProbeScore], tolerated: float, draws: Mapping[str, int]
+) -> dict[str, Any]:
+    """Mean losses in nats per token, the relative rise with its 95 % interval, and the sign-flip test of a rise
+    by more than is tolerated."""
     before, after = ([score.loss for score in scores] for scores in (base, tuned))
+    beyond = [b - (1 + tolerated) * a for a, b in zip(before, after, strict=True)]
     difference = paired_bootstrap(MeanLoss(), [""] * len(base), after, before, **draws)
     mean = float(np.mean(before))
     return {
@@ -195,7 +199,7 @@ def _rise(base: Sequence[ProbeScore], tuned: Sequence[ProbeScore], draws: Mappin
         "rise": difference.value / mean,
         "low": difference.low / mean,
         "high": difference.high / mean,
-        "p_value": sign_flip_test([b - a for a, b in zip(before, after, strict=True)], seed=draws["seed"]),
+        "p_value": sign_flip_test(beyond, seed=draws["seed"]),
     }
 
 

@@ -37,8 +37,8 @@ def forgetting_section(record: RunRecord) -> Html:
     verdict = record.verdict
     text = (
         "What the training won on its test rows, beside what it cost: the loss on "
-        f"{count(found.get('n'), 'probes')} of other abilities, against the base's. Lost is what rose by more than "
-        f"chance and by more than is tolerated: {100 * tolerance:g} % of all probes together, of a single ability "
+        f"{count(found.get('n'), 'probes')} of other abilities, against the base's. Lost is what rose for "
+        f"certain by more than is tolerated: {100 * tolerance:g} % of all probes together, of a single ability "
         f"{KIND_ROOM} times that, since its few probes swing further."
     )
     heads = ["ability", "probes", "base, nats per token", "tuned", "rise", "95 % interval", "outcome"]

@@ -82,6 +82,17 @@ def test_a_rise_that_may_be_chance_is_let_through() -> None:
     assert not gate(probes(story=10), base, scores(*[2.3] * 10)).passed
 
 
+def test_a_rise_that_is_only_likely_beyond_the_tolerance_is_let_through() -> None:
+    """Every loss rises, in the mean by 11 %: certainly a rise, but by more than 10 % in half of the probes only."""
+    tuned = scores(*[2.0 * (1.11 + 0.05 * (-1) ** i) for i in range(20)])
+    found = judge_forgetting(
+        probes(story=20), scores(*[2.0] * 20), tuned, tolerance=0.1, vocabulary=VOCABULARY, resamples=200, seed=0
+    )
+    assert found["kinds"][ALL]["low"] > 0
+    assert found["kinds"][ALL]["rise"] > 0.1
+    assert gate_of(found, "the gain is +1").passed
+
+
 def test_what_the_base_does_not_know_cannot_be_forgotten() -> None:
     asked = probes(story=10)
     passed = gate(asked, scores(*[5.9] * 10), scores(*[9.0] * 10))

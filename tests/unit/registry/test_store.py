@@ -52,7 +52,21 @@ def test_a_list_of_files_that_was_changed_together_with_a_file_is_refused(regist
     folder = store.folder(version.id)
     for name in ("files.json", "final/weights.bin"):
         (folder / name).write_bytes((store.folder(other.id) / name).read_bytes())
-    with pytest.raises(DamagedStoreError, match=r"files\.json was changed"):
+    with pytest.raises(DamagedStoreError, match=r"final/weights\.bin differs from its sha256"):
+        registry.folder(version)
+
+
+def test_a_changed_list_of_files_and_an_added_file_are_refused(registry: Registry, new_model: New) -> None:
+    version = registry.put(new_model())
+    folder = registry.folder(version)
+    before = (folder / "files.json").read_text(encoding="utf-8")
+    for changed in (before.replace("7", "8", 1), before[:-3], "[]"):
+        (folder / "files.json").write_text(changed, encoding="utf-8")
+        with pytest.raises(DamagedStoreError, match=r"files\.json was changed"):
+            registry.folder(version)
+    (folder / "files.json").write_text(before, encoding="utf-8")
+    (folder / "final" / "pytorch_model.bin").write_bytes(b"planted")
+    with pytest.raises(DamagedStoreError, match=r"final/pytorch_model\.bin was added"):
         registry.folder(version)
 
 
