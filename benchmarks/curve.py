@@ -3,8 +3,8 @@
 python benchmarks/curve.py [SET ...] [--work DIR]      the sets named, or all; what is measured already is kept
 
 Each set is cut to ROWS random rows (4,000 of clinc150), of which 30 % validate. A curve on 40 % of the training rows,
-in four doublings, foresees the value of all of them with a 95 % interval; then all are trained on and judged on the same
-validation rows. `method: head`; the test rows are not looked at.
+in four doublings, foresees the value of all of them with a 95 % interval; then all are trained on and judged on the
+same validation rows. `method: head`; the test rows are not looked at.
 """
 
 from __future__ import annotations
