@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from burnish.lifecycle.advise import plan
     from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
+    from burnish.lifecycle.export import export
     from burnish.lifecycle.import_model import import_model
     from burnish.lifecycle.monitor import monitor
     from burnish.lifecycle.reproduce import reproduce
@@ -34,6 +35,7 @@ _HOMES = {
     "TextClassification": "burnish.task.text_classification",
     "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
+    "export": "burnish.lifecycle.export",
     "import_model": "burnish.lifecycle.import_model",
     "load": "burnish.lifecycle.runs",
     "monitor": "burnish.lifecycle.monitor",
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "compare",
     "curve",
+    "export",
     "import_model",
     "load",
     "monitor",

@@ -112,6 +112,12 @@ class GoalNotReachedError(BurnishError):
     exit_code = 1
 
 
+class ExportError(BurnishError):
+    """An export that does not answer as the trained model does, and was not kept: exit code 1."""
+
+    exit_code = 1
+
+
 class DivergedError(BurnishError):
     """The loss or a gradient is not a finite number: exit code 3."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import backup, compare, curve, gc, import_model, monitor, plan, reproduce, runs, sweep, verify
+from burnish.cli import backup, compare, curve, export, gc, import_model, monitor, plan, reproduce, runs, sweep, verify
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -362,6 +362,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "datasets": datasets,
     "forget": forget,
     "models": models,
+    "export": export.run,
     "monitor": monitor.run,
     "backup": backup.run,
     "verify": verify.run,

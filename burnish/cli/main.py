@@ -18,6 +18,7 @@ from burnish.cli import (
     compare,
     curve,
     data_arguments,
+    export,
     gc,
     import_model,
     models,
@@ -169,6 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     data_arguments.augment(command)
     data_arguments.datasets(command)
     models.arguments(command)
+    export.arguments(command)
     monitor.arguments(command)
     backup.arguments(command)
     verify.arguments(command)

@@ -24,6 +24,7 @@ def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         nargs="*",
         help="list (default), RUN or show RUN, diff RUN RUN; RUN is an id, the unique beginning of one, or a folder",
     )
+    parser.add_argument("--all", action="store_true", help="list what the registry recorded, of whatever folder")
     only = parser.add_argument_group("of the list, only")
     only.add_argument("--task", metavar="T", help="runs of this task")
     only.add_argument("--status", metavar="S", help="runs with this status: finished, running, paused, failed, ...")
@@ -53,7 +54,7 @@ def _parsed(options: argparse.Namespace) -> tuple[str, list[str]]:
         hint = f"burnish runs {action}{' RUN' * wanted}"
         said = excerpt(" ".join(words)) or "none"
         raise UsageError("runs/usage", f"`runs {action}` takes {runs}, not {said}", where="runs", hint=hint)
-    given = [name for name in FILTERS if getattr(options, name) is not None]
+    given = [name for name in (*FILTERS, "all") if getattr(options, name) not in (None, False)]
     if given and action != "list":
         raise UsageError(
             "runs/usage", f"--{given[0]} chooses from the list", where=f"--{given[0]}", hint="burnish runs list ..."
@@ -66,8 +67,13 @@ def _list(options: argparse.Namespace) -> int:
     from burnish.registry.runs import chosen_runs, list_runs
     from burnish.settings import settings
 
-    found = list_runs(settings().runs)
     wanted = {name: getattr(options, name) for name in FILTERS}
+    if options.all:
+        from burnish.lifecycle.versions import recorded_runs
+
+        found = recorded_runs(task=options.task, status=options.status, answer=options.answer)
+    else:
+        found = list_runs(settings().runs)
     chosen = chosen_runs(found, **wanted)
     if options.json:
         _print({"runs": [summary.as_dict() for summary in chosen]})

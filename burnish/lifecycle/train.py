@@ -225,6 +225,10 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     progress.stage("opening the base")
     base = permitted_base(recipe, runs)
     recipe = decided(recipe, data, base, chosen, progress)
+    if recipe.export.to:
+        from burnish.lifecycle.export_rehearsal import require_exports
+
+        require_exports(recipe, chosen.name, base, own=bool(own.names()))
     expected = _required_fit(recipe, base, data, progress)
     if not folder.recipe.exists():
         write_text(folder.recipe, recipe_text(recipe))
@@ -248,6 +252,10 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         workbench = open_bench(recipe, base, data, chosen, own, folder, told)
         workbench.record()
         require_space(folder.path, workbench.expected_bytes())
+        if recipe.export.to:
+            from burnish.lifecycle.export_rehearsal import rehearse_exports
+
+            told.note(rehearse_exports(workbench))
         trained, model = workbench.train()
         seconds = round(time.monotonic() - started, 1)
         folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
@@ -257,6 +265,10 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         keep_reference(folder, workbench)
         _record_spending(folder, recipe, expected, base, seconds=time.monotonic() - started, meter=meter)
         publish_report(folder)
+        if recipe.export.to:
+            from burnish.lifecycle.export import export_all
+
+            export_all(folder, recipe.export.to, rows=recipe.export.rows, runs=runs, progress=told)
         folder.update_manifest(status="finished")
         folder.event("finished")
     record_run(folder, progress)

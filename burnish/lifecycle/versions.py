@@ -10,6 +10,7 @@ from typing import Any
 
 from burnish.errors import BurnishError, RegistryError, RunError
 from burnish.recipe.read import read_recipe
+from burnish.registry.runs import RunSummary
 from burnish.registry.store import Registry, open_registry
 from burnish.registry.version import NewVersion, Version
 from burnish.storage.durable import require_undamaged
@@ -51,6 +52,24 @@ def store_run(registry: Registry, folder: RunFolder) -> Version:
         place=str(folder.path.absolute()),
     )
     return registry.put(new)
+
+
+def recorded_runs(*, task: str | None = None, status: str | None = None, answer: str | None = None) -> list[RunSummary]:
+    """The runs in the registry with this task, status and verdict, newest first, each as it was recorded last."""
+    found: dict[tuple[str, str | None], RunSummary] = {}
+    for version in open_registry().versions("run", task=task, status=status, answer=answer):
+        told = {name: str(version.search[name] or "") for name in ("status", "task", "method", "base")}
+        summary = RunSummary(
+            id=version.name,
+            folder=Path(version.place or ""),
+            created=version.created,
+            answer=version.search["answer"],
+            metric=version.search["metric"],
+            value=version.search["value"],
+            **told,
+        )
+        found.setdefault((version.name, version.place), summary)
+    return list(found.values())
 
 
 def store_model(registry: Registry, folder: RunFolder, *, name: str | None = None) -> Version:

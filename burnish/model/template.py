@@ -81,7 +81,7 @@ class ChatTemplate:
         """
         variables = {
             **self.tokens,
-            "messages": [_for_template(message) for message in messages],
+            "messages": [for_template(message) for message in messages],
             "tools": list(tools) if tools else None,
             "add_generation_prompt": add_generation_prompt,
         }
@@ -98,7 +98,7 @@ class ChatTemplate:
         )
 
 
-def _for_template(message: Mapping[str, Any]) -> dict[str, Any]:
+def for_template(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message as templates of transformers expect it: arguments of tool calls as objects, no null content."""
     shown = {key: value for key, value in message.items() if key != "weight"}
     content = shown.get("content")

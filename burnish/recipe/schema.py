@@ -24,6 +24,8 @@ from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
 from burnish.monitoring.options import MonitoringOptions
 from burnish.registry.options import TrackingOptions
+from burnish.serving.exports.kinds import FORMS
+from burnish.serving.options import ExportOptions
 from burnish.settings import Options
 from burnish.task.options import ONLY, EmbeddingOptions, PreferenceOptions
 
@@ -44,6 +46,7 @@ class Recipe(Options):
     evaluation: EvaluationOptions = EvaluationOptions()
     monitoring: MonitoringOptions = MonitoringOptions()
     tracking: TrackingOptions = TrackingOptions()
+    export: ExportOptions = ExportOptions()
 
 
 def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
@@ -105,6 +108,9 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
         if recipe.method not in (None, FullOptions()):
             found.append(("model.initialization", "weights that are drawn have to learn all: write `method: full`"))
     found += _of_forgetting(recipe)
+    if recipe.task is not None:
+        absent = [kind for kind in recipe.export.to if recipe.task not in FORMS[kind].tasks]
+        found += [("export.to", f"{kind} does not exist for a {recipe.task}") for kind in absent]
     if training.max_cost is not None and training.price_per_hour is None:
         found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
     if isinstance(recipe.method, HeadOptions):

@@ -106,7 +106,7 @@ def save_language_model(
         if template.name != "base":
             write_text(folder / TEMPLATE_FILE, template.source)
         write_json(folder / DESCRIPTION, description)
-        write_text(folder / "USE.md", _use_without_burnish(description))
+        write_text(folder / "USE.md", answer_without_burnish(description))
 
 
 def load_packaged_language_model(folder: Path, *, runs: Path) -> PackagedLanguageModel:
@@ -133,7 +133,7 @@ def packaged_template(folder: Path, description: Mapping[str, Any]) -> ChatTempl
     return ChatTemplate(description["template"], source, special_tokens(folder))
 
 
-def _use_without_burnish(description: Mapping[str, Any]) -> str:
+def answer_without_burnish(description: Mapping[str, Any]) -> str:
     opening = _OPEN_FULL
     if description["adapter"]:
         opening = _OPEN_ADAPTER if description["method"] == "adapter" else _OPEN_PEFT

@@ -11,7 +11,7 @@ import numpy as np
 from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import Precision, choose_device, choose_precision
-from burnish.engine.predict import pooled_features, predict_rows
+from burnish.engine.predict import answers_of_numbers, pooled_features, predict_rows
 from burnish.errors import DataProblemError
 from burnish.model.images import FAMILIES, read_preprocessing
 from burnish.model.load import load_tokenizer
@@ -97,8 +97,21 @@ class Predictor:
             self.model, encoded, layout=layout, precision=self.precision, device=self.device, progress=progress
         )
 
+    def encoded(self, rows: Sequence[Row]) -> list[Encoded]:
+        """The rows as the model reads them, what is asked of them left out."""
+        return [self._encoded(index, row) for index, row in enumerate(rows)]
+
+    def said(self, encoded: Sequence[Encoded], numbers: Sequence[np.ndarray[Any, Any]]) -> list[Row]:
+        """What the task makes of numbers that another program computed for these rows.
+
+        Args:
+            numbers: (1, C) logits of each row, or (R, C) where the task reads tokens.
+        """
+        layout = self._layout or LayoutChoice(True, 0, "padded: no model is asked")
+        return answers_of_numbers(self.task, encoded, numbers, layout=layout)
+
     def _laid_out(self, rows: Sequence[Row]) -> tuple[list[Encoded], LayoutChoice]:
-        encoded = [self._encoded(index, row) for index, row in enumerate(rows)]
+        encoded = self.encoded(rows)
         if self._layout is None:
             self._layout = choose_layout(self.model.encoder, encoded, device=self.device)
         return encoded, self._layout

@@ -70,7 +70,7 @@ def save_seq2seq(
             if path.is_file() and (path.name in TOKENIZER_FILES or path.suffix == ".model"):
                 shutil.copyfile(path, folder / path.name)
         write_json(folder / DESCRIPTION, description)
-        write_text(folder / "USE.md", _use_without_burnish(description))
+        write_text(folder / "USE.md", write_without_burnish(description))
 
 
 def load_seq2seq(folder: Path, *, runs: Path) -> PackagedSeq2Seq:
@@ -86,7 +86,7 @@ def load_seq2seq(folder: Path, *, runs: Path) -> PackagedSeq2Seq:
     return PackagedSeq2Seq(load_language_model(base), description, base)
 
 
-def _use_without_burnish(description: Mapping[str, Any]) -> str:
+def write_without_burnish(description: Mapping[str, Any]) -> str:
     opening = _OPEN_LORA.format(base=description["base"]["folder"]) if description["adapter"] else _OPEN_FULL
     script = opening + _WRITE.format(most=description["max_target_length"])
     return f"# Without burnish\n\nRun beside the folder `final`:\n\n```python\n{script}```\n"

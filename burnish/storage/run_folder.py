@@ -36,6 +36,7 @@ class RunFolder:
         self.pairwise = path / "pairwise.json"
         self.samples = path / "samples.jsonl"
         self.reference = path / "reference"
+        self.exports = path / "exports"
         self.report = path / "report.html"
         self.card = path / "card.md"
         self.request = path / ".request"

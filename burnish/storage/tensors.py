@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from burnish.errors import DamagedStoreError
 from burnish.storage.durable import explained
@@ -20,6 +20,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with explained(path, sum(t.numel() * t.element_size() for t in plain.values())):
         save_file(plain, path, metadata={"format": "pt", **(metadata or {})})
+
+
+def save_plain_model(folder: Path, model: Any) -> None:
+    """Writes a model of transformers, weights and settings, into a folder that `published_folder` makes durable."""
+    with explained(folder, sum(weight.numel() * weight.element_size() for weight in model.parameters())):
+        model.save_pretrained(folder, safe_serialization=True)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -42,6 +42,7 @@ COMMANDS = (
     "datasets",
     "forget",
     "models",
+    "export",
     "monitor",
     "backup",
     "verify",

@@ -81,6 +81,18 @@ def test_a_model_is_promoted_used_rolled_back_and_never_changes(
     assert shown(burnish, "verify") == {"damages": []}
 
 
+def test_runs_of_every_folder_are_listed_from_the_registry(
+    burnish: Burnish, toy: Path, solved: tuple[str, ...], tmp_path: Path
+) -> None:
+    changes = [word for setting in solved for word in ("--set", setting)]
+    assert burnish("train", toy, *changes, "--output", tmp_path / "elsewhere").code == 0
+    (listed,) = shown(burnish, "runs", "list", "--all")["runs"]
+    assert (listed["id"], listed["folder"], listed["method"]) == ("elsewhere", str(tmp_path / "elsewhere"), "head")
+    assert shown(burnish, "runs", "list", "--all", "--task", "chat")["runs"] == []
+    assert shown(burnish, "evaluate", tmp_path / "elsewhere")["verdict"]
+    assert len(shown(burnish, "runs", "list", "--all")["runs"]) == 1
+
+
 def test_gates_name_what_stops_a_model_which_can_still_await_its_tests(
     burnish: Burnish, copy_of: Callable[..., Path]
 ) -> None:

@@ -258,6 +258,7 @@ def test_all_problems_are_reported_at_once(refuse: Refuse, place: Path) -> None:
             4,
             "training.keep_ability.ewc: weights in four bits have no gradient",
         ),
+        (f"{SMALL}task: chat\nexport:\n  to: [onnx]\n", 4, "export.to: onnx does not exist for a chat"),
         (f"{SMALL}method: adapter\ncheckpoint:\n  choose: auto\n", 4, "checkpoint.choose: what this method learned"),
     ],
 )

@@ -41,6 +41,7 @@ FIELDS = {
     },
     "monitoring": {"reference_rows", "alpha", "quality_fall"},
     "tracking": {"tensorboard", "wandb", "mlflow"},
+    "export": {"to", "rows"},
 }
 
 

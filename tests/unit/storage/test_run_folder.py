@@ -31,6 +31,7 @@ def test_the_names_are_those_of_the_design(tmp_path: Path) -> None:
         "pairwise": "pairwise.json",
         "samples": "samples.jsonl",
         "reference": "reference",
+        "exports": "exports",
         "report": "report.html",
         "card": "card.md",
         "request": ".request",
