@@ -72,6 +72,12 @@ JOBS: Mapping[str, tuple[Callable[[Path, int, int], Path], int, tuple[str, ...]]
 }
 
 
+HEAD = (
+    *("job", "test rows", "bit-equal again", f"{THREADS[1]} threads: largest difference of a weight"),
+    *("first step that differs", "other answers", "named"),
+)
+
+
 def burnish(home: Path, *arguments: object) -> dict[str, Any]:
     """What a command says as JSON; exit codes 0 and 1 are answers."""
     own = {"BURNISH_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
@@ -135,11 +141,8 @@ def main() -> None:
     for name in options.jobs:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = measured(name, Path(folder), options.seed, quick=options.quick)
-    head = (
-        *("job", "test rows", "bit-equal again", f"{THREADS[1]} threads: largest difference of a weight"),
-        *("first step that differs", "other answers", "named"),
-    )
-    report(__file__, options, table(head, [row(name, found[name]) for name in JOBS if name in found]), {"jobs": found})
+        shown = table(HEAD, [row(job, found[job]) for job in JOBS if job in found])
+        report(__file__, options, shown, {"jobs": found})  # after each: a job takes minutes
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.data.options import DataOptions
-from burnish.data.versions import exported_row, find_version, rows_of
+from burnish.data.versions import Version, exported_row, find_version, rows_of
 from burnish.errors import BurnishError, RunError
 from burnish.lifecycle.datasets import data_store
 from burnish.lifecycle.own import Own
@@ -38,7 +38,8 @@ def with_stored_rows(recipe: Recipe, manifest: Mapping[str, Any], folder: Path, 
     """
     version = str(manifest["data"].get("version"))
     try:
-        rows = list(rows_of(find_version(version, data_store())))
+        stored = find_version(version, data_store())
+        rows = _by_file(stored, manifest["data"]["files"])
         changed = _reading(recipe, rows, manifest["data"]["files"], folder)
         _, _, data = read_rows(changed, own)
     except BurnishError as error:
@@ -57,13 +58,27 @@ def data_gone(manifest: Mapping[str, Any], reason: str) -> RunError:
     )
 
 
-def _reading(recipe: Recipe, rows: Sequence[Example], files: Mapping[str, Any], folder: Path) -> Recipe:
+def _by_file(version: Version, files: Mapping[str, Any]) -> dict[str, list[Example]]:
+    """The rows of each file of a run. A version was stored once, perhaps by another run from copies of its files."""
+    by_content = {str(facts.get("sha256")): name for name, facts in files.items()}
+    stored = {name: by_content.get(str(facts.get("sha256"))) for name, facts in version.manifest["files"].items()}
+    only = next(iter(files)) if len(files) == 1 else None
+    found: dict[str, list[Example]] = {name: [] for name in files}
+    for row in rows_of(version):
+        name = row.origin.file if row.origin.file in files else stored.get(row.origin.file) or only
+        if name is None:
+            raise RunError("reproduce/data-gone", f"nothing says which file the rows of {row.origin.file} were in")
+        found[name].append(row)
+    return found
+
+
+def _reading(recipe: Recipe, rows: Mapping[str, Sequence[Example]], files: Mapping[str, Any], folder: Path) -> Recipe:
     """Writes the rows of each file and names them in the recipe."""
     make_folder(folder)
     written = {}
     for number, name in enumerate(files):
         written[name] = str(folder / f"{number}-{Path(name).stem}.jsonl")
-        write_text(Path(written[name]), _on_their_lines([row for row in rows if row.origin.file == name]))
+        write_text(Path(written[name]), _on_their_lines(rows[name]))
     options = recipe.data
     if not set(files) == {*options.train_files, *options.validation_files, *options.test_files}:
         raise RunError("reproduce/data-gone", "the recipe names other files than the run read")
