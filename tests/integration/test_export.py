@@ -459,3 +459,13 @@ def test_the_snippet_of_the_guide(trained: Trained, tmp_path: Path, capsys: pyte
     run = trained("text-regression", "ia3")
     exec(snippet.replace('"runs/tickets"', repr(str(run.path))).replace("tickets-merged", str(tmp_path / "merged")), {})
     assert capsys.readouterr().out.startswith("equal ")
+
+
+def test_a_stored_version_is_exported_elsewhere_and_stays_as_it_is(trained: Trained, tmp_path: Path) -> None:
+    version = copied(trained("text-regression", "ia3"), tmp_path / ("0a" * 32))
+    before = {path: path.read_bytes() for path in version.path.rglob("*") if path.is_file()}
+    error = refused(version)
+    assert (error.code, error.hint) == ("run/is-a-version", "name a folder for the export: --output DIR")
+    found = burnish.export(version.path, to="merged", output=tmp_path / "merged", rows=2)
+    assert found["answer"] == "equal"
+    assert {path: path.read_bytes() for path in version.path.rglob("*") if path.is_file()} == before
