@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from burnish.lifecycle.compare import compare
     from burnish.lifecycle.curve import curve
     from burnish.lifecycle.export import export
+    from burnish.lifecycle.import_model import import_model
     from burnish.lifecycle.monitor import monitor
+    from burnish.lifecycle.reproduce import reproduce
     from burnish.lifecycle.run import Run
     from burnish.lifecycle.runs import load
     from burnish.lifecycle.sweep import sweep
@@ -34,9 +36,11 @@ _HOMES = {
     "compare": "burnish.lifecycle.compare",
     "curve": "burnish.lifecycle.curve",
     "export": "burnish.lifecycle.export",
+    "import_model": "burnish.lifecycle.import_model",
     "load": "burnish.lifecycle.runs",
     "monitor": "burnish.lifecycle.monitor",
     "plan": "burnish.lifecycle.advise",
+    "reproduce": "burnish.lifecycle.reproduce",
     "sweep": "burnish.lifecycle.sweep",
     "train": "burnish.lifecycle.train",
 }
@@ -48,9 +52,11 @@ __all__ = [
     "compare",
     "curve",
     "export",
+    "import_model",
     "load",
     "monitor",
     "plan",
+    "reproduce",
     "sweep",
     "train",
 ]

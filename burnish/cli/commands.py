@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import backup, compare, curve, export, gc, monitor, plan, sweep, verify
+from burnish.cli import backup, compare, curve, export, gc, import_model, monitor, plan, reproduce, runs, sweep, verify
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -20,13 +20,10 @@ from burnish.cli.show import (
     show_check,
     show_explanation,
     show_prediction,
-    show_run,
-    show_runs,
     show_verdict,
     shown_lines,
 )
 from burnish.errors import DataReadError, GoalNotReachedError, UsageError
-from burnish.evaluation import wording
 from burnish.evaluation.gates import stopped_by
 from burnish.lifecycle.follow import follows
 from burnish.settings import settings
@@ -122,7 +119,7 @@ def resume(options: argparse.Namespace) -> int:
     from burnish.lifecycle.train import resume_run
     from burnish.registry.runs import find_run
 
-    folder = find_run(options.run, settings().runs, to_change=True)
+    folder = find_run(options.run, settings().runs, to_change=not (options.set and options.output))
     budget = budget_of(options)
     if options.set:
         output = Path(options.output) if options.output else None
@@ -246,30 +243,6 @@ def _said() -> Iterator[str]:
         yield line.strip()
 
 
-def runs(options: argparse.Namespace) -> int:
-    from burnish.lifecycle.seeds import seed_spread
-    from burnish.registry.runs import find_run, list_runs
-
-    if options.run:
-        folder = find_run(options.run, settings().runs)
-        spread = seed_spread(folder)
-        if options.json:
-            evaluation = folder.content(folder.evaluation) if folder.evaluation.exists() else None
-            shown = {"folder": str(folder.path), "manifest": folder.manifest(), "evaluation": evaluation}
-            _print_json({**shown, "seeds": spread})
-        else:
-            print(show_run(folder))
-            if spread:
-                print(f"seeds    {wording.over_seeds(spread)}")
-        return 0
-    found = list_runs(settings().runs)
-    if options.json:
-        _print_json({"runs": [summary.as_dict() for summary in found]})
-    else:
-        print(show_runs(found, settings().runs))
-    return 0
-
-
 def _finish(run: Any, options: argparse.Namespace) -> int:
     """Prints verdict, id and folder of a finished run; the status of one that was paused or cancelled."""
     if follows():  # rank 0 speaks
@@ -381,7 +354,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare.run,
     "predict": predict,
     "chat": chat,
-    "runs": runs,
+    "reproduce": reproduce.run,
+    "import": import_model.run,
+    "runs": runs.run,
     "audit": audit,
     "augment": augment,
     "datasets": datasets,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 Command = Callable[[str, str, str], argparse.ArgumentParser]
 
@@ -40,6 +38,7 @@ def arguments(command: Command) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from burnish.cli.progress import TerminalProgress
+    from burnish.cli.show_curve import show_curve
     from burnish.lifecycle.curve import curve
 
     found = curve(
@@ -59,31 +58,3 @@ def run(options: argparse.Namespace) -> int:
         write_text(Path(options.html), render_curve(found))
     print(json.dumps(found, ensure_ascii=False) if options.json else show_curve(found))
     return 0
-
-
-def show_curve(found: Mapping[str, Any]) -> str:
-    """The lever first, then what was measured and what the law says of more rows."""
-    from burnish.evaluation import wording
-
-    metric = found["metric"]
-    lines = ["", f"CURVE  what would help: {found['lever'].upper()}", ""]
-    lines += textwrap.wrap(found["why"], 96, initial_indent="  ", subsequent_indent="  ")
-    lines += ["", f"  {'rows':>10}  {wording.metric_title(metric)} of method {found['method'] or 'by default'}"]
-    lines += [f"  {p['rows']:>10,}  {_value(p['values']['tuned'], metric)}  measured" for p in found["points"]]
-    lines += [f"  {p['rows']:>10,}  {_value(p, metric)}  foreseen" for p in found["forecast"]]
-    law = found["law"]
-    lines += [
-        "",
-        f"  {law['form']}: scale {law['scale']:.3g}, exponent {law['exponent']:.3g}, floor {law['floor']:.3g}",
-        *(f"  {note}" for note in found["notes"]),
-        f"  kept in {found['folder']}",
-    ]
-    return "\n".join(lines)
-
-
-def _value(value: Mapping[str, Any], metric: str) -> str:
-    from burnish.evaluation import wording
-
-    if wording.is_share(metric):
-        return f"{100 * value['value']:>5.1f} %  [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
-    return f"{value['value']:>7.4g}  [{value['low']:.4g}, {value['high']:.4g}]"

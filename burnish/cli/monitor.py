@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 
 def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -24,6 +23,7 @@ def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
 
 def run(options: argparse.Namespace) -> int:
     from burnish.cli.progress import TerminalProgress
+    from burnish.cli.show_monitor import show_monitor
     from burnish.lifecycle.monitor import monitor
 
     found = monitor(options.run, options.data, labels=options.labels, alpha=options.alpha, progress=TerminalProgress())
@@ -34,51 +34,3 @@ def run(options: argparse.Namespace) -> int:
         write_text(Path(options.html), render_monitor(found))
     print(json.dumps(found, ensure_ascii=False) if options.json else show_monitor(found))
     return 1 if found["answer"] == "drift" else 0
-
-
-def show_monitor(found: Mapping[str, Any]) -> str:
-    """The answer first, then what it rests on, then what to do."""
-    from burnish.cli.show import coloured
-    from burnish.evaluation import wording
-    from burnish.monitoring.words import HEADLINES, what
-
-    colour = {"drift": "31", "no drift seen": "32"}.get(found["answer"], "33")
-    lines = [
-        coloured(found["answer"].upper(), colour),
-        f"  {HEADLINES[found['answer']]}",
-        f"  {found['compared']:,} of {wording.count(found['rows'], 'new rows')} against {found['reference_rows']:,} "
-        f"test rows; a false alarm has a chance of {found['alpha']:g}",
-        "",
-    ]
-    for test in found["tests"]:
-        mark = "changed" if test["alarm"] else "as before"
-        together = wording.p_value(test["adjusted"]).replace(wording.TIED, " ")
-        lines.append(f"  {wording.visible(what(test['of']), 40):<28} {mark:<10} {together}")
-    lines += [f"  {line}" for line in quality_lines(found["quality"])]
-    if found["new"]:
-        new = found["new"]
-        lines += ["", f"  {new['count']:,} rows look new ({new['by_chance']:g} would by chance), the newest first:"]
-        lines += [f"  {row['file']}:{row['line']}: {wording.visible(row['excerpt'])}" for row in new["rows"]]
-    lines += ["", f"  {found['power']}.", f"  → {found['advice']}"]
-    return "\n".join(lines)
-
-
-def quality_lines(quality: Mapping[str, Any] | None) -> list[str]:
-    """What is known of the answers' quality, measured or to be expected."""
-    from burnish.evaluation import wording
-
-    if not quality:
-        return []
-    metric, before = wording.metric_title(quality["metric"]), wording.figure(quality["metric"], quality["before"])
-    if quality["measured"]:
-        after = wording.figure(quality["metric"], quality["after"])
-        worse = f"{abs(quality['share']):.1%} {'worse' if quality['share'] > 0 else 'better'}"
-        return [
-            f"{metric} {before} on the test rows, {after} on the new ones: {worse} "
-            f"(95 % interval {quality['low']:+.1%} to {quality['high']:+.1%} worse; the rule is {quality['rule']:.0%})"
-        ]
-    after, span = wording.figure(quality["metric"], quality["value"]), wording.interval(quality["metric"], quality)
-    return [
-        f"{metric} {before} on the test rows; on the new ones about {after} is to be expected ({span}), if answers "
-        "of the same confidence are right as often as they were"
-    ]

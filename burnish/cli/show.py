@@ -191,10 +191,7 @@ def show_run(folder: RunFolder) -> str:
             f"training {training.get('steps')} steps, best at step {training.get('best_step')}, "
             f"{training.get('stopped')}, {training.get('trainable_parameters', 0):,} weights learned"
         )
-    lines += [
-        f"parent   {parent['run']}, {parent['checkpoint']}, with {', '.join(parent['changed'])}"
-        for parent in manifest.get("parents", [])
-    ]
+    lines += [f"parent   {_parent(parent)}" for parent in manifest.get("parents", [])]
     error = manifest.get("error")
     if error and manifest.get("status") != "finished":
         lines.append(f"error    {error['message'].splitlines()[0]}")
@@ -203,6 +200,13 @@ def show_run(folder: RunFolder) -> str:
         lines.append(f"verdict  {verdict['answer']}: {verdict['metric']} {verdict['tuned']:.3f}")
         lines.append(f"report   {folder.report}")
     return "\n".join(lines)
+
+
+def _parent(parent: Mapping[str, Any]) -> str:
+    """The checkpoint that a run went on from, or the stored model that it was trained on from."""
+    if "checkpoint" in parent:
+        return f"{parent['run']}, {parent['checkpoint']}, with {', '.join(parent['changed'])}"
+    return f"{parent['name']}, version {parent['version'][:12]}"
 
 
 def _times(count: int) -> str:

@@ -44,6 +44,8 @@ def show_move(moved: Row) -> str:
     before = f" (before: {moved['before'][:12]})" if moved["before"] not in (None, version["id"]) else ""
     lines = [f"{moved['alias']} is {version['label']}{before}"]
     lines += [f"  {gate['name']}: {gate['reason']}" for gate in moved.get("gates", ())]
+    if "mlflow" in moved:
+        lines.append(f"  in MLflow: {moved['mlflow']}")
     return "\n".join(lines)
 
 

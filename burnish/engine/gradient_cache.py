@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
-from burnish.engine.faults import is_out_of_memory
 from burnish.engine.layout import RowBatch
+from burnish.engine.memory import is_out_of_memory
 from burnish.engine.precision import Precision
 from burnish.types import Comparing, LossTerm
 

@@ -1,15 +1,13 @@
-"""Keeping what a base can do while it learns something else: old rows mixed in, and pulls towards the start.
+"""Keeping what a base can do while it learns something else: pulls towards the start.
 
-Both are exact: which old rows a step sees is a function of seed and step, and a pull is added once per step to the mean
-gradient, in float32, whatever the micro-batches were.
+They are exact: a pull is added once per step to the mean gradient, in float32, whatever the micro-batches were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,25 +19,6 @@ from burnish.engine.precision import Precision
 from burnish.types import Encoded, Task
 
 FISHER_ROWS = 256  # that the Fisher information is measured on, evenly spread; each costs a pass back and forth
-STREAM = 1 << 32  # apart from the epochs, whose order has keys of its own
-
-
-def replayed_rows(step: int, *, count: int, rows: int, seed: int) -> list[int]:
-    """Which of `rows` kept rows step number `step` sees again, `count` of them; a new order for each pass.
-
-    >>> sorted(replayed_rows(0, count=2, rows=4, seed=13) + replayed_rows(1, count=2, rows=4, seed=13))
-    [0, 1, 2, 3]
-    """
-    found: list[int] = []
-    for place in range(step * count, (step + 1) * count):
-        around, index = divmod(place, rows)
-        found.append(int(_order(around, rows, seed)[index]))
-    return found
-
-
-@lru_cache(maxsize=2)
-def _order(around: int, rows: int, seed: int) -> np.ndarray[Any, Any]:
-    return np.random.Generator(np.random.Philox(key=[seed, STREAM + around])).permutation(rows)
 
 
 class Pull(Protocol):

@@ -1,20 +1,17 @@
 """How rows lie in memory: one after the other without padding, or padded for models that know no other way.
 
 Concatenated, a batch of rows is one long sequence of shape (1, T). Token-wise layers see T tokens and no padding;
-attention runs inside each segment through a function registered in transformers' attention interface. Tasks see
+attention runs inside each segment (`segments.py`). Tasks see
 neither layout: `hidden` always gives the real tokens as (T, D). The rows of an encoder with a decoder have two
 segments, what the one reads and what the other does; each side is padded on a grid of its own.
 
-Shapes: T real tokens, B rows, G segments, S longest segment, H heads, D width, R positions that are read.
+Shapes: T real tokens, B rows, G segments, S longest segment, D width, R positions that are read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import sys
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
@@ -23,114 +20,20 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.nn import functional as F
 
 from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.prompted import behind_prompt
-from burnish.model.bert import ATTENTIONS
+from burnish.engine.segments import ATTENTION, Segments, inside, register
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
 
-ATTENTION = "burnish_segments"
 ENDS: tuple[Reads, ...] = ("first", "last")
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 _lock = Lock()
 OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text", "longformer")
-
-
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """Where each token of a concatenated batch belongs."""
-
-    places: Tensor  # (T,) index of each token in a (G * S) grid
-    count: int  # G
-    longest: int  # S
-    mask: Tensor | None  # (G, 1, 1, S) True where a token is real; None when all segments are equally long
-    source: Tensor | None = None  # (G * S,) which token stands where, for segments that share one; padding shows any
-
-
-_segments: ContextVar[Segments | None] = ContextVar("segments", default=None)
-
-
-def segment_attention(
-    module: Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Attention of each token over its own segment; signature of transformers' attention interface.
-
-    Tokens are spread over a (G, S) grid for the product only: projections and feed-forward layers, where the time
-    goes, never see padding. Attention probabilities are not dropped out (docs/decisions/0004-dropout.md).
-
-    Args:
-        query, key, value: (1, H, T, d); key and value may have fewer heads than query.
-        sliding_window: tokens this far away or farther are not seen; None: the whole segment is.
-
-    Returns:
-        (1, T, H, d) and no attention weights.
-    """
-    segments = _segments.get()
-    if segments is None:
-        raise RuntimeError("segment attention outside of a concatenated batch")
-    grid = (segments.count * segments.longest,)
-    even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
-
-    def spread(states: Tensor) -> Tensor:
-        flat = states[0].transpose(0, 1)
-        if segments.source is not None:
-            flat = flat.index_select(0, segments.source)
-        elif not even:
-            empty = states.new_zeros((*grid, states.shape[1], states.shape[3]))
-            flat = empty.index_copy(0, segments.places, flat)
-        return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
-
-    causal = bool(getattr(module, "is_causal", False))
-    mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
-    if sliding_window is not None and segments.longest > sliding_window:
-        mask, causal = _within_window(segments, sliding_window, causal=causal), False
-    output = F.scaled_dot_product_attention(
-        spread(query),
-        spread(key),
-        spread(value),
-        attn_mask=mask,
-        is_causal=causal,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
-    flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
-    return (flat if even else flat.index_select(0, segments.places)).unsqueeze(0), None
-
-
-def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
-    """(G or 1, 1, S, S) True where a token may look: at itself, and at real tokens less than `window` away."""
-    place_S = torch.arange(segments.longest, device=segments.places.device)
-    distance_SS = place_S[:, None] - place_S
-    near = (distance_SS.abs() < window)[None, None]
-    if causal:
-        return near & (distance_SS >= 0)
-    if segments.mask is None:
-        return near
-    return (near & segments.mask) | (distance_SS == 0)  # padding far from all tokens must not divide by zero
-
-
-def register() -> None:
-    """Makes the attention known to `model/bert.py` and to transformers; the mask it would build is not needed."""
-    ATTENTIONS[ATTENTION] = segment_attention
-    if "transformers" not in sys.modules:  # then no model is one of its own
-        return
-    from transformers import AttentionInterface, AttentionMaskInterface
-
-    AttentionInterface.register(ATTENTION, segment_attention)
-    AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
 
 
 class RowBatch(Batch, Protocol):
@@ -264,13 +167,11 @@ class LaidOut:
         mask = None
         if not self._uniform:
             mask = (torch.arange(self.longest, device=self.device) < self._extents[:, None])[:, None, None, :]
-        token = _segments.set(Segments(self._places, self.segment_count, self.longest, mask, self._source))
-        try:
-            with drawn(None if self._draw is None else self._draw[None]), only_at(reads_R) as wanted:
-                more = self._more_for(encoder, lambda types_T: types_T[None])
-                output = encoder(input_ids=self._ids[None], position_ids=self._position[None], **more)
-        finally:
-            _segments.reset(token)
+        segments = Segments(self._places, self.segment_count, self.longest, mask, self._source)
+        draw = None if self._draw is None else self._draw[None]
+        with inside(segments), drawn(draw), only_at(reads_R) as wanted:
+            more = self._more_for(encoder, lambda types_T: types_T[None])
+            output = encoder(input_ids=self._ids[None], position_ids=self._position[None], **more)
         hidden: Tensor = output.last_hidden_state[0]
         if reads_R is None or wanted.met:
             return hidden
@@ -525,21 +426,3 @@ def probe_rows(rows: Sequence[Encoded], count: int) -> list[Encoded]:
     by_length = sorted(rows[:256], key=lambda row: row.length)
     picks = np.linspace(0, len(by_length) - 1, count).round().astype(int)
     return [by_length[i] for i in sorted(set(picks.tolist()))]
-
-
-@contextlib.contextmanager
-def own_attention(model: Module) -> Iterator[None]:
-    """Inside the block, parts of `model` that attend by segments attend as transformers lets them: for padded rows."""
-    switched: list[Any] = [
-        part
-        for part in model.modules()
-        if getattr(getattr(part, "config", None), "_attn_implementation", None) == ATTENTION
-        and hasattr(part, "set_attn_implementation")
-    ]
-    for part in switched:
-        part.set_attn_implementation(part.get_correct_attn_implementation(None))
-    try:
-        yield
-    finally:
-        for part in switched:
-            part.set_attn_implementation(ATTENTION)

@@ -1,4 +1,4 @@
-"""How much memory a pass takes and how much there is, where that can be known without trying."""
+"""How much memory a pass takes, how much is free where that can be known, and the errors that say it has ended."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -40,6 +41,11 @@ def free_bytes() -> int:
     free = int(psutil.virtual_memory().available)
     limit, used = (_number(GROUP / name) for name in ("memory.max", "memory.current"))
     return free if limit is None or used is None else min(free, max(0, limit - used))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for what torch raises when a device or the machine has no memory left (the CPU's has no class)."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _number(path: Path) -> int | None:

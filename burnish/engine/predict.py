@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from burnish.engine.faults import is_out_of_memory
 from burnish.engine.layout import LayoutChoice, RowBatch
+from burnish.engine.memory import is_out_of_memory
 from burnish.engine.precision import Precision
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches

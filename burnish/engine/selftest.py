@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
 from burnish.engine.gradient_cache import compare_in_pieces
-from burnish.engine.layout import LayoutChoice, RowBatch, own_attention, probe_rows
+from burnish.engine.layout import LayoutChoice, RowBatch, probe_rows
 from burnish.engine.precision import Precision
+from burnish.engine.segments import own_attention
 from burnish.errors import SelfTestError
 from burnish.types import Comparing, Encoded, LossTerm, Method, Task
 

@@ -14,9 +14,15 @@ from typing import Any
 
 from burnish.evaluation.metrics import LABEL_METRICS, METRICS, create_metric
 from burnish.evaluation.metrics.probabilities import OfLikeliest, OfProbabilities
+from burnish.task.build import named_as
+from burnish.task.text_classification import TextClassification
 from burnish.types import Metric
 
 SEPARATOR = "; "  # between the labels of a text
+WRITTEN_APART = (  # tasks whose rows are not written as those of text classification are
+    *("token-classification", "multi-label-classification", "question-answering"),
+    *("seq2seq", "embedding", "tabular"),
+)
 Key = tuple[str, int, int]
 StoredRow = Mapping[str, Any]
 
@@ -51,6 +57,7 @@ def stored_answers(task: str, rows: Sequence[StoredRow], labels: Sequence[str], 
     Raises:
         LookupError: a row does not hold what the metrics of this task compare.
     """
+    task = kind_of(task)
     keyed = dict(zip(keys_of([(row["file"], row["line"]) for row in rows]), rows, strict=True))
     said = {key: _said(task, row) if arm is None else row["arms"][arm] for key, row in keyed.items()}
     return Answered(
@@ -60,6 +67,11 @@ def stored_answers(task: str, rows: Sequence[StoredRow], labels: Sequence[str], 
         said=said,
         asked={key: row.get("conversation") or row["text"] for key, row in keyed.items() if "text" in row},
     )
+
+
+def kind_of(task: str) -> str:
+    """The task in whose way the answers to this one are written down: its own, or that of the task it refines."""
+    return named_as(task, WRITTEN_APART) or TextClassification.name
 
 
 def keys_of(origins: Sequence[tuple[str, int]]) -> list[Key]:
@@ -88,10 +100,11 @@ def metrics_of(task: str, names: Sequence[str], labels: Sequence[str], positive:
 
 def _metric(task: str, name: str, labels: Sequence[str], positive: str) -> Metric:
     known: Any = METRICS.get(name)
-    if task == "tabular" and known is not None and issubclass(known, OfProbabilities):
+    table = kind_of(task) == "tabular"
+    if table and known is not None and issubclass(known, OfProbabilities):
         made: Metric = known(labels, positive)
         return made
-    if task == "tabular" and name in LABEL_METRICS:
+    if table and name in LABEL_METRICS:
         return OfLikeliest(create_metric(name, labels), labels)
     return create_metric(name, labels)
 
@@ -104,7 +117,7 @@ def _shown(row: StoredRow) -> dict[str, Any]:
 def _said(task: str, row: StoredRow) -> Any:
     if "loss" in row:
         return row["loss"]
-    if task in ("embedding", "recommendation"):
+    if task == "embedding":
         return row["places"] if "places" in row else row["similarity"]
     return row["prediction"]
 
@@ -112,7 +125,7 @@ def _said(task: str, row: StoredRow) -> Any:
 def _reference(task: str, row: StoredRow, labels: Sequence[str]) -> Any:
     if "loss" in row:
         return ""
-    if task in ("embedding", "recommendation"):
+    if task == "embedding":
         return row["relevant"] if "places" in row else row["score"]
     if task in ("seq2seq", "question-answering"):
         return tuple(row["references"])

@@ -15,7 +15,7 @@ from burnish.evaluation.metrics.resampling import (
     Array,
     cells,
     draws,
-    percentile_interval,
+    expanded_interval,
     resampled,
     swaps,
     tango_interval,
@@ -95,7 +95,7 @@ def paired_bootstrap(
 ) -> Difference:
     """metric(a) - metric(b) with the percentile interval of rows resampled together with both predictions.
 
-    The interval is expanded as it needs to be for as many rows as the two answer differently: the others add nothing.
+    The interval is expanded as it needs to be for so many rows, of which so many are answered differently.
 
     Args:
         metric: an empty metric; it is not changed.
@@ -119,7 +119,7 @@ def paired_bootstrap(
     value = float(difference(counts_N[None])[0])
     values_R = np.concatenate([difference(block) for block in draws(counts_N, resamples, seed)])
     differ_N = np.array([x != y for x, y in zip(first, second, strict=True)])
-    low, high = percentile_interval(values_R, int(counts_N @ differ_N))
+    low, high = expanded_interval(values_R, rows=len(references), differing=int(counts_N @ differ_N))
     return Difference(value, min(low, value), max(high, value), len(references))
 
 

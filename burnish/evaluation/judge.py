@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from burnish.evaluation.arms import ArmResult, strongest
-from burnish.evaluation.compare import compared, paired_gain, row_wins, significance
+from burnish.evaluation.compare import Difference, compared, paired_gain, row_wins, significance
 from burnish.evaluation.goals import judge_goals, parse_goal
 from burnish.evaluation.metrics.classification import ClassFigures
 from burnish.evaluation.metrics.resampling import measured, value_of
@@ -57,61 +57,68 @@ def judge(
     """
     decider = metrics[0]
     against = strongest(arms, decider, validation_references)
-    test_answers = {"tuned": tuned, **{arm.name: arm.test_predictions for arm in arms}}
-    validation_answers = {"tuned": validation_tuned, **{arm.name: arm.validation_predictions for arm in arms}}
     draws = {"resamples": options.resamples, "seed": seed}
     differences = {arm.name: paired_gain(decider, references, tuned, arm.test_predictions, **draws) for arm in arms}
     wins, losses = row_wins(decider, references, tuned, against.test_predictions)
     p_value, test = significance(decider, references, tuned, against.test_predictions, **draws)
-    evidence = Evidence(
-        metric=decider.name,
-        against=against.name,
-        differences=differences,
-        p_value=p_value,
-        test=test,
-        discordant=wins + losses,
-        minimum_effect=options.minimum_effect,
-        method=method_name,
-        weakest_class=_weakest(classes) if classes else None,
-        head="head" in getattr(TASKS.get(task), "methods", ("head",)),
+    verdict = decide(
+        Evidence(
+            metric=decider.name,
+            against=against.name,
+            differences=differences,
+            p_value=p_value,
+            test=test,
+            discordant=wins + losses,
+            minimum_effect=options.minimum_effect,
+            method=method_name,
+            weakest_class=_weakest(classes) if classes else None,
+            head="head" in getattr(TASKS.get(task), "methods", ("head",)),
+        )
     )
     goals = [parse_goal(text, list(classes or ())) for text in options.goals]
+    few = draws | {"resamples": min(options.resamples, FURTHER_RESAMPLES)}
     return {
         "task": task,
         "split": "test",
         "n": len(references),
         "opened": opened,
         "metric": decider.name,
-        "verdict": decide(evidence).as_dict(),
+        "verdict": verdict.as_dict(),
         "goals": judge_goals(goals, metrics, references, tuned, classes or {}),
-        "models": {
-            model: {metric.name: measured(metric, references, answers).as_dict() for metric in metrics}
-            for model, answers in test_answers.items()
-        },
-        "validation": {
-            model: {metric.name: value_of(metric, validation_references, answers) for metric in metrics}
-            for model, answers in validation_answers.items()
-        },
-        "arms": {
-            arm.name: {
-                "settings": dict(arm.settings),
-                "seconds": round(arm.seconds, 3),
-                "difference": asdict(differences[arm.name]),
-            }
-            for arm in arms
-        },
+        "models": _on_test(metrics, references, tuned, arms),
+        "validation": _on_validation(metrics, validation_references, validation_tuned, arms),
+        "arms": {arm.name: _described(arm, differences[arm.name]) for arm in arms},
         "discordant": {"tuned": wins, "against": losses},
-        "comparisons": compared(
-            metrics[1:],
-            references,
-            tuned,
-            against.test_predictions,
-            resamples=min(options.resamples, FURTHER_RESAMPLES),
-            seed=seed,
-        ),
+        "comparisons": compared(metrics[1:], references, tuned, against.test_predictions, **few),
         **({"classes": {name: figures.as_dict() for name, figures in classes.items()}} if classes else {}),
         **(further or {}),
     }
+
+
+def _on_test(
+    metrics: Sequence[Metric], references: Sequence[Any], tuned: Sequence[Any], arms: Sequence[ArmResult]
+) -> dict[str, Any]:
+    """Every metric of every model on the test rows, with its interval."""
+    answers_of = {"tuned": tuned, **{arm.name: arm.test_predictions for arm in arms}}
+    return {
+        model: {metric.name: measured(metric, references, answers).as_dict() for metric in metrics}
+        for model, answers in answers_of.items()
+    }
+
+
+def _on_validation(
+    metrics: Sequence[Metric], references: Sequence[Any], tuned: Sequence[Any], arms: Sequence[ArmResult]
+) -> dict[str, Any]:
+    """Every metric of every model on the validation rows, which it was chosen on."""
+    answers_of = {"tuned": tuned, **{arm.name: arm.validation_predictions for arm in arms}}
+    return {
+        model: {metric.name: value_of(metric, references, answers) for metric in metrics}
+        for model, answers in answers_of.items()
+    }
+
+
+def _described(arm: ArmResult, difference: Difference) -> dict[str, Any]:
+    return {"settings": dict(arm.settings), "seconds": round(arm.seconds, 3), "difference": asdict(difference)}
 
 
 def _weakest(classes: Mapping[str, ClassFigures]) -> tuple[str, float]:

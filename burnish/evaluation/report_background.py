@@ -257,7 +257,7 @@ def training_section(record: RunRecord) -> Html:
     """Base, method, effort and environment: what the numbers depend on."""
     base, training = record.base, record.training
     learned, total = finite(training.get("trainable_parameters")), finite(training.get("total_parameters"))
-    share = f" ({100 * learned / total:.2g} % of all)" if learned is not None and total else ""
+    share = f" ({100 * learned / total:.3g} % of all)" if learned is not None and total else ""
     about: dict[str, object] = {
         "base model": isolated(base.get("name", "not recorded")),
         "license of the base": base.get("license") or "not stated",
@@ -292,6 +292,9 @@ def _mishaps(record: RunRecord) -> dict[str, object]:
     told: dict[str, object] = {}
     for parent in record.manifest.get("parents") or []:
         origin = entries(parent)
+        if not origin.get("checkpoint"):
+            told["trained on from"] = isolated(origin.get("name"))
+            continue
         changed = ", ".join(map(str, origin.get("changed") or []))
         told["goes on from"] = isolated(f"{origin.get('run')}, {origin.get('checkpoint')}, with {changed}")
     if training.get("skipped_steps"):

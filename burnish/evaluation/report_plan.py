@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.evaluation import wording
 from burnish.evaluation.chart import Interval, Series, interval_chart, line_chart
-from burnish.evaluation.report_html import Html, bullets, code_block, facts, figures, paragraph, section, table
+from burnish.evaluation.report_html import Html, bullets, code_block, facts, figures, folded, paragraph, section, table
 from burnish.evaluation.report_style import STYLE
 from burnish.evaluation.wording import escaped
 
@@ -108,5 +108,5 @@ def _choices(found: Mapping[str, Any]) -> Html:
         "Base, method and settings",
         facts(about),
         table("What would be trained with", ("field", "value", "why", "source"), rows),
-        code_block("The recipe", found["recipe"]),
+        folded("The recipe, with every default filled in", code_block("The recipe", found["recipe"])),
     )

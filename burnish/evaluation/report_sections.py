@@ -275,12 +275,31 @@ def answers_section(record: RunRecord) -> Html:
         return section("answers", "Answers", paragraph("No answers are recorded in this run."))
     if any("margin" in row for row in record.predictions):
         return _compared_answers(record)
+    if any("loss" in row for row in record.predictions):
+        return _least_expected(record)
     shown = sorted(record.predictions, key=_missed)[:MOST_ERRORS]
     text = (
         f"The {len(shown)} of {count(len(record.predictions), 'test prompts')} whose answers differ most from their "
         "references. Read them: a reference may be wrong too, and another answer may be as good."
     )
     items = "".join(_answer(record, row) for row in shown)
+    return section("answers", "Answers", paragraph(text), f'<ol class="errors">{items}</ol>')
+
+
+def _least_expected(record: RunRecord) -> Html:
+    """Of a model that is judged by its loss and writes nothing: the rows that it expects least."""
+    shown = sorted(record.predictions, key=lambda row: -(finite(row.get("loss")) or 0.0))[:MOST_ERRORS]
+    text = (
+        f"This model was judged by its loss and wrote nothing. The {len(shown)} of "
+        f"{count(len(record.predictions), 'test rows')} that it expects least, with their loss in nats per token:"
+    )
+    items = "".join(
+        f'<li><q dir="auto">{escaped(row.get("text", ""), TEXT_LIMIT)}</q>'
+        f"<span>loss <b>{wording.figure('loss', row.get('loss'))}</b>"
+        + "".join(f" · {escaped(arm)} {wording.figure('loss', loss)}" for arm, loss in entries(row.get("arms")).items())
+        + f" · {escaped(record.place(row))}</span></li>"
+        for row in shown
+    )
     return section("answers", "Answers", paragraph(text), f'<ol class="errors">{items}</ol>')
 
 

@@ -60,6 +60,7 @@ ul { margin: 0 0 1rem; padding-left: 1.2rem; max-width: 44rem; }
 .lead { font-size: 1.175rem; line-height: 1.55; max-width: 48rem; }
 .advice { border-left: 3px solid var(--accent); background: var(--soft); padding: .9rem 1.2rem; max-width: 48rem;
   border-radius: 0 8px 8px 0; margin: 1.4rem 0 0; }
+.advice + p { margin-top: 1rem; }
 nav { margin: 2.2rem 0 0; padding: .8rem 0; border-block: 1px solid var(--line); font-size: .925rem; }
 nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.3rem; list-style: none; margin: 0; padding: 0; max-width: none; }
 nav a { text-decoration: none; display: inline-block; padding: .15rem 0; } nav a:hover { text-decoration: underline; }
@@ -124,7 +125,12 @@ details { margin: 1rem 0; } summary { cursor: pointer; color: var(--accent); fon
   header, main, footer { max-width: none; padding-inline: 0; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .scroll, pre { overflow: visible; } pre { white-space: pre-wrap; }
-  figure, .numbers div, .errors li, tr, .advice { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  details pre { columns: 2; font-size: 8pt; line-height: 1.4; }
+  figure, .numbers div, .errors li, tr, .advice { break-inside: avoid; } h2, h3, caption { break-after: avoid; }
+  thead + tbody tr:nth-child(-n+2) { break-before: avoid; }
+  td { min-width: 0; } tbody th { overflow-wrap: break-word; }
+  tr.strong > :first-child { box-shadow: none; border-left: 3px solid var(--accent); }
+  .heat, .advice, tr.strong { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main > section:not(.verdict) { padding: 1.4rem 0 .6rem; }
 }
 """

@@ -26,10 +26,11 @@ from burnish.serving.predict import Predictor
 from burnish.serving.table_predict import TablePredictor
 from burnish.serving.writer import Writer
 from burnish.storage.run_folder import RunFolder
+from burnish.task.build import named_as
 from burnish.types import Example, Progress, Split
 
 WORKERS = 4  # requests at once
-SEARCHES = ("embedding", "recommendation", "preference")  # their answers depend on all rows together
+SEARCHES = ("embedding", "preference")  # their answers depend on all rows together
 
 
 def labelled_rows(runs: Sequence[RunFolder], path: Path, progress: Progress) -> list[Example]:
@@ -65,7 +66,7 @@ def answered_by_run(run: Run, rows: Sequence[Example] | None, step: int | None, 
         UsageError: [compare/stored-only] for a task whose answers depend on all rows together.
     """
     task = str(run.evaluation["task"])
-    if task in SEARCHES or run.evaluation["metric"] == "loss":
+    if named_as(task, SEARCHES) is not None or run.evaluation["metric"] == "loss":
         raise UsageError(
             "compare/stored-only",
             f"what a model of the task {task} says of its own test rows can be compared, and no more yet",
@@ -76,7 +77,7 @@ def answered_by_run(run: Run, rows: Sequence[Example] | None, step: int | None, 
         _, _, prepared = read_rows(read_recipe(run.folder.recipe), Own())
         refuse_changed_data(run.folder, prepared)
         rows = _judged(run, prepared.splits[Split.TEST]) if task == "chat" else prepared.splits[Split.TEST]
-    answer = ANSWERS.get(task, _of_rows)
+    answer = ANSWERS.get(named_as(task, ANSWERS) or "", _of_rows)
     if step is None:
         run.require_model()
         return answer(run, rows, progress)

@@ -13,8 +13,9 @@ import numpy as np
 from burnish.data.prepare import PreparedData
 from burnish.engine.choice import Limit
 from burnish.engine.distributed import join_ranks
-from burnish.engine.layout import choose_layout, own_attention
+from burnish.engine.layout import choose_layout
 from burnish.engine.rows import EncodedRows
+from burnish.engine.segments import own_attention
 from burnish.errors import DataProblemError, RecipeError, excerpt
 from burnish.evaluation.forgetting import ProbeScore, worst_rise
 from burnish.lifecycle.forgetting import ProbeRows, kept_rows, probe_rows, with_forgetting

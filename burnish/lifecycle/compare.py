@@ -27,6 +27,7 @@ from burnish.recipe.schema import Recipe
 from burnish.registry.runs import find_run
 from burnish.settings import settings
 from burnish.storage.fingerprint import canonical_sha256
+from burnish.task.build import named_as
 from burnish.types import Example, Progress, Silent
 
 TUNED = ("final", "best")  # the weights that a run ends with are those of its best checkpoint
@@ -106,7 +107,7 @@ class Comparison:
         Raises:
             UsageError: [compare/nothing-written] when the answers are no texts.
         """
-        if self.evaluation["task"] not in WRITTEN or self.evaluation["metric"] == "loss":
+        if not _writes(self.evaluation):
             raise UsageError(
                 "compare/nothing-written",
                 f"people choose between written answers; {self.evaluation['task']} has none here",
@@ -220,7 +221,7 @@ def _require_one_task(of_runs: Sequence[tuple[Side, Run]]) -> None:
 
 def _require_part(side: Side, evaluation: Mapping[str, Any], *, stored: bool) -> None:
     """Raises UsageError when there is no such part, or it cannot answer these rows."""
-    if side.endpoint is not None and (evaluation["task"] not in WRITTEN or evaluation["metric"] == "loss"):
+    if side.endpoint is not None and not _writes(evaluation):
         raise UsageError(
             "compare/nothing-written",
             f"an endpoint writes texts; {evaluation['task']} asks for none here",
@@ -246,6 +247,11 @@ def _require_part(side: Side, evaluation: Mapping[str, Any], *, stored: bool) ->
             where=side.name,
             hint="leave --data out",
         )
+
+
+def _writes(evaluation: Mapping[str, Any]) -> bool:
+    """Whether the models were judged by texts that they wrote, or that a task refines one whose models are."""
+    return named_as(str(evaluation["task"]), WRITTEN) is not None and evaluation["metric"] != "loss"
 
 
 def _require_same_rows(runs: Sequence[Run]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from burnish.recipe.read import read_recipe, recipe_text
 from burnish.storage.durable import make_folder, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
+from burnish.storage.version_store import VERSION_ID
 from burnish.types import Progress, Silent
 
 LOOK_EVERY_SECONDS = 0.2
@@ -104,7 +106,7 @@ def resume_changed(
         raise RunError(
             "run/exists", "this folder already holds something", where=str(child.path), hint="name another --output"
         )
-    with exclusive(parent.path):
+    with contextlib.nullcontext() if VERSION_ID.fullmatch(parent.path.name) else exclusive(parent.path):
         found = newest_checkpoint(parent.checkpoints, warn=progress.warn)
         if found is None:
             raise RunError(

@@ -16,6 +16,7 @@ from burnish.evaluation.learning_curve import FEWEST_POINTS, Law, Point, fit_law
 from burnish.evaluation.lever import Symptoms, find_lever
 from burnish.evaluation.metrics import find_metric
 from burnish.lifecycle.advise import require_rehearsed
+from burnish.lifecycle.claim import claimed
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.rehearse import cut, rehearsal_parts, rehearse, with_rows
@@ -81,7 +82,13 @@ def curve(
     place = Path(output) if output is not None else runs / f"curve-{key[:12]}"
     make_folder(place)
     with exclusive(place):
-        _claim(place, key)
+        if not claimed(place / "curve.json", key):
+            raise UsageError(
+                "curve/other-curve",
+                "this folder holds a curve of other rows or settings",
+                where=str(place),
+                hint="name another --output",
+            )
         found = _points(recipe, data, base, task, place=place, sizes=sizes, progress=progress)
     law = _law(recipe, found)
     described = _described(recipe, data, found, law)
@@ -115,20 +122,6 @@ def _with_method(recipe: Recipe, task: Any, method: str | None) -> tuple[Recipe,
 
 def _naming(recipe: Recipe, method: str) -> Recipe:
     return Recipe.model_validate({**recipe.model_dump(mode="json", exclude_unset=True), "method": method})
-
-
-def _claim(place: Path, key: str) -> None:
-    """Raises UsageError [curve/other-curve] for a folder with the points of other data or settings."""
-    file = place / "curve.json"
-    if not file.is_file():
-        write_json(file, {"key": key})
-    elif RunFolder(place).content(file).get("key") != key:
-        raise UsageError(
-            "curve/other-curve",
-            "this folder holds a curve of other rows or settings",
-            where=str(place),
-            hint="name another --output",
-        )
 
 
 def _sizes(data: PreparedData, points: int, share: float) -> list[int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,22 @@ from burnish.storage.fingerprint import canonical_json, canonical_sha256, file_s
 from burnish.types import Encoded, Example, Problem, Progress, Refusal, Split, Task
 
 CHUNK = 256  # rows that a thread encodes before it takes the next ones
+_reads: ContextVar[bool] = ContextVar("reads", default=True)
 
 
 def cache() -> Cache:
     """Where tokens and vectors of frozen bases are kept."""
-    return Cache(settings().expanded_home() / "cache")
+    return Cache(settings().expanded_home() / "cache", reads=_reads.get())
+
+
+@contextlib.contextmanager
+def computed_anew() -> Iterator[None]:
+    """Within it nothing is taken from the cache: what is made again is to be compared with what was made before."""
+    token = _reads.set(False)
+    try:
+        yield
+    finally:
+        _reads.reset(token)
 
 
 def encode_splits(

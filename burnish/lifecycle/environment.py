@@ -9,9 +9,12 @@ import platform
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import psutil
+
+from burnish.storage.fingerprint import canonical_sha256, file_sha256
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "numpy", "scikit-learn", "scipy")
 
@@ -22,6 +25,7 @@ def describe_environment() -> dict[str, Any]:
 
     return {
         "burnish": __version__,
+        "code": code_sha256(),
         "python": platform.python_version(),
         **_versions(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -39,6 +43,39 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
+
+
+@lru_cache
+def code_sha256() -> str:
+    """sha256 over the source files of the installed burnish: two versions that call themselves the same may differ."""
+    package = Path(__file__).parents[1]
+    files = sorted(path for path in package.rglob("*.py"))
+    return canonical_sha256([[path.relative_to(package).as_posix(), file_sha256(path)] for path in files])
+
+
+def describe_torch() -> dict[str, Any]:
+    """Switches of torch that decide which kernels compute, and in which order they add."""
+    import torch
+
+    return {
+        "cpu_kernels": torch.backends.cpu.get_cpu_capability(),
+        "onednn": bool(torch.backends.mkldnn.enabled),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+    }
+
+
+def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """{"what", "before", "now"} of everything recorded of two runs' environments that is not the same.
+
+    The memory of the machine is left out: it decides whether a run fits, not what it computes.
+    """
+    names = [name for name in {**before, **now} if name != "memory_bytes"]
+    return [
+        {"what": name, "before": before.get(name), "now": now.get(name)}
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
 
 
 def differing_environment(before: Mapping[str, Any]) -> list[str]:

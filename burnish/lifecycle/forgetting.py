@@ -10,10 +10,11 @@ from typing import Any
 from burnish.data.formats import detect_format
 from burnish.data.options import DataOptions
 from burnish.data.source import inspect_source, read_source
-from burnish.engine.layout import LayoutChoice, own_attention, position_offset
+from burnish.engine.layout import LayoutChoice, position_offset
 from burnish.engine.precision import Precision
 from burnish.engine.predict import predict_rows
 from burnish.engine.rows import EncodedRows
+from burnish.engine.segments import own_attention
 from burnish.errors import DataProblemError, DataReadError, RunError
 from burnish.evaluation.forgetting import ProbeScore, gate_of, judge_forgetting
 from burnish.evaluation.gates import with_gate

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import choose_layout, own_attention
+from burnish.engine.layout import choose_layout
 from burnish.engine.predict import predict_rows
+from burnish.engine.segments import own_attention
 from burnish.evaluation.arms import ArmResult, majority, tf_idf
 from burnish.evaluation.judge_answers import judge_answers
 from burnish.evaluation.metrics import create_metric

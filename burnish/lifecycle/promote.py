@@ -7,7 +7,8 @@ from typing import Any
 
 from burnish.errors import PromotionRefusedError, RegistryError, UsageError
 from burnish.evaluation.gates import Gate
-from burnish.lifecycle.versions import store_model, version_in
+from burnish.lifecycle.track import mirrored
+from burnish.lifecycle.versions import store_checkpoint, store_model, version_in
 from burnish.registry.aliases import log, point, roll_back
 from burnish.registry.gates import ALWAYS, judge_gates
 from burnish.registry.runs import find_run
@@ -18,7 +19,7 @@ from burnish.storage.run_folder import RunFolder
 
 
 def keep_model(run: str | Path, *, name: str | None = None) -> Version:
-    """The model of a run as a version, which stays as it is whatever becomes of the run.
+    """The model of a run, or RUN@step-N, as a version, which stays as it is whatever becomes of the run.
 
     Raises:
         RunError: [run/not-found], [run/not-finished].
@@ -27,6 +28,9 @@ def keep_model(run: str | Path, *, name: str | None = None) -> Version:
     if name is not None:
         require_name(name)
     registry = open_registry()
+    place, _, step = str(run).rpartition("@step-")
+    if place and step.isdecimal():
+        return store_checkpoint(registry, find_run(place, settings().runs), int(step))
     known = _stored(registry, str(run))
     return known or store_model(registry, find_run(str(run), settings().runs), name=name)
 
@@ -42,7 +46,8 @@ def promote(run: str | Path, *, to: str = CHAMPION, name: str | None = None) -> 
         name: of the model when a run is promoted; the name of its data when None.
 
     Returns:
-        {"version": ..., "alias": "NAME:ALIAS", "before": id or None, "gates": [...]}.
+        {"version": ..., "alias": "NAME:ALIAS", "before": id or None, "gates": [...]}, and "mlflow": what the alias is
+        called there, or why it is not, where the recipe tracks the run in MLflow.
 
     Raises:
         PromotionRefusedError: [promote/refused] naming each gate and its reason.
@@ -50,6 +55,13 @@ def promote(run: str | Path, *, to: str = CHAMPION, name: str | None = None) -> 
     require_alias(to)
     registry = open_registry()
     version = keep_model(run, name=name)
+    if version.kind != "model":
+        raise UsageError(
+            "promote/no-model",
+            "a checkpoint is to go on from, no model",
+            where=str(run),
+            hint="name the run",
+        )
     folder = RunFolder(registry.folder(version))
     gates = judge_gates(version, folder, only=ALWAYS if to == CANDIDATE else None)
     _require_passed(version, to, gates)
@@ -59,6 +71,7 @@ def promote(run: str | Path, *, to: str = CHAMPION, name: str | None = None) -> 
         "alias": f"{version.name}:{to}",
         "before": before,
         "gates": [gate.as_dict() for gate in gates],
+        **mirrored(version, folder, to),
     }
 
 
@@ -71,8 +84,9 @@ def go_back(name: str) -> dict[str, Any]:
     model, _, alias = name.partition(":")
     registry = open_registry()
     now, before = roll_back(registry, model, alias or CHAMPION)
-    registry.folder(registry.get(now))
-    return {"version": registry.get(now).as_dict(), "alias": f"{model}:{alias or CHAMPION}", "before": before}
+    version = registry.get(now)
+    shown = mirrored(version, RunFolder(registry.folder(version)), alias or CHAMPION)
+    return {"version": version.as_dict(), "alias": f"{model}:{alias or CHAMPION}", "before": before, **shown}
 
 
 def delete_version(name: str, *, yes: bool) -> dict[str, Any]:

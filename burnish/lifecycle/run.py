@@ -177,7 +177,15 @@ class Run:
         return [{"answer": each.text, "tokens": each.tokens, "stopped": each.stopped} for each in said]
 
     def require_model(self) -> None:
-        """Raises RunError [run/not-finished] when the run has not come to its model."""
+        """Raises RunError [run/not-finished] when the run has not come to its model, [run/imported] for one that
+        was made elsewhere: how it is asked is not known."""
+        if self.status == "imported":
+            raise RunError(
+                "run/imported",
+                "this model was imported: it is there to train on from",
+                where=str(self.path),
+                hint=f"burnish train DATA --set model.base={self.id}:NUMBER",
+            )
         if not self.folder.final.is_dir():
             raise RunError(
                 "run/not-finished",

@@ -13,6 +13,7 @@ from typing import Any
 
 from burnish.errors import DivergedError, UsageError
 from burnish.evaluation.metrics import find_metric
+from burnish.lifecycle.claim import claimed
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.search import FEWEST_GUESSES, in_turn, open_study, require_optuna, search
 from burnish.lifecycle.train import read_rows, recipe_of, train, with_absolute_paths
@@ -23,7 +24,6 @@ from burnish.recipe.space import RATE_FACTOR, Dimension, Value, parse_space
 from burnish.settings import settings
 from burnish.storage.durable import make_folder, write_json, write_text
 from burnish.storage.fingerprint import canonical_sha256
-from burnish.storage.run_folder import RunFolder
 from burnish.task.build import WRITING
 from burnish.types import Progress, Silent, Split
 
@@ -78,7 +78,13 @@ def sweep(
     key = canonical_sha256({"recipe": tree, "rows": data.split_fingerprint, "space": [str(d) for d in space]})
     place = Path(output) if output is not None else settings().runs / f"sweep-{key[:12]}"
     make_folder(place)
-    _claim(place, key)
+    if not claimed(place / "sweep.json", key):
+        raise UsageError(
+            "sweep/other-sweep",
+            "this folder holds a sweep of another recipe, other rows or another space",
+            where=str(place),
+            hint="name another --output",
+        )
     ground = Ground(tree, data, task, place.resolve(), progress)
     metric, higher = _decider(first, task)
     study = open_study(
@@ -139,20 +145,6 @@ def _decider(recipe: Recipe, task: Any) -> tuple[str, bool]:
         return "loss", False
     metric = str(recipe.evaluation.metric)
     return metric, find_metric(metric).higher_is_better
-
-
-def _claim(place: Path, key: str) -> None:
-    """Raises UsageError [sweep/other-sweep] for a folder with the trials of other rows, recipe or space."""
-    file = place / "sweep.json"
-    if not file.is_file():
-        write_json(file, {"key": key})
-    elif RunFolder(place).content(file).get("key") != key:
-        raise UsageError(
-            "sweep/other-sweep",
-            "this folder holds a sweep of another recipe, other rows or another space",
-            where=str(place),
-            hint="name another --output",
-        )
 
 
 def _first_values(space: Sequence[Dimension], recipe: Recipe) -> dict[str, Value]:

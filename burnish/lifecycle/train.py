@@ -42,6 +42,7 @@ from burnish.lifecycle.environment import (
 )
 from burnish.lifecycle.follow import follow, follows, led, release_followers
 from burnish.lifecycle.forecast import Forecast, forecast, require_fit
+from burnish.lifecycle.inputs import inputs_of
 from burnish.lifecycle.machine_speed import learn_from
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.resolve import (
@@ -49,12 +50,14 @@ from burnish.lifecycle.resolve import (
 )
 from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
+from burnish.lifecycle.track import tracked
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.license import describe_license, require_known_use, require_use
 from burnish.model.load import Base, find_base
 from burnish.recipe.read import build_recipe, read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
 from burnish.registry.runs import version_folder
+from burnish.registry.tracking import require_installed
 from burnish.settings import expanded, settings
 from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
 from burnish.storage.lock import exclusive
@@ -201,9 +204,10 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
     from burnish.lifecycle.observe import keep_reference
-    from burnish.lifecycle.versions import record_run
+    from burnish.lifecycle.versions import parent_of, record_run
 
     started, meter = time.monotonic(), EnergyMeter()
+    require_installed(recipe.tracking)
     progress.stage("reading and splitting the data")
     recipe, chosen, data = read_rows(recipe, own)
     refuse_changed_data(folder, data)
@@ -236,34 +240,37 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         task=chosen.name,
         method=recipe.method.name if recipe.method else "",
         base=base.describe(),
+        parents=folder.manifest().get("parents") or parent_of(base.name),
         license=describe_license(base, recipe.model.use),
         forecast=expected and expected.as_dict(),
+        inputs=inputs_of(recipe),
         data=_describe_data(data) | {"version": keep_version(data, recipe, folder)},
         sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
     )
-    workbench = open_bench(recipe, base, data, chosen, own, folder, progress)
-    workbench.record()
-    require_space(folder.path, workbench.expected_bytes())
-    if recipe.export.to:
-        from burnish.lifecycle.export_rehearsal import rehearse_exports
+    with tracked(folder, recipe, progress) as told:
+        workbench = open_bench(recipe, base, data, chosen, own, folder, told)
+        workbench.record()
+        require_space(folder.path, workbench.expected_bytes())
+        if recipe.export.to:
+            from burnish.lifecycle.export_rehearsal import rehearse_exports
 
-        progress.note(rehearse_exports(workbench))
-    trained, model = workbench.train()
-    seconds = round(time.monotonic() - started, 1)
-    folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
-    meter.look()
-    workbench.save_final(model)
-    judge_run(folder, workbench, runs=runs)
-    keep_reference(folder, workbench)
-    _record_spending(folder, recipe, expected, base, seconds=time.monotonic() - started, meter=meter)
-    publish_report(folder)
-    if recipe.export.to:
-        from burnish.lifecycle.export import export_all
+            told.note(rehearse_exports(workbench))
+        trained, model = workbench.train()
+        seconds = round(time.monotonic() - started, 1)
+        folder.update_manifest(training={**trained, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()})
+        meter.look()
+        workbench.save_final(model)
+        judge_run(folder, workbench, runs=runs)
+        keep_reference(folder, workbench)
+        _record_spending(folder, recipe, expected, base, seconds=time.monotonic() - started, meter=meter)
+        publish_report(folder)
+        if recipe.export.to:
+            from burnish.lifecycle.export import export_all
 
-        export_all(folder, recipe.export.to, rows=recipe.export.rows, runs=runs, progress=progress)
-    folder.update_manifest(status="finished")
-    folder.event("finished")
+            export_all(folder, recipe.export.to, rows=recipe.export.rows, runs=runs, progress=told)
+        folder.update_manifest(status="finished")
+        folder.event("finished")
     record_run(folder, progress)
 
 
@@ -401,7 +408,11 @@ def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
     if local is None and base not in CATALOGUE and "/" not in base:
         local = version_folder(base)
     model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
-    return recipe.model_copy(update={"data": data, "model": model})
+    events = recipe.tracking.tensorboard
+    tracking = recipe.tracking.model_copy(
+        update={"tensorboard": str(folder / expanded(events)) if isinstance(events, str) else events}
+    )
+    return recipe.model_copy(update={"data": data, "model": model, "tracking": tracking})
 
 
 def _with_absolute_probes(recipe: Recipe, folder: Path) -> Recipe:

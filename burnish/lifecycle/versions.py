@@ -10,8 +10,10 @@ from typing import Any
 
 from burnish.errors import BurnishError, RegistryError, RunError
 from burnish.recipe.read import read_recipe
+from burnish.registry.runs import RunSummary
 from burnish.registry.store import Registry, open_registry
 from burnish.registry.version import NewVersion, Version
+from burnish.storage.durable import require_undamaged
 from burnish.storage.run_folder import RunFolder
 from burnish.storage.version_store import VERSION_ID
 from burnish.types import Progress
@@ -19,6 +21,7 @@ from burnish.types import Progress
 RECORD = ("recipe.yaml", "manifest.json", "evaluation.json", "metrics.jsonl", "card.md")  # what is kept of every run
 MODEL = ("predictions.jsonl", "problems.jsonl", "report.html")  # what a model has besides, with final/ and reference/
 FOLDERS = ("final", "reference")
+STATE = "state.json"  # of a checkpoint
 DATA, BASE, RUN, PARENT = "data", "base", "run", "parent"  # roles of what a version came from
 
 
@@ -39,7 +42,7 @@ def store_run(registry: Registry, folder: RunFolder) -> Version:
     if data is not None:
         parents[DATA] = data.id
     if manifest.get("base"):
-        parents.update(_base_version(registry, manifest, folder))
+        parents.update(_base_version(registry, manifest))
     new = NewVersion(
         "run",
         usable_name(folder.id),
@@ -49,6 +52,24 @@ def store_run(registry: Registry, folder: RunFolder) -> Version:
         place=str(folder.path.absolute()),
     )
     return registry.put(new)
+
+
+def recorded_runs(*, task: str | None = None, status: str | None = None, answer: str | None = None) -> list[RunSummary]:
+    """The runs in the registry with this task, status and verdict, newest first, each as it was recorded last."""
+    found: dict[tuple[str, str | None], RunSummary] = {}
+    for version in open_registry().versions("run", task=task, status=status, answer=answer):
+        told = {name: str(version.search[name] or "") for name in ("status", "task", "method", "base")}
+        summary = RunSummary(
+            id=version.name,
+            folder=Path(version.place or ""),
+            created=version.created,
+            answer=version.search["answer"],
+            metric=version.search["metric"],
+            value=version.search["value"],
+            **told,
+        )
+        found.setdefault((version.name, version.place), summary)
+    return list(found.values())
 
 
 def store_model(registry: Registry, folder: RunFolder, *, name: str | None = None) -> Version:
@@ -82,6 +103,55 @@ def store_model(registry: Registry, folder: RunFolder, *, name: str | None = Non
     return registry.put(new)
 
 
+def store_checkpoint(registry: Registry, folder: RunFolder, step: int) -> Version:
+    """The version of a run's checkpoint: what `burnish resume --set ... --output ...` goes on from.
+
+    Raises:
+        RunError: [run/no-checkpoint] when there is none of that step.
+        DamagedStoreError: [storage/damaged].
+    """
+    place = folder.checkpoints / f"step-{step}"
+    if not (place / STATE).is_file():
+        raise RunError(
+            "run/no-checkpoint",
+            f"this run has no checkpoint of step {step}",
+            where=str(folder.path),
+            known=sorted(path.name for path in folder.checkpoints.glob("step-*")),
+        )
+    require_undamaged(place)
+    best = folder.checkpoints / f"step-{folder.content(place / STATE)['stopping']['best_step']}"
+    parts = [path for part in {place, best} if part.is_dir() for path in sorted(part.iterdir())]
+    new = NewVersion(
+        "checkpoint",
+        usable_name(folder.id),
+        files=_files(folder.path, RECORD) | {path.relative_to(folder.path).as_posix(): path for path in parts},
+        parents={RUN: store_run(registry, folder).id},
+        facts={"step": step},
+        search=_search(folder.manifest()),
+        place=str(folder.path.absolute()),
+    )
+    return registry.put(new)
+
+
+def store_imported(
+    registry: Registry, name: str, files: Mapping[str, Path], manifest: Mapping[str, Any], *, place: str
+) -> Version:
+    """The version of a model that was made elsewhere; it knows its base and nothing before that."""
+    parents = _base_version(registry, manifest)
+    search = _search(manifest)
+    return registry.put(NewVersion("model", name, files=files, parents=parents, search=search, place=place))
+
+
+def parent_of(base: str) -> list[dict[str, Any]]:
+    """{"name", "version"} of the stored model that a base is, for the manifest; none for any other base."""
+    earlier = version_in(base)
+    if earlier is None:
+        return []
+    with contextlib.suppress(RegistryError):  # a folder that only looks like one, or of another registry
+        return [{"name": open_registry().get(earlier).label, "version": earlier}]
+    return []
+
+
 def usable_name(text: str) -> str:
     """A text as a name of versions.
 
@@ -110,7 +180,7 @@ def _data_version(registry: Registry, manifest: Mapping[str, Any], folder: RunFo
     return registry.put(NewVersion("dataset", usable_name(name), facts=facts))
 
 
-def _base_version(registry: Registry, manifest: Mapping[str, Any], folder: RunFolder) -> dict[str, str]:
+def _base_version(registry: Registry, manifest: Mapping[str, Any]) -> dict[str, str]:
     """The base as a version, and the model version that it is, where the run went on from one."""
     base = manifest["base"]
     kept = ("name", "sha256", "model_type", "parameters", "license", "license_source", "initialization")

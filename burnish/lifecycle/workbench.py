@@ -18,14 +18,15 @@ import torch
 from burnish.data.prepare import PreparedData
 from burnish.engine.choice import Limit
 from burnish.engine.distributed import Ranks
-from burnish.engine.faults import is_out_of_memory
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.loop import Trained, Training
+from burnish.engine.memory import is_out_of_memory
 from burnish.engine.precision import Precision, choose_device, choose_precision
+from burnish.engine.rehearsal import rehearse, surely_fits
 from burnish.engine.rows import EncodedRows
 from burnish.engine.sampler import tokens_at_once
 from burnish.engine.selftest import check_invariants
-from burnish.lifecycle.environment import default_threads
+from burnish.lifecycle.environment import default_threads, describe_torch
 from burnish.lifecycle.own import Own
 from burnish.method.build import build_method
 from burnish.model.load import Base
@@ -82,6 +83,7 @@ class Workbench(ABC):
             "device": "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device),
             "precision": f"{self.precision.name}: {self.precision.reason}",
             "layout": self.layout.reason,
+            **describe_torch(),
         }
         self.folder.update_manifest(environment=environment)
         self.progress.note(f"{self.precision.name} ({self.precision.reason}), {self.layout.reason}, {threads} threads")
@@ -103,7 +105,7 @@ class Workbench(ABC):
         method = self._attached()
         with self._compacted() as (splits, _):
             training = self._training(method, *splits)
-            training.rehearse()
+            rehearse(training)
             training.run()
 
     def take_checkpoint(self, step: int) -> Any:
@@ -132,8 +134,8 @@ class Workbench(ABC):
             training = self._training(method, *splits)
             learned = sum(weight.numel() for weight in training.trainable.values())
             self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
-            if not training.surely_fits():
-                training.rehearse()
+            if not surely_fits(training):
+                rehearse(training)
             trained = _describe_training(training.run())
         return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
 

@@ -244,7 +244,7 @@ def attend_padded(
     return attended.transpose(1, 2), None
 
 
-ATTENTIONS: dict[str, Attend] = {"sdpa": attend_padded}  # by name; engine/layout.py adds its own
+ATTENTIONS: dict[str, Attend] = {"sdpa": attend_padded}  # by name; engine/segments.py adds its own
 
 
 def open_bert(folder: Path) -> Bert | None:

@@ -19,6 +19,8 @@ MAX_JSON_BYTES = 64 * 2**20  # tokenizer.json of large vocabularies reaches 30 M
 MAX_HEADER_BYTES = 8 * 2**20
 MAX_TENSORS = 100_000
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".npy", ".npz", ".joblib")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTERS = ("LORA", "IA3", "PROMPT_TUNING")  # peft's names of what `model/adapters.py` puts back
 CODE_KEYS = ("auto_map", "custom_pipelines", "trust_remote_code")
 
 
@@ -69,6 +71,44 @@ def inspect_model_folder(folder: Path, *, weights_needed: bool = True) -> Inspec
         weight_files=tuple(p.name for p in weights),
         ignored=ignored,
     )
+
+
+def inspect_adapter_folder(folder: Path) -> Inspection:
+    """Checks a folder of peft's before peft opens it; `model_type` is the name of the base it lies on.
+
+    Raises:
+        ModelError: [model/unknown-adapter], [model/no-safetensors], [model/remote-code], [model/path-escape],
+            [model/bad-file].
+    """
+    files = sorted(p for p in folder.rglob("*") if not p.is_dir() or p.is_symlink())
+    for path in files:
+        _refuse_escape(folder, path)
+    for path in files:
+        if path.suffix == ".json":
+            _refuse_code(path, _read_json(path))
+    path = folder / ADAPTER_CONFIG
+    config = _read_json(path)
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str) or config.get("peft_type") not in ADAPTERS:
+        raise ModelError(
+            "model/unknown-adapter",
+            "is no adapter of a kind that burnish reads, or does not name its base",
+            where=str(path),
+            known=ADAPTERS,
+            hint="merge it into its base with the program that made it, and import that folder",
+        )
+    if config.get("megatron_config") or config.get("megatron_core") not in (None, "megatron.core"):
+        raise ModelError("model/remote-code", '"megatron_core" names code outside peft', where=str(path))
+    weights = folder / ADAPTER_WEIGHTS
+    if not weights.is_file():
+        raise ModelError(
+            "model/no-safetensors",
+            f"there is no {ADAPTER_WEIGHTS} in this adapter's folder",
+            where=str(folder),
+            hint="save it again as safetensors; pickled weights can run code when opened",
+        )
+    ignored = tuple(p.relative_to(folder).as_posix() for p in files if p.suffix in (*PICKLES, ".py"))
+    return Inspection(folder, base, _header_parameters(weights), (ADAPTER_WEIGHTS,), ignored)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def find_base(options: ModelOptions, *, recipe_folder: Path, runs: Path) -> Base
         if folder.is_dir():
             return _inspected(name, folder, options, None)
     if HUB_ID.fullmatch(name):
-        return _inspected(name, _hub_folder(name, options.revision), options, None)
+        return _inspected(name, hub_folder(name, options.revision), options, None)
     close = nearest(name, CATALOGUE)
     raise ModelError(
         "model/unknown-base",
@@ -439,7 +439,7 @@ def _catalogue_folder(entry: CatalogueEntry) -> Path:
         if folder.is_dir():
             return folder
     try:
-        return _hub_folder(entry.hub_id, None)
+        return hub_folder(entry.hub_id, None)
     except ModelError as error:
         raise ModelError(
             "model/alias-not-installed",
@@ -449,7 +449,7 @@ def _catalogue_folder(entry: CatalogueEntry) -> Path:
         ) from error
 
 
-def _hub_folder(name: str, revision: str | None) -> Path:
+def hub_folder(name: str, revision: str | None) -> Path:
     """A snapshot of a hub model: weights and JSON only, no pickles, no code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

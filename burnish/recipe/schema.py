@@ -23,6 +23,7 @@ from burnish.method.options import (
 from burnish.model.catalogue import RANDOM_ROWS
 from burnish.model.options import ModelOptions
 from burnish.monitoring.options import MonitoringOptions
+from burnish.registry.options import TrackingOptions
 from burnish.serving.exports.kinds import FORMS
 from burnish.serving.options import ExportOptions
 from burnish.settings import Options
@@ -44,6 +45,7 @@ class Recipe(Options):
     checkpoint: CheckpointOptions = CheckpointOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     monitoring: MonitoringOptions = MonitoringOptions()
+    tracking: TrackingOptions = TrackingOptions()
     export: ExportOptions = ExportOptions()
 
 

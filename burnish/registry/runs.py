@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,21 @@ def list_runs(runs: Path) -> list[RunSummary]:
         return []
     found = [summary for path in runs.iterdir() if (summary := _summary(path)) is not None]
     return sorted(found, key=lambda summary: summary.created, reverse=True)
+
+
+def chosen_runs(
+    runs: Sequence[RunSummary],
+    *,
+    task: str | None = None,
+    status: str | None = None,
+    base: str | None = None,
+    answer: str | None = None,
+    limit: int | None = None,
+) -> list[RunSummary]:
+    """Those with this task, status and verdict, and `base` in the name of their base; the first `limit` of them."""
+    wanted = {"task": task, "status": status, "answer": answer}
+    found = [run for run in runs if all(value in (None, getattr(run, name)) for name, value in wanted.items())]
+    return [run for run in found if base is None or base.lower() in run.base.lower()][:limit]
 
 
 def find_run(name: str, runs: Path, *, to_change: bool = False) -> RunFolder:

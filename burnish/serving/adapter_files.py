@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,18 @@ def write_adapter(folder: Path, model: Any, base: Base) -> bool:
     elif bottlenecks:
         save_tensors(folder / BOTTLENECKS, bottlenecks)
     return prompt is not None or bool(bottlenecks)
+
+
+def tidy_adapter(folder: Path) -> None:
+    """Brings peft's files in order: without its empty README (ours is USE.md), and with names that it keeps as a set,
+    whose order is another in each process, sorted."""
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / PEFT_CONFIG
+    if path.is_file():
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        names = {key: sorted(value) for key, value in settings.items() if _are_names(value)}
+        write_json(path, {**settings, **names})
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)

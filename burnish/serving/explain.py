@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from burnish.engine.layout import LaidOut, own_attention
+from burnish.engine.layout import LaidOut
+from burnish.engine.segments import own_attention
 from burnish.errors import DataProblemError, UsageError
 from burnish.serving.predict import Predictor
 from burnish.types import Encoded, Refusal, Row

@@ -20,7 +20,13 @@ from typing import Any
 from burnish.model.language import LanguageModel, load_language_model
 from burnish.model.load import TOKENIZER_FILES, Base
 from burnish.model.template import TEMPLATE_FILE, ChatTemplate, special_tokens
-from burnish.serving.adapter_files import BOTTLENECKS_PUT_BACK, describe_base, keeps_adapter, write_adapter
+from burnish.serving.adapter_files import (
+    BOTTLENECKS_PUT_BACK,
+    describe_base,
+    keeps_adapter,
+    tidy_adapter,
+    write_adapter,
+)
 from burnish.serving.package import DESCRIPTION, base_of
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 
@@ -93,7 +99,7 @@ def save_language_model(
     with published_folder(target) as folder:
         if not write_adapter(folder, model, base):
             core.save_pretrained(folder, safe_serialization=True)
-            (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+            tidy_adapter(folder)
         for path in base.folder.iterdir():
             if path.is_file() and (path.name in (*TOKENIZER_FILES, TEMPLATE_FILE) or path.suffix == ".model"):
                 shutil.copyfile(path, folder / path.name)

@@ -26,7 +26,7 @@ from burnish.model.adapters import adapter_weights
 from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier, PooledEncoder
-from burnish.serving.adapter_files import describe_base, keeps_adapter, write_adapter
+from burnish.serving.adapter_files import describe_base, keeps_adapter, tidy_adapter, write_adapter
 from burnish.serving.use import use_without_burnish
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 from burnish.storage.tensors import load_tensors, save_tensors
@@ -66,7 +66,7 @@ def save_package(target: Path, model: PooledClassifier, *, base: Base, described
     with published_folder(target) as folder:
         if not write_adapter(folder, model, base):
             core.save_pretrained(folder, safe_serialization=True)
-            (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+            tidy_adapter(folder)
         head = model.head.plain() if type(model.head) is LinearHead else model.head.state_dict()
         save_tensors(folder / "head.safetensors", head)
         for path in base.folder.iterdir():

@@ -18,7 +18,7 @@ from typing import Any
 
 from burnish.model.language import LanguageModel, load_language_model
 from burnish.model.load import TOKENIZER_FILES, Base
-from burnish.serving.adapter_files import describe_base, keeps_adapter
+from burnish.serving.adapter_files import describe_base, keeps_adapter, tidy_adapter
 from burnish.serving.package import DESCRIPTION, base_of
 from burnish.storage.durable import published_folder, require_undamaged, write_json, write_text
 
@@ -65,7 +65,7 @@ def save_seq2seq(
     core: Any = model.core
     with published_folder(target) as folder:
         core.save_pretrained(folder, safe_serialization=True)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty template; ours is USE.md
+        tidy_adapter(folder)
         for path in base.folder.iterdir():
             if path.is_file() and (path.name in TOKENIZER_FILES or path.suffix == ".model"):
                 shutil.copyfile(path, folder / path.name)

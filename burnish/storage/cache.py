@@ -30,16 +30,18 @@ class Cache:
     Args:
         folder: where they lie; made when the first one is kept.
         limit_bytes: of all entries; the ones not used for longest are deleted above it.
+        reads: whether anything is found; what is made is kept in any case.
     """
 
-    def __init__(self, folder: Path, *, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(self, folder: Path, *, limit_bytes: int = LIMIT_BYTES, reads: bool = True) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
+        self.reads = reads
 
     def find(self, key: str) -> dict[str, Array] | None:
         """The arrays kept under a key, mapped read-only; None when there are none or they are damaged."""
         entry = self.folder / key
-        if not entry.is_dir():
+        if not self.reads or not entry.is_dir():
             return None
         if damage_of(entry):
             with contextlib.suppress(OSError):

@@ -50,3 +50,8 @@ def worked_as(task: Any, known: Collection[str]) -> str | None:
     """The name under which `known` has a task class, or the nearest of those that it refines; None if there is none."""
     names = (getattr(kind, "name", None) for kind in task.__mro__)
     return next((name for name in names if name in known), None)
+
+
+def named_as(task: str, known: Collection[str]) -> str | None:
+    """The same of a task that is known by its name; None for a task of the caller."""
+    return worked_as(TASKS[task], known) if task in TASKS else None

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from burnish.engine.checkpoint import read_checkpoint
 from burnish.engine.dropout import replace_dropout
-from burnish.engine.layout import own_attention
-from burnish.engine.loop import Training, can_be_cut
+from burnish.engine.loop import Training
+from burnish.engine.passes import can_be_cut
 from burnish.engine.predict import loss_and_predictions
+from burnish.engine.segments import own_attention
 from burnish.engine.selftest import check_invariants
 from burnish.errors import RecipeError, SelfTestError
 from burnish.testing.subject import CPU, FP32, Subject
@@ -148,7 +149,7 @@ def check_merge(subject: Subject, method: Method, folder: Path) -> None:
     """
     training = subject.training(method, folder)
     training.run()
-    rows, layout = subject.encoded(), training.layout
+    rows, layout = subject.encoded(), training.passes.layout
 
     def losses(model: nn.Module) -> list[float]:
         place: dict[str, Any] = {"layout": layout, "precision": FP32, "device": CPU}

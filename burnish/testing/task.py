@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import own_attention
+from burnish.engine.segments import own_attention
 from burnish.testing.subject import Subject
 from burnish.types import Encoded, Refusal, Row, Task
 

@@ -81,6 +81,18 @@ def test_a_model_is_promoted_used_rolled_back_and_never_changes(
     assert shown(burnish, "verify") == {"damages": []}
 
 
+def test_runs_of_every_folder_are_listed_from_the_registry(
+    burnish: Burnish, toy: Path, solved: tuple[str, ...], tmp_path: Path
+) -> None:
+    changes = [word for setting in solved for word in ("--set", setting)]
+    assert burnish("train", toy, *changes, "--output", tmp_path / "elsewhere").code == 0
+    (listed,) = shown(burnish, "runs", "list", "--all")["runs"]
+    assert (listed["id"], listed["folder"], listed["method"]) == ("elsewhere", str(tmp_path / "elsewhere"), "head")
+    assert shown(burnish, "runs", "list", "--all", "--task", "chat")["runs"] == []
+    assert shown(burnish, "evaluate", tmp_path / "elsewhere")["verdict"]
+    assert len(shown(burnish, "runs", "list", "--all")["runs"]) == 1
+
+
 def test_gates_name_what_stops_a_model_which_can_still_await_its_tests(
     burnish: Burnish, copy_of: Callable[..., Path]
 ) -> None:
@@ -180,3 +192,22 @@ def test_a_training_goes_on_from_a_version_and_knows_it(
     kept = shown(burnish, "models", "keep", tmp_path / "on", "--name", "toys")["version"]
     lineage = shown(burnish, "models", "show", kept["label"])["lineage"]
     assert version["id"] in [each["id"] for each in lineage if each["role"] == "parent"]
+
+
+def test_a_checkpoint_is_kept_and_gone_on_from(burnish: Burnish, finished: Run, tmp_path: Path, home: Path) -> None:
+    step = sorted(int(path.name.removeprefix("step-")) for path in finished.folder.checkpoints.glob("step-*"))[-1]
+    kept = shown(burnish, "models", "keep", f"{finished.path}@step-{step}")["version"]
+    assert (kept["kind"], kept["number"]) == ("checkpoint", None)
+    refused = shown(burnish, "models", "promote", f"{finished.path}@step-{step}", code=2)["error"]
+    assert refused["code"] == "promote/no-model"
+    assert (
+        shown(burnish, "models", "keep", f"{finished.path}@step-999999", code=2)["error"]["code"] == "run/no-checkpoint"
+    )
+    assert shown(burnish, "resume", kept["id"][:12], "--set", "training.epochs=9", code=2)["error"]["code"] == (
+        "run/is-a-version"
+    )
+    further = ("--set", "training.epochs=9", "--output", tmp_path / "on")
+    done = burnish("resume", kept["id"][:12], *further)
+    assert done.code == 0, done.err
+    assert f"step {step}" in done.err
+    assert shown(burnish, "verify") == {"damages": []}

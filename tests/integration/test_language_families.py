@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from burnish.engine.layout import own_attention
 from burnish.engine.optimizer import build_optimizer
 from burnish.engine.options import TrainingOptions
+from burnish.engine.segments import own_attention
 from burnish.errors import ModelError
 from burnish.method.build import METHODS
 from burnish.method.freeze import Freeze

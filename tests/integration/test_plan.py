@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from burnish.cli.curve import show_curve
 from burnish.cli.main import main
-from burnish.cli.plan import show_plan
+from burnish.cli.show_curve import show_curve
+from burnish.cli.show_plan import show_plan
 from burnish.evaluation.report_curve import render_curve
 from burnish.evaluation.report_plan import render_plan
 from burnish.lifecycle import advise, rehearse

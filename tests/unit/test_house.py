@@ -235,7 +235,7 @@ def test_every_module_can_be_imported_and_says_what_it_is(module: str) -> None:
 def test_the_public_names() -> None:
     """A new one is a decision, and one that goes breaks somebody's code."""
     classes = ["BurnishError", "Run", "TextClassification"]
-    functions = ["compare", "curve", "export", "load", "monitor", "plan", "sweep", "train"]
+    functions = ["compare", "curve", "export", "import_model", "load", "monitor", "plan", "reproduce", "sweep", "train"]
     assert burnish.__all__ == [*classes, "__version__", *functions]
     for name in burnish.__all__:
         assert getattr(burnish, name) is not None

@@ -95,23 +95,34 @@ def measured(metric: Metric, references: Sequence[Any], predictions: Sequence[An
     return fresh.compute()
 
 
-def percentile_interval(values_R: Array, rows: int | None = None) -> tuple[float, float]:
-    """The 95 % percentile interval of resampled values, expanded for few rows.
+def percentile_interval(values_R: Array) -> tuple[float, float]:
+    """The 95 % percentile interval of resampled values."""
+    return _between(values_R, 0.025)
 
-    Resamples of m rows vary less than samples do, and their percentiles know nothing of the t distribution: the
-    interval is taken as far out as t with m - 1 degrees of freedom is, times sqrt(m / (m - 1)).
+
+def expanded_interval(values_R: Array, *, rows: int, differing: int) -> tuple[float, float]:
+    """The 95 % percentile interval of a resampled paired difference, expanded for few rows.
+
+    Resamples of n rows vary less than samples do, and their percentiles know nothing of the t distribution: the
+    interval is taken as far out as t is, times sqrt(n / (n - 1)). Its degrees of freedom are those of the variance of
+    the rows' differences, 2 n / (kurtosis - 1): n - 1 where they are normal, and 2 m where all but m are zero and
+    those are of one size. The fewer of the two are taken.
 
     Args:
-        rows: m, that the values rest on; None: the plain percentiles.
+        rows: n, all of them.
+        differing: m, that the two models answer differently.
 
-    Source: Hesterberg 2015, The American Statistician 69:371-386, section 4.6.
+    Source: Hesterberg 2015, The American Statistician 69:371-386, section 4.6, for the expansion; Satterthwaite 1946,
+    Biometrics Bulletin 2:110-114, for degrees of freedom that match the variance of a variance.
     """
     from scipy.special import ndtr, stdtrit  # normal distribution function, quantile of Student's t
 
-    tail = 0.025
-    if rows is not None:
-        m = max(2, rows)
-        tail = float(ndtr(-math.sqrt(m / (m - 1)) * stdtrit(m - 1, 0.975)))
+    n = max(2, rows)
+    freedom = max(1, min(n - 1, 2 * differing))
+    return _between(values_R, float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(freedom, 0.975))))
+
+
+def _between(values_R: Array, tail: float) -> tuple[float, float]:
     low, high = np.quantile(values_R, [tail, 1 - tail], method="weibull")  # which meets its level for any R
     return float(low), float(high)
 

@@ -15,7 +15,6 @@ from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import draw_starts, replace_dropout
 from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.layout import LaidOut
-from burnish.engine.loop import can_be_cut
 from burnish.engine.precision import Precision
 from burnish.model.load import find_base, load_encoder
 from burnish.model.options import ModelOptions
@@ -151,11 +150,3 @@ def test_memory_that_ends_is_told_as_such(
 def test_rows_come_together_in_the_order_of_the_step() -> None:
     parts: Sequence[Tensor] = [torch.arange(4.0).view(2, 2), torch.arange(4.0, 6.0).view(1, 2)]
     assert Ranks().joined(parts, 3, CPU).tolist() == [[0, 1], [2, 3], [4, 5]]
-
-
-def test_what_can_be_cut(task: Embedding) -> None:
-    class Coupled:
-        decomposable = False
-
-    assert can_be_cut(task)
-    assert not can_be_cut(Coupled())  # type: ignore[arg-type]

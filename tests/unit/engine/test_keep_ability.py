@@ -15,23 +15,14 @@ from burnish.engine.keep_ability import (
     WeightPull,
     build_pulls,
     fisher_information,
-    replayed_rows,
 )
 from burnish.engine.loop import Training
 from burnish.engine.options import KeepAbilityOptions
+from burnish.engine.replay import replayed_rows
 from burnish.method.lora import Lora
 from tests.unit.engine.conftest import PLACE
 
 MakeTraining = Callable[..., Training]
-
-
-def test_each_pass_over_the_kept_rows_sees_each_of_them_once() -> None:
-    seen = [i for step in range(10) for i in replayed_rows(step, count=3, rows=15, seed=4)]
-    assert sorted(seen[:15]) == sorted(seen[15:]) == list(range(15))
-    assert seen[:15] != seen[15:], "in another order"
-    assert seen == [i for step in range(10) for i in replayed_rows(step, count=3, rows=15, seed=4)]
-    assert seen != [i for step in range(10) for i in replayed_rows(step, count=3, rows=15, seed=5)]
-    assert len(replayed_rows(0, count=7, rows=2, seed=0)) == 7, "fewer rows than a step wants come again"
 
 
 @pytest.mark.parametrize("strength", [0.5, torch.tensor([[0.1, 2.0, 0.0], [1.0, 0.5, 3.0]])], ids=["l2", "ewc"])
@@ -63,12 +54,12 @@ def test_the_fisher_information_is_the_mean_square_of_each_rows_gradient(
 ) -> None:
     training = make_training(tmp_path)
     rows, weights = make_rows([4, 7, 5]), list(training.trainable.values())
-    found = fisher_information(training.task, training.model, rows, weights, **PLACE)
+    found = fisher_information(training.passes.task, training.model, rows, weights, **PLACE)
     expected = [torch.zeros_like(weight) for weight in weights]
     for row in rows:
         training.model.zero_grad()
-        batch = training.layout.lay_out([row], [0], device=training.device)
-        training.task.loss(training.model, batch).total.backward()  # type: ignore[no-untyped-call]
+        batch = training.passes.layout.lay_out([row], [0], device=training.passes.device)
+        training.passes.task.loss(training.model, batch).total.backward()  # type: ignore[no-untyped-call]
         for total, weight in zip(expected, weights, strict=True):
             total += 0 if weight.grad is None else weight.grad**2 / 3
     torch.testing.assert_close(found, expected)
@@ -81,7 +72,7 @@ def test_beside_lora_the_frozen_weights_are_measured_and_stay_frozen(
     training = make_training(tmp_path, method=Lora(rank=2))
     options = KeepAbilityOptions(rows="old", ewc=2.0, l2_to_start=0.5)
     pulls, strengths = build_pulls(
-        training.model, training.trainable, options, task=training.task, rows=make_rows([4, 7, 5]), **PLACE
+        training.model, training.trainable, options, task=training.passes.task, rows=make_rows([4, 7, 5]), **PLACE
     )
     updates = [pull for pull in pulls if isinstance(pull, UpdatePull)]
     heads = [pull for pull in pulls if isinstance(pull, WeightPull)]
@@ -94,8 +85,8 @@ def test_beside_lora_the_frozen_weights_are_measured_and_stay_frozen(
 
 def mean_gradient(training: Training, rows: list[Any], ids: list[int]) -> dict[str, Tensor]:
     """Of the mean loss over some rows, by autograd on the same model without dropout; zeros where none arrives."""
-    batch = training.layout.lay_out(rows, ids, device=training.device)
-    term = training.task.loss(training.model, batch)
+    batch = training.passes.layout.lay_out(rows, ids, device=training.passes.device)
+    term = training.passes.task.loss(training.model, batch)
     found = torch.autograd.grad(term.total / term.weight, list(training.trainable.values()), materialize_grads=True)
     return dict(zip(training.trainable, found, strict=True))
 
@@ -121,7 +112,7 @@ def test_a_step_with_replay_and_a_pull_is_the_weighted_sum_of_its_parts(
     training.model.train()
     new = training._rows_of_step()
     old = replayed_rows(0, count=3, rows=5, seed=training.options.seed)  # 0.25 / 0.75 * 8 rows
-    of_new = mean_gradient(training, [training.rows[i] for i in new], new)
+    of_new = mean_gradient(training, [training.passes.rows[i] for i in new], new)
     of_kept = mean_gradient(training, [kept[i] for i in old], old)
     found: dict[str, Tensor] = {}
     training.optimizer.step = lambda: found.update(  # type: ignore[method-assign,assignment,return-value]

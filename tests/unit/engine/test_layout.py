@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.engine import layout
+from burnish.engine import segments
 from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout, position_offset
 from burnish.method.lora import Lora
 from burnish.types import Batch, Encoded, Reads
@@ -159,7 +159,7 @@ def leaky(*arguments: Any, **named: Any) -> tuple[Tensor, None]:
 def test_a_planted_leak_is_found_and_the_model_put_back(
     encoder: Make, make_rows: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "segment_attention", leaky)
+    monkeypatch.setattr(segments, "segment_attention", leaky)
     model, rows = encoder("bert"), make_rows([7, 3, 12])
     expected = [alone(encoder("bert"), row) for row in rows]
     before = model.config._attn_implementation
@@ -172,7 +172,7 @@ def test_a_planted_leak_is_found_and_the_model_put_back(
 
 
 def test_rows_of_one_length_do_not_hide_a_leak(encoder: Make, make_rows: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "segment_attention", leaky)
+    monkeypatch.setattr(segments, "segment_attention", leaky)
     assert choose_layout(encoder("bert"), make_rows([6, 6, 6]), device=CPU).padded
 
 
@@ -182,7 +182,7 @@ def test_a_model_that_refuses_the_attention_is_padded(
     def refuse(*_: Any, **__: Any) -> Any:
         raise TypeError("no such argument")
 
-    monkeypatch.setattr(layout, "segment_attention", refuse)
+    monkeypatch.setattr(segments, "segment_attention", refuse)
     choice = choose_layout(encoder("bert"), make_rows([7, 3]), device=CPU)
     assert choice == LayoutChoice(True, 0, "padded: the model refused the attention function (TypeError)")
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from burnish.engine.checkpoint import read_checkpoint
 from burnish.engine.layout import choose_layout
-from burnish.engine.loop import AVERAGE, Training
+from burnish.engine.learned import AVERAGE
+from burnish.engine.loop import Training
 from burnish.engine.optimizer import learning_rate_factor
 from burnish.method.lora import Lora
 from burnish.storage.run_folder import RunFolder

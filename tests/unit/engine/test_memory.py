@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import torch
 from torch import nn
 
-from burnish.engine import loop, memory
-from burnish.engine.memory import free_bytes, kept_for_backward
-
-Make = Callable[..., Any]
+from burnish.engine import memory
+from burnish.engine.memory import free_bytes, is_out_of_memory, kept_for_backward
 
 
 def test_what_a_layer_keeps_is_its_input_and_not_its_weights() -> None:
@@ -44,30 +40,14 @@ def test_where_the_process_is_limited_nothing_is_promised(monkeypatch: pytest.Mo
     assert free_bytes() == 0
 
 
-def test_a_small_micro_batch_surely_fits_and_nothing_has_changed(
-    make_training: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, asked = make_training(tmp_path / "a", dropout=0.3), make_training(tmp_path / "b", dropout=0.3)
-    monkeypatch.setattr(loop, "free_bytes", lambda: 2**30)
-    assert asked.surely_fits()
-    monkeypatch.setattr(loop, "free_bytes", lambda: 10_000)
-    assert not asked.surely_fits()
-    for training in (plain, asked):
-        training.run()
-    assert all(torch.equal(weight, plain.trainable[name]) for name, weight in asked.trainable.items())
-
-
-def test_a_row_without_memory_does_not_fit(make_training: Make, tmp_path: Path) -> None:
-    training = make_training(tmp_path)
-
-    def full(*_: Any) -> None:
-        raise MemoryError
-
-    training.task.loss = full
-    assert not training.surely_fits()
-
-
-def test_rows_that_are_compared_or_shared_are_rehearsed(make_training: Make, tmp_path: Path) -> None:
-    training = make_training(tmp_path)
-    training.ranks = type("Two", (), {"world": 2})()
-    assert not training.surely_fits()
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: ..."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: BaseException, known: bool) -> None:
+    assert is_out_of_memory(error) is known

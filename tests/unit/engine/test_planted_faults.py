@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from burnish.engine import checkpoint as checkpoints
-from burnish.engine import loop
-from burnish.engine.layout import ATTENTION
+from burnish.engine import passes
 from burnish.engine.loop import Training
+from burnish.engine.passes import Passes
+from burnish.engine.segments import ATTENTION
 from burnish.engine.selftest import check_invariants
 from burnish.errors import SelfTestError
 from burnish.method.build import METHODS
@@ -30,6 +31,7 @@ from burnish.testing.method import (
     check_micro_batches,
     check_resume,
 )
+from burnish.types import LossTerm
 
 Patch = pytest.MonkeyPatch
 
@@ -41,18 +43,18 @@ def subject(make_subject: Callable[[str], Subject]) -> Subject:
 
 def mean_of_means(patch: Patch) -> None:
     """Each micro-batch is divided by its own weight."""
-    original = Training._forward_backward
+    original = Passes.forward_backward
 
-    def divided(self: Training, *arguments: Any) -> tuple[float, float]:
-        weights = list(self.trainable.values())
+    def divided(self: Passes, *arguments: Any) -> LossTerm:
+        weights = list(self.model.parameters())
         before = [0.0 if weight.grad is None else weight.grad.clone() for weight in weights]
-        total, weight = original(self, *arguments)
+        term = original(self, *arguments)
         for parameter, old in zip(weights, before, strict=True):
             if parameter.grad is not None:
-                parameter.grad.sub_(old).div_(weight).add_(old)
-        return total / weight, 1.0
+                parameter.grad.sub_(old).div_(term.weight).add_(old)
+        return LossTerm(term.total / term.weight, 1.0)
 
-    patch.setattr(Training, "_forward_backward", divided)
+    patch.setattr(Passes, "forward_backward", divided)
 
 
 def moments_stay_behind(patch: Patch) -> None:
@@ -77,17 +79,17 @@ def epoch_starts_over(patch: Patch) -> None:
 
 
 def dropout_from_the_global_generator(patch: Patch) -> None:
-    patch.setattr(loop, "row_draws", lambda *_, **__: None)
+    patch.setattr(passes, "row_draws", lambda *_, **__: None)
 
 
 def dropout_without_the_step(patch: Patch) -> None:
-    original = loop.row_draws
-    patch.setattr(loop, "row_draws", lambda rows, *, seed, step: original(rows, seed=seed, step=0))
+    original = passes.row_draws
+    patch.setattr(passes, "row_draws", lambda rows, *, seed, step: original(rows, seed=seed, step=0))
 
 
 def dropout_of_the_place_in_the_piece(patch: Patch) -> None:
-    original = loop.row_draws
-    patch.setattr(loop, "row_draws", lambda rows, **keys: original(range(len(rows)), **keys))
+    original = passes.row_draws
+    patch.setattr(passes, "row_draws", lambda rows, **keys: original(range(len(rows)), **keys))
 
 
 @pytest.mark.parametrize(

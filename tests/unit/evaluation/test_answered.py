@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from burnish.evaluation.answered import keys_of, metrics_of, stored_answers
+from burnish.evaluation.answered import keys_of, kind_of, metrics_of, stored_answers
 from burnish.evaluation.metrics.probabilities import OfLikeliest, PrAuc
 
 PLACE = {"file": "/data/a.jsonl", "line": 3}
@@ -14,6 +14,13 @@ KEY = ("a.jsonl", 3, 0)
 
 CASES: dict[str, tuple[str, dict[str, Any], Any, Any, Any]] = {  # task, row, reference, answer, answer of the arm
     "label": ("text-classification", {"label": "x", "prediction": "y", "arms": {"m": "x"}}, "x", "y", "x"),
+    "branch": (
+        "hierarchical-classification",
+        {"label": "a/x", "prediction": "a/y", "arms": {"m": "b/x"}},
+        "a/x",
+        "a/y",
+        "b/x",
+    ),
     "number": ("text-regression", {"label": 1.5, "prediction": 2.0, "arms": {"m": 0.0}}, 1.5, 2.0, 0.0),
     "labels": (
         "multi-label-classification",
@@ -42,6 +49,19 @@ CASES: dict[str, tuple[str, dict[str, Any], Any, Any, Any]] = {  # task, row, re
     "choice": ("recommendation", {"relevant": 1, "places": [], "arms": {"m": [3]}}, 1, (), (3,)),
     "scored": ("embedding", {"score": 0.5, "similarity": 0.25, "arms": {"m": 0.1}}, 0.5, 0.25, 0.1),
 }
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        ("hierarchical-classification", "text-classification"),
+        ("recommendation", "embedding"),
+        ("tabular", "tabular"),
+        ("a task of the caller", "text-classification"),
+    ],
+)
+def test_a_task_is_written_down_as_the_one_it_refines(task: str, kind: str) -> None:
+    assert kind_of(task) == kind
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from burnish.evaluation.card import code, markdown, render_card
+from burnish.evaluation.card import render_card
+from burnish.evaluation.markdown import code, markdown
 
 BuildRun = Callable[..., Path]
 
@@ -97,3 +99,106 @@ def test_no_single_key_is_needed(build_run: BuildRun, name: str) -> None:
     for key in original:
         (run / name).write_text(json.dumps({**original, key: None}))
         render_card(run)
+
+
+def front(text: str) -> dict[str, object]:
+    """The front matter as a YAML reader sees it."""
+
+    found: dict[str, object] = YAML(typ="safe", pure=True).load(text.split("---\n")[1])
+    return found
+
+
+def test_hubs_read_the_front_matter(build_run: BuildRun) -> None:
+    found = front(card(build_run()))
+    assert found["license"] == "apache-2.0"
+    assert found["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert (found["pipeline_tag"], found["library_name"]) == ("text-classification", "peft")
+    assert found["metrics"] == ["accuracy", "f1"]
+    assert found["tags"] == ["burnish", "text-classification", "lora"]
+
+
+def test_the_path_of_a_base_and_a_license_without_a_name_stay_out_of_the_front_matter(build_run: BuildRun) -> None:
+    run = build_run()
+    change(run, "manifest.json", base={"name": "/home/me/secret\nlicense: mit", "license": "Ours\nbase_model: x"})
+    found = front(card(run))
+    assert "base_model" not in found
+    assert (found["license"], found["license_name"]) == ("other", "Ours\nbase_model: x")
+
+
+def change(run: Path, name: str, **entries: object) -> None:
+    content = json.loads((run / name).read_text())
+    (run / name).write_text(json.dumps({**content, **entries}))
+
+
+def test_a_class_that_is_mostly_missed_is_named(build_run: BuildRun) -> None:
+    run = build_run()
+    classes = json.loads((run / "evaluation.json").read_text())["classes"]
+    classes["refund"]["recall"]["value"] = 0.4
+    change(run, "evaluation.json", classes=classes)
+    assert "More than half of the rows of refund are given another label" in card(run)
+
+
+def test_what_was_not_measured_is_said(build_run: BuildRun) -> None:
+    run = build_run()
+    assert "- whether its probabilities can be believed" in card(run)
+    error = {"value": 0.031, "low": 0.02, "high": 0.05}
+    drop = {"value": 0.08, "low": 0.03, "high": 0.13}
+    change(
+        run,
+        "evaluation.json",
+        calibration={"models": {"tuned": {"figures": {"calibration-error": {"after": error}}}}},
+        robustness={"metric": "accuracy", "n": 100, "kinds": {"typos": {"drop": drop}, "upper": {"drop": None}}},
+    )
+    text = card(run)
+    assert "whether its probabilities can be believed" not in text
+    assert "Its probabilities are off by 3.1 % (2.0 to 5.0 %) on average" in text
+    assert "Typing errors cost it 8.0 points of accuracy (95 % interval +3.0 to +13.0 points, n = 100)" in text
+
+
+def test_a_verdict_that_is_not_better_advises_against_it(build_run: BuildRun) -> None:
+    run = build_run()
+    assert "use that until it is" not in card(run)
+    change(run, "evaluation.json", verdict={"answer": "same", "metric": "accuracy", "against": "tf-idf"})
+    assert "It was not shown to be better than tf-idf, which needs no fine-tuning: use that until it is." in card(run)
+
+
+def test_license_personal_data_and_parents(build_run: BuildRun) -> None:
+    run = build_run()
+    text = card(run)
+    assert "Personal data: none was replaced in this run" in text
+    license_ = {"title": "Apache License 2.0", "text": "https://a.example", "obligations": ["keep | notices"]}
+    data = {"problems": {"data/redacted": 3}, "origins": {"human": 400, "synthetic": 98}, "version": "7" * 64}
+    parents = [{"run": "first", "checkpoint": "step-4", "changed": ["training.epochs=3"]}, {"name": "tickets:2"}]
+    change(run, "manifest.json", license={**license_, "use": "commercial", "checked": True}, data=data, parents=parents)
+    text = card(run)
+    assert "under Apache License 2.0 (https://a.example)" in text
+    assert "- keep \\| notices" in text
+    assert "Checked for commercial use." in text
+    assert "Personal data: replaced in 3 rows before training." in text
+    assert "Who wrote the training rows: human 400, synthetic 98." in text
+    assert "data version `777777777777`" in text
+    assert "goes on from run `first`, step-4, changed: `training.epochs=3`" in text
+    assert "trained on from `tickets:2`" in text
+
+
+def test_the_card_says_how_to_run_it_again(build_run: BuildRun) -> None:
+    run = build_run()
+    assert f"```sh\nburnish reproduce {run}\n```" in card(run)
+
+
+def test_an_imported_model_is_there_to_be_trained_on_from(build_run: BuildRun) -> None:
+    run = build_run()
+    change(run, "manifest.json", id="theirs", status="imported", imported={"from": "owner/model`s"})
+    text = card(run)
+    assert "burnish train DATA --set model.base=theirs:NUMBER" in text
+    assert "imported from ``owner/model`s``; how it was made is not known" in text
+    assert str(run) not in text
+
+
+def test_a_base_is_called_by_its_name_and_not_by_its_path(build_run: BuildRun) -> None:
+    run = build_run()
+    change(run, "manifest.json", base={"name": "/home/me/models/theirs"})
+    assert "tuned from the base theirs (" in card(run)
+    change(run, "manifest.json", parents=[{"name": "tickets:2", "version": "ab" * 32}])
+    assert "tuned from the base tickets:2 (" in card(run)
+    assert "/home/me" not in card(run)

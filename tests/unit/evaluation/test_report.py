@@ -264,3 +264,16 @@ def contrast(a: list[float], b: list[float]) -> float:
 
     low, high = sorted((luminance(a), luminance(b)))
     return (high + 0.05) / (low + 0.05)
+
+
+def test_a_model_that_wrote_nothing_shows_the_rows_it_expects_least(build_run: BuildRun) -> None:
+    run = build_run()
+    change(run / "manifest.json", lambda m: m.update(task="chat"))
+    rows = [
+        {"file": "/d/a.jsonl", "line": line, "text": f"row {line}", "loss": loss, "arms": {"base": 5.0}}
+        for line, loss in ((1, 2.0), (2, 4.5))
+    ]
+    (run / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = Page(render_report(run)).text
+    assert text.index("row 2loss 4.5 · base 5 · a.jsonl:2") < text.index("row 1loss 2 · base 5 · a.jsonl:1")
+    assert "None" not in text[text.index("wrote nothing") : text.index("row 1")]

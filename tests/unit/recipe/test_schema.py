@@ -40,6 +40,7 @@ FIELDS = {
         *("memorisation_rows", "canaries", "moderator", "moderator_labels"),
     },
     "monitoring": {"reference_rows", "alpha", "quality_fall"},
+    "tracking": {"tensorboard", "wandb", "mlflow"},
     "export": {"to", "rows"},
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from burnish.errors import RunError
-from burnish.registry.runs import find_run, list_runs
+from burnish.registry.runs import chosen_runs, find_run, list_runs
 from burnish.storage.run_folder import RunFolder
 
 CREATED = {
@@ -124,3 +124,26 @@ def test_a_damaged_run_named_by_its_folder_says_what_is_wrong_when_it_is_read(ru
     folder = find_run(str(runs / "damaged"), runs)
     with pytest.raises(DamagedStoreError, match=r"manifest\.json is unreadable"):
         folder.manifest()
+
+
+def test_the_list_is_narrowed_by_what_a_run_is_about(runs: Path) -> None:
+    better = {"answer": "better", "metric": "accuracy", "tuned": 0.9}
+    facts = {
+        "tickets-20260101-090000-ab12": {"task": "chat", "base": {"name": "/models/stories260k"}},
+        "tickets-20260103-090000-cd34": {"task": "chat", "base": {"name": "minilm"}, "status": "failed"},
+        "spam-20260102-090000-ef56": {"task": "tabular", "base": {"name": "minilm"}, "verdict": better},
+    }
+    for name, entries in facts.items():
+        RunFolder(runs / name).update_manifest(**entries)
+    found = list_runs(runs)
+
+    def chosen(**wanted: Any) -> list[str]:
+        return [summary.id[:10] for summary in chosen_runs(found, **wanted)]
+
+    assert chosen() == ["tickets-20", "spam-20260", "tickets-20"]
+    assert len(chosen(task="chat")) == 2
+    assert chosen(status="finished", task="chat") == ["tickets-20"]
+    assert chosen(answer="better") == chosen(base="MiniLM", status="finished") == ["spam-20260"]
+    assert chosen(base="stories", limit=1) == ["tickets-20"]
+    assert chosen(limit=2) == ["tickets-20", "spam-20260"]
+    assert chosen(task="embedding") == []

@@ -1,30 +1,23 @@
-"""Whose description a tuned model carries: an adapter that of the plain base it lies on."""
+"""The files of an adapter are the same in every process."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from pathlib import Path
 
-from burnish.model.load import Base, find_base
-from burnish.model.options import ModelOptions
-from burnish.serving.adapter_files import describe_base, keeps_adapter
+from burnish.serving.adapter_files import tidy_adapter
 
 
-def base_at(folder: Path) -> Base:
-    return find_base(ModelOptions(base=str(folder)), recipe_folder=Path(), runs=Path("absent"))
+def test_names_that_peft_keeps_as_a_set_are_sorted_and_its_readme_goes(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("template")
+    settings = {"target_modules": ["value", "key"], "rank_pattern": {}, "layers": [2, 1], "exclude_modules": None}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    tidy_adapter(tmp_path)
+    found = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert found == {**settings, "target_modules": ["key", "value"]}
+    assert not (tmp_path / "README.md").exists()
 
 
-def test_an_adapter_needs_the_plain_base(sentence_base: Path) -> None:
-    plain = base_at(sentence_base)
-    tuned = dataclasses.replace(plain, name="earlier", sha256="0" * 64, adapter=Path("earlier/final"), under=plain)
-    assert describe_base(tuned, adapter=True)["name"] == str(sentence_base)
-    assert describe_base(tuned, adapter=True)["sha256"] == plain.sha256
-    assert describe_base(tuned, adapter=False)["name"] == "earlier"
-    assert describe_base(plain, adapter=True) == describe_base(plain, adapter=False)
-
-
-def test_what_the_methods_keep_beside_a_plain_base(sentence_base: Path) -> None:
-    plain = base_at(sentence_base)
-    kept = {name for name in ("head", "full", "freeze") if keeps_adapter(None, name, plain)}
-    assert not kept
-    assert all(keeps_adapter(None, name, plain) for name in ("lora", "qlora", "ia3", "adapter", "prompt-tuning"))
+def test_a_model_without_an_adapter_is_left_alone(tmp_path: Path) -> None:
+    tidy_adapter(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -30,6 +30,13 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     assert cache.find(KEYS[1]) is None
 
 
+def test_a_cache_that_is_not_read_keeps_what_is_made(tmp_path: Path) -> None:
+    anew = Cache(tmp_path, reads=False)
+    assert anew.keep(KEYS[0], {"a": np.arange(5)})
+    assert anew.find(KEYS[0]) is None
+    assert Cache(tmp_path).find(KEYS[0]) is not None
+
+
 def test_a_damaged_entry_is_not_used_and_goes(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     cache.keep(KEYS[0], {"a": np.arange(5)})

@@ -11,6 +11,7 @@ from burnish.evaluation.metrics.resampling import (
     bias_corrected_interval,
     cells,
     draws,
+    expanded_interval,
     percentile_interval,
     resampled,
     tango_interval,
@@ -87,7 +88,8 @@ def test_a_paired_interval_holds_zero_when_mcnemars_test_finds_nothing(wins: int
 
 def test_percentiles_of_few_rows_are_taken_further_out() -> None:
     values = np.random.default_rng(0).normal(size=200_000)
-    ends = [percentile_interval(values, rows)[1] for rows in (5, 20, 10**6)]
-    # sqrt(m / (m - 1)) times the quantile of t with m - 1 degrees of freedom: 2.776, 2.093, 1.960
-    assert ends == pytest.approx([3.104, 2.147, 1.960], abs=0.08)
-    assert percentile_interval(values[:100], 1) == (values[:100].min(), values[:100].max())
+    cases = ((5, 5), (20, 20), (500, 10), (10**6, 10**6))
+    ends = [expanded_interval(values, rows=n, differing=m)[1] for n, m in cases]
+    # sqrt(n / (n - 1)) times the quantile of t with 4, 19, 20 and 10^6 degrees of freedom: 2.776, 2.093, 2.086, 1.960
+    assert ends == pytest.approx([3.104, 2.147, 2.088, 1.960], abs=0.08)
+    assert expanded_interval(values[:100], rows=2, differing=1) == (values[:100].min(), values[:100].max())

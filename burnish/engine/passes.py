@@ -1,0 +1,130 @@
+"""Forward and backward over the rows of a step, a micro-batch at a time: sums of losses and of gradients, undivided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from burnish.engine.distributed import Ranks
+from burnish.engine.dropout import row_draws
+from burnish.engine.gradient_cache import compare_in_pieces
+from burnish.engine.layout import LayoutChoice, RowBatch
+from burnish.engine.precision import Precision
+from burnish.engine.rows import lengths_of
+from burnish.engine.sampler import micro_batches
+from burnish.types import Comparing, Encoded, LossTerm, Task
+
+
+@dataclass(slots=True)
+class Sums:
+    """What the rows of a step add up to.
+
+    Attributes:
+        total: losses of the training rows, nats.
+        weight: their units, such as tokens.
+        replayed: losses of the kept rows, counted apart.
+        extras: what the task logs beside the loss, of this rank's rows.
+    """
+
+    total: float = 0.0
+    weight: float = 0.0
+    replayed: float = 0.0
+    extras: dict[str, float] = field(default_factory=dict)
+
+    def add(self, term: LossTerm) -> None:
+        """Takes one micro-batch of training rows."""
+        for name, value in term.extras.items():
+            self.extras[name] = self.extras.get(name, 0.0) + value
+        self.total += float(term.total.detach())
+        self.weight += term.weight
+
+
+@dataclass(slots=True)
+class Passes:
+    """Computes any rows of a training with its model.
+
+    Attributes:
+        rows: training rows; their number keys their dropout.
+        kept_rows: of what must not be forgotten, numbered behind the training rows.
+        seed: of dropout.
+        lengths: of all of them, tokens.
+    """
+
+    task: Task
+    model: nn.Module
+    rows: Sequence[Encoded]
+    kept_rows: Sequence[Encoded]
+    layout: LayoutChoice
+    precision: Precision
+    device: torch.device
+    seed: int
+    lengths: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lengths = [*lengths_of(self.rows), *lengths_of(self.kept_rows)]
+
+    def add_up(
+        self, row_ids: Sequence[int], into: Sums, *, step: int, max_tokens: int, factor: float, ranks: Ranks
+    ) -> None:
+        """Adds this rank's part of the rows to the sums, and their gradients to those that are there.
+
+        Where rows are compared there is one sum for the rows of all ranks, which the first rank counts.
+
+        Args:
+            step: keys dropout with the seed and the row.
+            max_tokens: computed at once.
+            factor: what the loss of kept rows is multiplied by.
+        """
+        mine = ranks.share(row_ids)
+        new = [i for i in mine if i < len(self.rows)]
+        if isinstance(self.task, Comparing):
+            place: dict[str, Any] = {"precision": self.precision, "device": self.device, "ranks": ranks}
+            laid_out = [self.lay_out(piece, step) for piece in self.pieces(new, max_tokens)]
+            term = compare_in_pieces(self.task, self.model, laid_out, rows=len(row_ids), **place)
+            if ranks.leads:
+                into.add(term)
+            return
+        for piece in self.pieces(new, max_tokens):
+            into.add(self.forward_backward(piece, step))
+        for piece in self.pieces([i for i in mine if i >= len(self.rows)], max_tokens):
+            into.replayed += float(self.forward_backward(piece, step, factor).total.detach())
+
+    def forward_backward(self, piece: Sequence[int], step: int, factor: float = 1.0) -> LossTerm:
+        """The loss of a micro-batch; its gradient, times the factor, is added to what is there."""
+        batch = self.lay_out(piece, step)
+        with self.precision.compute(self.device):
+            term = self.task.loss(self.model, batch)
+        (term.total * factor).backward()  # type: ignore[no-untyped-call]
+        return term
+
+    def pieces(self, row_ids: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
+        """Micro-batches of some rows; all at once for a task that can only compare whole batches."""
+        if not can_be_cut(self.task):
+            return [row_ids] if row_ids else []
+        return [*micro_batches(row_ids, self.lengths, max_tokens=max_tokens)]
+
+    def lay_out(self, piece: Sequence[int], step: int) -> RowBatch:
+        """A micro-batch as the model takes it, with the draws of its dropout."""
+        draws = row_draws(piece, seed=self.seed, step=step)
+        return self.layout.lay_out([self._row(i) for i in piece], piece, device=self.device, draws=draws)
+
+    def units_of(self, row_ids: Sequence[int]) -> float:
+        """Units of the loss of some rows."""
+        return sum(self._row(i).weight for i in row_ids)
+
+    def tokens_of(self, row_ids: Sequence[int]) -> int:
+        return sum(self.lengths[i] for i in row_ids)
+
+    def _row(self, index: int) -> Encoded:
+        """A training row, or behind them a kept row."""
+        new = len(self.rows)
+        return self.rows[index] if index < new else self.kept_rows[index - new]
+
+
+def can_be_cut(task: Task) -> bool:
+    """Whether a step may be computed in pieces: rows do not see each other, or are compared by their vectors alone."""
+    return task.decomposable or isinstance(task, Comparing)

@@ -1,0 +1,142 @@
+"""Attention inside each segment of a concatenated batch, as a function of transformers' attention interface.
+
+Shapes: T real tokens, G segments, S longest segment, H heads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn import functional as F
+
+from burnish.model.bert import ATTENTIONS
+
+ATTENTION = "burnish_segments"
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Where each token of a concatenated batch belongs."""
+
+    places: Tensor  # (T,) index of each token in a (G * S) grid
+    count: int  # G
+    longest: int  # S
+    mask: Tensor | None  # (G, 1, 1, S) True where a token is real; None when all segments are equally long
+    source: Tensor | None = None  # (G * S,) which token stands where, for segments that share one; padding shows any
+
+
+_segments: ContextVar[Segments | None] = ContextVar("segments", default=None)
+
+
+@contextlib.contextmanager
+def inside(segments: Segments) -> Iterator[None]:
+    """In the block, models that attend by segments attend inside of these."""
+    token = _segments.set(segments)
+    try:
+        yield
+    finally:
+        _segments.reset(token)
+
+
+def segment_attention(
+    module: Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of each token over its own segment; signature of transformers' attention interface.
+
+    Tokens are spread over a (G, S) grid for the product only: projections and feed-forward layers, where the time
+    goes, never see padding. Attention probabilities are not dropped out (docs/decisions/0004-dropout.md).
+
+    Args:
+        query, key, value: (1, H, T, d); key and value may have fewer heads than query.
+        sliding_window: tokens this far away or farther are not seen; None: the whole segment is.
+
+    Returns:
+        (1, T, H, d) and no attention weights.
+    """
+    segments = _segments.get()
+    if segments is None:
+        raise RuntimeError("segment attention outside of a concatenated batch")
+    grid = (segments.count * segments.longest,)
+    even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
+
+    def spread(states: Tensor) -> Tensor:
+        flat = states[0].transpose(0, 1)
+        if segments.source is not None:
+            flat = flat.index_select(0, segments.source)
+        elif not even:
+            empty = states.new_zeros((*grid, states.shape[1], states.shape[3]))
+            flat = empty.index_copy(0, segments.places, flat)
+        return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
+
+    causal = bool(getattr(module, "is_causal", False))
+    mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
+    if sliding_window is not None and segments.longest > sliding_window:
+        mask, causal = _within_window(segments, sliding_window, causal=causal), False
+    output = F.scaled_dot_product_attention(
+        spread(query),
+        spread(key),
+        spread(value),
+        attn_mask=mask,
+        is_causal=causal,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
+    return (flat if even else flat.index_select(0, segments.places)).unsqueeze(0), None
+
+
+def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
+    """(G or 1, 1, S, S) True where a token may look: at itself, and at real tokens less than `window` away."""
+    place_S = torch.arange(segments.longest, device=segments.places.device)
+    distance_SS = place_S[:, None] - place_S
+    near = (distance_SS.abs() < window)[None, None]
+    if causal:
+        return near & (distance_SS >= 0)
+    if segments.mask is None:
+        return near
+    return (near & segments.mask) | (distance_SS == 0)  # padding far from all tokens must not divide by zero
+
+
+def register() -> None:
+    """Makes the attention known to `model/bert.py` and to transformers; the mask it would build is not needed."""
+    ATTENTIONS[ATTENTION] = segment_attention
+    if "transformers" not in sys.modules:  # then no model is one of its own
+        return
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(ATTENTION, segment_attention)
+    AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
+
+
+@contextlib.contextmanager
+def own_attention(model: Module) -> Iterator[None]:
+    """Inside the block, parts of `model` that attend by segments attend as transformers lets them: for padded rows."""
+    switched: list[Any] = [
+        part
+        for part in model.modules()
+        if getattr(getattr(part, "config", None), "_attn_implementation", None) == ATTENTION
+        and hasattr(part, "set_attn_implementation")
+    ]
+    for part in switched:
+        part.set_attn_implementation(part.get_correct_attn_implementation(None))
+    try:
+        yield
+    finally:
+        for part in switched:
+            part.set_attn_implementation(ATTENTION)
