@@ -49,6 +49,7 @@ from burnish.serving.options import KINDS, QUANTIZES, Kind, Quantize
 from burnish.serving.package import base_of
 from burnish.storage.durable import published_folder, require_space, write_json
 from burnish.storage.run_folder import RunFolder
+from burnish.storage.version_store import VERSION_ID
 from burnish.task.embedding import texts_of
 from burnish.types import Example, Metric, Progress, Row, Silent, Split
 
@@ -109,13 +110,21 @@ def export(
         LicenseError: [license/forbids-use], [license/unknown], before anything is read.
         UsageError: [export/unknown-form], [export/no-such-form], [export/not-quantized], [export/not-installed],
             [export/exists], [export/no-metric].
-        RunError: [run/not-finished], [run/not-judged], [run/own-parts], [run/data-changed].
+        RunError: [run/not-finished], [run/not-judged], [run/own-parts], [run/data-changed], [run/is-a-version] for a
+            stored version without `output`.
         ExportError: [export/not-equal] with the rows that differ; [export/metric-fell].
     """
     progress = progress or Silent()
     loaded = load(run)
     wish = _wish(to, quantize, rows)
     require_exportable(loaded, wish, use)
+    if output is None and _is_version(loaded):
+        raise RunError(
+            "run/is-a-version",
+            "this is a stored version, which never changes",
+            where=str(loaded.path),
+            hint="name a folder for the export: --output DIR",
+        )
     target = Path(output) if output is not None else loaded.folder.exports / wish.name
     if target.exists():
         raise UsageError(
@@ -128,18 +137,26 @@ def export(
 
 
 def export_finished(loaded: Run, wish: Wish, target: Path, *, progress: Progress) -> dict[str, Any]:
-    """The export of a run that was judged; what became of it is written on the run."""
-    folder = loaded.folder
+    """The export of a run that was judged; what became of it is written on the run, not on a stored version."""
+    folder, kept = loaded.folder, not _is_version(loaded)
     subject = _subject(loaded, wish, progress)
     try:
         found = made(subject, wish, target, license_=folder.manifest().get("license", {}), progress=progress)
     except BurnishError as error:
-        folder.event("export-failed", kind=wish.name, code=error.code)
+        if kept:
+            folder.event("export-failed", kind=wish.name, code=error.code)
         raise
+    if not kept:
+        return found
     known = folder.manifest().get("exports", {})
     folder.update_manifest(exports={**known, wish.name: {key: found[key] for key in _REMEMBERED}})
     folder.event("exported", kind=wish.name, folder=found["folder"])
     return found
+
+
+def _is_version(loaded: Run) -> bool:
+    """Whether it is a model version of the registry, whose folder is called by its content."""
+    return VERSION_ID.fullmatch(loaded.path.resolve().name) is not None
 
 
 _REMEMBERED = ("folder", "created", "answer", "agreement", "metric", "bytes", "seconds_per_row", "runtime")

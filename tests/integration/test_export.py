@@ -19,6 +19,7 @@ import burnish
 from burnish.cli.main import main
 from burnish.errors import BurnishError, DiskFullError, ExportError, LicenseError, RunError, UsageError
 from burnish.lifecycle.run import Run
+from burnish.serving.table_package import use
 from burnish.storage.durable import damage_of
 from burnish.storage.run_folder import RunFolder
 
@@ -459,3 +460,31 @@ def test_the_snippet_of_the_guide(trained: Trained, tmp_path: Path, capsys: pyte
     run = trained("text-regression", "ia3")
     exec(snippet.replace('"runs/tickets"', repr(str(run.path))).replace("tickets-merged", str(tmp_path / "merged")), {})
     assert capsys.readouterr().out.startswith("equal ")
+
+
+def test_a_stored_version_is_exported_elsewhere_and_stays_as_it_is(trained: Trained, tmp_path: Path) -> None:
+    version = copied(trained("text-regression", "ia3"), tmp_path / ("0a" * 32))
+    before = {path: path.read_bytes() for path in version.path.rglob("*") if path.is_file()}
+    error = refused(version)
+    assert (error.code, error.hint) == ("run/is-a-version", "name a folder for the export: --output DIR")
+    found = burnish.export(version.path, to="merged", output=tmp_path / "merged", rows=2)
+    assert found["answer"] == "equal"
+    assert {path: path.read_bytes() for path in version.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_table_is_exported_where_its_transformer_answers(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    lines = ["plan,usage,left"]
+    for _ in range(120):
+        plan, usage = random.choice(["basic", "pro"]), random.normal(10, 3)
+        lines.append(f"{plan},{usage:.2f},{'yes' if (usage < 10) == (plan == 'basic') else 'no'}")
+    (tmp_path / "churn.csv").write_text("\n".join(lines) + "\n")
+    overrides = ["task=tabular", "training.threads=1", "training.max_steps=8", "evaluation.resamples=200"]
+    run = burnish.train(tmp_path / "churn.csv", overrides=overrides, output=tmp_path / "run")
+    use(run.folder.final, "trees")
+    error = refused(run, to="onnx")
+    assert (error.code, error.where) == ("export/trees", str(run.folder.final))
+    use(run.folder.final, "transformer")
+    found = burnish.export(run.path, to="onnx")
+    assert_proven(found, run, "onnx")
+    assert found["metric"]["before"]["value"] == pytest.approx(found["metric"]["after"]["value"], abs=1e-3)

@@ -73,12 +73,17 @@ class ImageGraph(nn.Module):
 
 
 class TableGraph(nn.Module):
-    """(B, outputs) of a table's transformer."""
+    """(B, outputs) of a table's transformer; its cells are not laid out anew, so that B stays free."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.encoder, self.head = model.encoder, model.head
 
     def forward(self, input_ids: Tensor, given: Tensor) -> Tensor:
-        outputs_BC: Tensor = self.head(self.encoder(input_ids, given).last_hidden_state[:, 0])
+        states_BSD = self.encoder.embedding(input_ids)
+        scaled_BKD = given[..., None] * self.encoder.direction_KD
+        states_BSD = states_BSD + F.pad(scaled_BKD, (0, 0, 1, input_ids.shape[1] - 1 - given.shape[1]))
+        for layer in self.encoder.layers:
+            states_BSD = layer(states_BSD)
+        outputs_BC: Tensor = self.head(states_BSD[:, 0])
         return outputs_BC
