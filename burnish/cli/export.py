@@ -60,6 +60,11 @@ def show_export(found: Mapping[str, Any]) -> str:
         f"{wording.count(agreed['rows'], 'rows')} (rounding: {agreed['tolerance']:.2g}); "
         f"{agreed['equal_answers']:,} answers the same",
     ]
+    if whole := found["agreement_of_whole_weights"]:
+        lines.append(
+            f"  with weights in float32 {whole['equal_answers']:,} of {whole['rows']:,} answers are the same, and the "
+            f"largest difference is {whole['largest_difference']:.2g} {whole['unit']}: the rest is rounding"
+        )
     if metric is not None:
         before, after = (wording.figure(metric["name"], metric[side]["value"]) for side in ("before", "after"))
         span = wording.interval(metric["name"], metric["before"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,11 +44,11 @@ from burnish.recipe.read import read_recipe
 from burnish.serving.exports.folder import size_bytes, write_notice
 from burnish.serving.exports.kinds import CHATS, require_form
 from burnish.serving.exports.plain import PlainReader, PlainWriter, write_adapter_folder, write_merged, write_vllm
-from burnish.serving.exports.proof import ROUNDING_F16, SHOWN
+from burnish.serving.exports.proof import ROUNDING_F16, ROUNDING_F32, SHOWN
 from burnish.serving.exports.source import Source, describe, open_source, writes
 from burnish.serving.options import KINDS, QUANTIZES, Kind, Quantize
 from burnish.serving.package import base_of
-from burnish.storage.durable import published_folder, require_space, write_json
+from burnish.storage.durable import TEMPORARY, published_folder, require_space, write_json
 from burnish.storage.run_folder import RunFolder
 from burnish.storage.version_store import VERSION_ID
 from burnish.task.embedding import texts_of
@@ -350,6 +351,7 @@ def made(
             "runtime": _runtime(wish.kind),
             "not_run": _NOT_RUN.get(wish.kind),
             "agreement": compared.agreement.as_dict(),
+            "agreement_of_whole_weights": compared.whole and compared.whole.as_dict(),
             "metric": _metric(subject, compared),
             "seconds_per_row": per_row(compared),
             **further,
@@ -437,7 +439,7 @@ def _compared(
     trained = subject.trained
     if isinstance(trained, TrainedWriter):
         if wish.kind in ("gguf", "ollama"):
-            return _in_llama(folder, trained, wish)
+            return _proven_in_llama(folder, subject, trained, wish)
         under = _beside(base) if wish.kind == "adapter" else None
         return trained.compared(PlainWriter(folder, under, two_stacks=trained.task == "seq2seq"))
     if wish.kind == "onnx":
@@ -458,7 +460,24 @@ def _beside(base: Base | None) -> Base | None:
     return dataclasses.replace(base.under, quantization=base.quantization)
 
 
-def _in_llama(folder: Path, trained: TrainedWriter, wish: Wish) -> Compared:
+def _proven_in_llama(folder: Path, subject: Subject, trained: TrainedWriter, wish: Wish) -> Compared:
+    """The file in llama.cpp; where its rounded weights answer otherwise, the same file with whole ones too.
+
+    So what rounding does is told apart from what a wrong tensor, position or template would do.
+    """
+    compared = _in_llama(folder, trained, wish)
+    if compared.agreement.equal and wish.quantize is None:
+        return compared
+    from burnish.serving.exports.gguf import WHOLE, write_gguf
+
+    with tempfile.TemporaryDirectory(dir=folder, prefix=TEMPORARY) as whole:
+        source = open_source(subject.final, runs=subject.runs)
+        _require_room(folder, source)
+        write_gguf(Path(whole), source, name="whole", quantize=WHOLE)
+        return dataclasses.replace(compared, whole=_in_llama(Path(whole), trained, wish, ROUNDING_F32).agreement)
+
+
+def _in_llama(folder: Path, trained: TrainedWriter, wish: Wish, tolerance: float | None = None) -> Compared:
     import torch
 
     from burnish.serving.exports.gguf import FILE
@@ -475,7 +494,8 @@ def _in_llama(folder: Path, trained: TrainedWriter, wish: Wish) -> Compared:
                 where=wish.name,
                 hint="export it as `merged` or `vllm`, which keep the tokenizer as it is",
             )
-    return trained.compared_in_llama(llama, tolerance=ROUNDING_Q8 if wish.quantize else ROUNDING_F16)
+    rounding = ROUNDING_Q8 if wish.quantize else ROUNDING_F16
+    return trained.compared_in_llama(llama, tolerance=tolerance or rounding)
 
 
 def _metric(subject: Subject, compared: Compared) -> dict[str, Any] | None:
@@ -495,26 +515,19 @@ def _metric(subject: Subject, compared: Compared) -> dict[str, Any] | None:
 
 
 def _answer(found: Mapping[str, Any], subject: Subject, compared: Compared, wish: Wish) -> str:
-    """ "equal", or "within the interval" of weights in eight bits.
+    """ "equal"; of rounded weights that are shown to be all that differs "within the interval", or just "rounded" where
+    no metric is measured.
 
     Raises:
         ExportError: [export/not-equal]; [export/metric-fell].
     """
-    agreed, metric = compared.agreement, found["metric"]
-    if wish.quantize is not None and metric is not None:
-        before, after, higher = metric["before"], metric["after"]["value"], metric["higher_is_better"]
-        edge = before["low"] if higher else before["high"]
-        if edge is not None and (after >= edge if higher else after <= edge):
-            return "within the interval"
-        raise ExportError(
-            "export/metric-fell",
-            f"{metric['name']} is {after:.4f} with weights in {wish.quantize}, and was {before['value']:.4f} "
-            f"({_span(before)}) on the same {before['n']:,} rows",
-            where=wish.name,
-            hint="export it without --quantize",
-        )
+    agreed, metric = compared.whole or compared.agreement, found["metric"]
+    rounded = wish.quantize is not None or agreed is not compared.agreement
+    if rounded and metric is not None and (compared.whole is None or agreed.equal):
+        _require_metric(metric, wish)
+        return "within the interval"
     if agreed.equal:
-        return "equal"
+        return "rounded" if rounded else "equal"
     raise ExportError(
         "export/not-equal",
         f"{len(agreed.differing):,} of {agreed.rows:,} rows differ from the trained model: by up to "
@@ -523,6 +536,27 @@ def _answer(found: Mapping[str, Any], subject: Subject, compared: Compared, wish
         details=[_row(subject, row) for row in agreed.differing[:SHOWN]],
         hint="nothing was kept; export it in another form, or report it",
     )
+
+
+def _require_metric(metric: Mapping[str, Any], wish: Wish) -> None:
+    """Raises ExportError [export/metric-fell] when it left the trained model's interval, or had nothing to lose."""
+    before, after, higher = metric["before"], metric["after"]["value"], metric["higher_is_better"]
+    edge = before["low"] if higher else before["high"]
+    if wish.quantize is not None and higher and before["value"] == 0:
+        raise ExportError(
+            "export/metric-fell",
+            f"{metric['name']} of the trained model is 0 on {before['n']:,} rows: nothing shows what is lost",
+            where=wish.name,
+            hint="export it without --quantize",
+        )
+    if edge is None or (after < edge if higher else after > edge):
+        raise ExportError(
+            "export/metric-fell",
+            f"{metric['name']} is {after:.4f} with weights in {wish.quantize or 'float16'}, and was "
+            f"{before['value']:.4f} ({_span(before)}) on the same {before['n']:,} rows",
+            where=wish.name,
+            hint="export it without --quantize" if wish.quantize else "export it as `merged` or `vllm`",
+        )
 
 
 def _span(value: Mapping[str, Any]) -> str:

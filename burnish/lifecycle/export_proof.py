@@ -49,12 +49,14 @@ class Compared:
     Attributes:
         before, after: answers of the trained model and of the export, as metrics compare them.
         seconds: for a row, of both.
+        whole: the same with weights in float32, where the export's own are rounded and shown to differ.
     """
 
     agreement: Agreement
     before: Sequence[Any]
     after: Sequence[Any]
     seconds: tuple[float, float]
+    whole: Agreement | None = None
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import burnish
-from burnish.serving.exports.gguf import FILE, write_gguf
+from burnish.serving.exports.gguf import FILE, WHOLE, write_gguf
 from burnish.serving.exports.llama_cpp import LlamaCpp
-from burnish.serving.exports.proof import ROUNDING_F16
+from burnish.serving.exports.proof import ROUNDING_F16, ROUNDING_F32
 from burnish.serving.exports.source import Source
 
 STORIES = Path(__file__).parents[2].parent / "shared" / "models" / "stories260k"
@@ -62,7 +62,7 @@ def test_a_family_is_computed_alike(family: str, joining: Path, tmp_path: Path) 
         if getattr(part, "bias", None) is not None:
             torch.nn.init.normal_(part.bias, std=0.2)
     source = Source(joining, {"task": "chat", "template": "base", "ends": [1]}, model, None, None)
-    write_gguf(tmp_path, source, name="gguf", quantize=None)
+    write_gguf(tmp_path, source, name="gguf", quantize=WHOLE)
     llama = LlamaCpp(tmp_path / FILE, context=128, threads=1)
     prompt = llama.prompt([{"role": "user", "content": "where is my card?"}], None)
     assert prompt[0] == 0, "the template begins with its first token, once"
@@ -72,7 +72,7 @@ def test_a_family_is_computed_alike(family: str, joining: Path, tmp_path: Path) 
     logs = [float(logs_SV[len(prompt) - 1 + place, token]) for place, token in enumerate(answer.token_ids)]
     pairs = [(own, other) for own, other in zip(logs, answer.log_probabilities, strict=True) if other is not None]
     assert len(pairs) > 5
-    assert [own for own, _ in pairs] == pytest.approx([other for _, other in pairs], abs=ROUNDING_F16)
+    assert [own for own, _ in pairs] == pytest.approx([other for _, other in pairs], abs=ROUNDING_F32)
 
 
 @pytest.mark.real_data
@@ -99,3 +99,23 @@ def test_a_real_model_tells_the_same_stories(tmp_path: Path) -> None:
     with pytest.raises(burnish.BurnishError) as caught:
         burnish.export(run.path, to="gguf", quantize="q8_0", output=tmp_path / "q8")
     assert (caught.value.code, caught.value.where) == ("export/no-metric", "--quantize")
+
+
+def test_rounding_is_told_apart_from_a_wrong_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is not as close as float16 allows is written with whole weights too, which answer token by token."""
+    if not STORIES.is_dir():
+        pytest.skip(f"the model is not at {STORIES}")
+    texts = [f"Once upon a time, there was a {word}, number {n}" for n in range(4) for word in ("ball", "cat", "dog")]
+    lines = (json.dumps({"text": text}) + "\n" for text in texts)
+    (tmp_path / "stories.jsonl").write_text("".join(lines), encoding="utf-8")
+    changes = ("method=full", "training.max_steps=1", "data.near_duplicates=false")
+    overrides = [f"model.base={STORIES}", "model.chat_template=plain", *changes]
+    run = burnish.train(tmp_path / "stories.jsonl", overrides=overrides, output=tmp_path / "run")
+    monkeypatch.setattr("burnish.lifecycle.export.ROUNDING_F16", 1e-9)
+    found = burnish.export(run.path, to="gguf")
+    whole = found["agreement_of_whole_weights"]
+    assert found["answer"] == "rounded"
+    assert found["agreement"]["differing"]
+    assert (whole["equal_answers"], whole["differing"]) == (whole["rows"], [])
+    assert whole["largest_difference"] < ROUNDING_F32
+    assert not list(Path(found["folder"]).glob(".tmp-*"))

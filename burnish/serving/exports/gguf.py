@@ -23,6 +23,7 @@ from burnish.storage.durable import explained, write_text
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
+WHOLE = "f32"
 FILE = "model.gguf"
 FAMILIES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}  # model_type -> llama.cpp's name
 _PAIRED = ("llama",)  # of these llama.cpp turns neighbouring numbers of a head, transformers those half a head apart
@@ -63,7 +64,7 @@ def write_gguf(folder: Path, source: Source, *, name: str, quantize: str | None)
     """Writes model.gguf.
 
     Args:
-        quantize: "q8_0"; None: float16.
+        quantize: "q8_0"; None: float16; WHOLE: float32, to prove the rest with.
 
     Returns:
         {"tensors": how many are kept in which numbers}.
@@ -113,7 +114,7 @@ def _write_shape(writer: GGUFWriter, config: Any, quantize: str | None) -> None:
     writer.add_rope_dimension_count(width)
     writer.add_vocab_size(int(config.vocab_size))
     kinds = gguf.LlamaFileType
-    writer.add_file_type(kinds.MOSTLY_Q8_0 if quantize else kinds.MOSTLY_F16)
+    writer.add_file_type({None: kinds.MOSTLY_F16, WHOLE: kinds.ALL_F32}.get(quantize, kinds.MOSTLY_Q8_0))
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
 
@@ -186,7 +187,7 @@ def _kept(values: Array, quantize: str | None) -> tuple[Array, Any]:
     import gguf
 
     kinds = gguf.GGMLQuantizationType
-    if values.ndim == 1:
+    if values.ndim == 1 or quantize == WHOLE:
         return values.astype(np.float32), kinds.F32
     if quantize and values.shape[-1] % gguf.GGML_QUANT_SIZES[kinds.Q8_0][0] == 0:
         return gguf.quants.quantize(values, kinds.Q8_0), kinds.Q8_0

@@ -53,6 +53,9 @@ class LlamaCpp:
         options.n_ctx, options.n_parallel = context, 1
         options.warmup, options.n_gpu_layers, options.verbosity = False, 0, -1
         options.cpuparams.n_threads = options.cpuparams_batch.n_threads = threads
+        whole = xllamacpp.ggml_type.GGML_TYPE_F32  # what was read is kept in float16 otherwise, which is rounding, too
+        options.cache_type_k = options.cache_type_v = whole
+        options.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         options.hostnames, options.port, options.api_keys = ["127.0.0.1"], 0, [self._key]
         options.use_jinja, options.offline, options.ui = True, True, False
         try:

@@ -15,7 +15,9 @@ from burnish.serving.exports.reading import Array
 
 # Of the largest logit, or of 1 where all are smaller: float32 sums in another order, over all layers.
 ROUNDING = 1e-3
-# Nats between two log-probabilities of one token: weights rounded to float16, which keep 11 bits.
+# Nats between two log-probabilities of one token: float32 in llama.cpp, which sums in another order.
+ROUNDING_F32 = 5e-3
+# The same with weights, and what they are multiplied with, rounded to float16, which keep 11 bits.
 ROUNDING_F16 = 0.05
 SHOWN = 10  # rows that differ, in an error
 
