@@ -37,6 +37,7 @@ def test_text_classification(tmp_path: Path) -> None:
 def test_seq2seq(tmp_path: Path) -> None:
     """From a shape without weights to sentences with the right facts, far above the nearest row's."""
     command = [sys.executable, "-m", "burnish", "train", EXAMPLES / "seq2seq" / "recipe.yaml"]
+    command += ["--set", "training.threads=1"]  # so small a model waits for a second one, beside other tests
     result = subprocess.run(
         [*command, "--output", tmp_path / "run", "--json"], capture_output=True, text=True, check=False
     )

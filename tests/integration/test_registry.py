@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,18 +42,19 @@ def test_several_processes_at_once_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def postgresql(tmp_path: Path) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a server of its own, which ends with the test."""
     pytest.importorskip("pg8000")
     if shutil.which("postgres") is None or shutil.which("initdb") is None:
         pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path / "postgresql"
-    folder.mkdir()
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        yield from _served(Path(folder))
+
+
+def _served(folder: Path) -> Iterator[str]:
     owner = "nobody" if getpass.getuser() == "root" else None  # the server refuses to run as root
     if owner is not None:
         shutil.chown(folder, owner)
-        for parent in folder.parents[:3]:
-            parent.chmod(parent.stat().st_mode | 0o055)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

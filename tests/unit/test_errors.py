@@ -21,6 +21,7 @@ EXIT_CODES = {
     "LicenseError": 1,
     "RunError": 2,
     "GoalNotReachedError": 1,
+    "ExportError": 1,
     "RegistryError": 2,
     "PromotionRefusedError": 1,
     "DivergedError": 3,
