@@ -138,6 +138,7 @@ def measured(name: str, found: Found, work: Path) -> Found:
         told = plan(source, overrides=overrides)
         kept = ("answer", "use", "sure", "expected_gain", "metric", "data", "arms", "rehearsal", "curve", "cost")
         seconds = round(time.monotonic() - started, 1)
+        told["data"] = {key: value for key, value in told["data"].items() if key != "notes"}  # they name folders
         return {**found, "plan": {key: told[key] for key in kept}, "plan_seconds": seconds}
     if WINNERS[name] is not None:
         return {**found, "winner": WINNERS[name]()}

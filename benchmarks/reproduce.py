@@ -107,7 +107,7 @@ def measured(name: str, folder: Path, seed: int, *, quick: bool) -> dict[str, An
     print(f"{name}: {THREADS[1]} threads, bit-equal: {other['bit_equal']}", file=sys.stderr, flush=True)
     parts = ("bit_equal", "files", "weights", "steps", "evaluation", "predictions", "differences")
     return {
-        "settings": chosen,
+        "settings": [setting.replace(str(SHARED), "../shared") for setting in chosen],
         "n": first["models"]["tuned"][first["verdict"]["metric"]]["n"],
         "again": {part: again[part] for part in parts},
         "threads": {part: other[part] for part in parts},
