@@ -118,6 +118,36 @@ class ExportError(BurnishError):
     exit_code = 1
 
 
+class ServiceError(BurnishError):
+    """A request that the service refuses: exit code 2.
+
+    Args:
+        status: of the answer in HTTP, e.g. 404.
+        param: the field of the request that is wrong.
+        kind: the protocol's own word for it, e.g. "model_not_found"; the code when None.
+        retry_after_seconds: when the same request may succeed.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int,
+        param: str | None = None,
+        kind: str | None = None,
+        retry_after_seconds: float | None = None,
+        known: Sequence[str] = (),
+        hint: str | None = None,
+        details: Sequence[str] = (),
+    ) -> None:
+        super().__init__(code, message, where=param, known=known, hint=hint, details=details)
+        self.status = status
+        self.param = param
+        self.kind = kind or code
+        self.retry_after_seconds = retry_after_seconds
+
+
 class DivergedError(BurnishError):
     """The loss or a gradient is not a finite number: exit code 3."""
 

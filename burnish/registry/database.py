@@ -20,7 +20,7 @@ from burnish.registry.tables import STATE
 from burnish.storage.durable import explained, make_folder
 from burnish.storage.lock import waited
 
-HEAD = "0001"  # the newest step in migrations/versions
+HEAD = "0002"  # the newest step in migrations/versions
 PATIENCE_SECONDS = 60  # that a writer waits for another one
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x6275726E  # of PostgreSQL's advisory lock while the tables are changed

@@ -24,6 +24,7 @@ EXIT_CODES = {
     "ExportError": 1,
     "RegistryError": 2,
     "PromotionRefusedError": 1,
+    "ServiceError": 2,
     "DivergedError": 3,
     "SelfTestError": 3,
     "OutOfMemoryError": 4,

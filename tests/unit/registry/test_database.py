@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from burnish.errors import DamagedStoreError, RegistryError, UsageError
-from burnish.registry import database
+from burnish.registry import database, service_tables
 from burnish.registry.database import HEAD, open_database, writing
 from burnish.registry.tables import METADATA
 
@@ -18,6 +18,7 @@ from burnish.registry.tables import METADATA
 def test_the_steps_lead_to_the_tables_the_code_reads(tmp_path: Path) -> None:
     engine = open_database(tmp_path, None)
     found = inspect(engine)
+    assert service_tables.JOBS.metadata is METADATA
     assert set(found.get_table_names()) == {*METADATA.tables, "alembic_version"}
     for name, table in METADATA.tables.items():
         assert {column["name"] for column in found.get_columns(name)} == set(table.columns.keys())

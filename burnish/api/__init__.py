@@ -1,0 +1,1 @@
+"""The HTTP face: parses requests, calls lifecycle, answers in the words of the public protocol."""
