@@ -89,7 +89,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    from burnish.lifecycle.train import recipe_of
+    from burnish.lifecycle.recipe_of import recipe_of
     from burnish.lifecycle.train import train as train_
 
     if options.resume and options.output is None:

@@ -71,10 +71,11 @@ def _list(options: argparse.Namespace) -> int:
     if options.all:
         from burnish.lifecycle.versions import recorded_runs
 
-        found = recorded_runs(task=options.task, status=options.status, answer=options.answer)
+        found = recorded_runs(**wanted)
+        chosen = found
     else:
         found = list_runs(settings().runs)
-    chosen = chosen_runs(found, **wanted)
+        chosen = chosen_runs(found, **wanted)
     if options.json:
         _print({"runs": [summary.as_dict() for summary in chosen]})
     elif found and not chosen:

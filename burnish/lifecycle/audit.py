@@ -15,7 +15,8 @@ from burnish.data.options import CleanOptions
 from burnish.data.prepare import prepare
 from burnish.errors import DataReadError, UsageError
 from burnish.evaluation.metrics.resampling import wilson_interval
-from burnish.lifecycle.train import recipe_of, task_class
+from burnish.lifecycle.recipe_of import recipe_of
+from burnish.lifecycle.train import task_class
 from burnish.settings import settings
 from burnish.storage.durable import append_lines, fsync_file, make_folder, write_text
 from burnish.storage.fingerprint import canonical_sha256

@@ -20,8 +20,9 @@ from burnish.data.questions import write_questions
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataReadError, UsageError
 from burnish.lifecycle.endpoints import named_endpoint
+from burnish.lifecycle.recipe_of import recipe_of
 from burnish.lifecycle.rows import other_rows
-from burnish.lifecycle.train import recipe_of, task_class
+from burnish.lifecycle.train import task_class
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import write_text
 from burnish.types import Example, Progress, Provenance, Split

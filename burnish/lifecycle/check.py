@@ -20,8 +20,9 @@ from burnish.data.prepare import PreparedData, prepare
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError, UsageError, excerpt, nearest
 from burnish.lifecycle.moderate import moderator as moderator_of
+from burnish.lifecycle.recipe_of import RECIPE_SUFFIXES, recipe_of
 from burnish.lifecycle.rows import TRAINED, explain, other_rows
-from burnish.lifecycle.train import RECIPE_SUFFIXES, recipe_of, task_class, wanted_columns
+from burnish.lifecycle.train import task_class, wanted_columns
 from burnish.model.load import Base, find_base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.recipe.schema import Recipe

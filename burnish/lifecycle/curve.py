@@ -19,8 +19,9 @@ from burnish.lifecycle.advise import require_rehearsed
 from burnish.lifecycle.claim import claimed
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.recipe_of import recipe_of, with_absolute_paths
 from burnish.lifecycle.rehearse import cut, rehearsal_parts, rehearse, with_rows
-from burnish.lifecycle.train import read_rows, recipe_of, with_absolute_paths
+from burnish.lifecycle.train import read_rows
 from burnish.model.load import Base, find_base
 from burnish.recipe.schema import Recipe
 from burnish.settings import settings

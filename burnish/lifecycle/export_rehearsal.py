@@ -16,7 +16,9 @@ from typing import Any
 import torch
 
 from burnish.errors import UsageError
-from burnish.lifecycle.export import Wish, made, opened, require_license
+from burnish.lifecycle.export_made import made
+from burnish.lifecycle.export_subject import opened
+from burnish.lifecycle.export_wish import Wish, require_license
 from burnish.lifecycle.workbench import Workbench
 from burnish.method.build import build_method
 from burnish.model.language import LanguageModel, load_language_model

@@ -34,7 +34,7 @@ def backup(target: str | Path, *, progress: Progress | None = None) -> dict[str,
         )
     registry = open_registry()
     progress.stage("copying versions")
-    remove_leftovers(place.parent, older_than_seconds=86_400)
+    remove_leftovers(place.parent, older_than_seconds=86_400, of=place.name)
     with published_folder(place) as folder:
         count = copy_registry(registry, folder, lambda done, total: progress.advance(done, total, {}))
         progress.stage("copying data versions")

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.data.prepare import PreparedData
 from burnish.errors import UsageError
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.recipe_of import recipe_of
 from burnish.lifecycle.resolve import (
     FEW_ROWS,
     LANGUAGE_EPOCHS,
@@ -19,7 +20,7 @@ from burnish.lifecycle.resolve import (
 )
 from burnish.lifecycle.resolve_table import decide_table_metric
 from burnish.lifecycle.rows import LEARNS
-from burnish.lifecycle.train import read_rows, recipe_of
+from burnish.lifecycle.train import read_rows
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
 from burnish.task.embedding import Embedding

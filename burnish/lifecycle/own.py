@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from burnish.types import Metric
 
@@ -25,3 +26,7 @@ class Own:
         """For the manifest: which parts were the caller's own."""
         parts = {"task": self.task, "metric": self.metric, "loss": self.loss, "head": self.head}
         return {k: f"{v.__module__}:{getattr(v, '__qualname__', type(v).__qualname__)}" for k, v in parts.items() if v}
+
+    def missing(self, manifest: Mapping[str, Any]) -> list[str]:
+        """Names of the parts that a run was made with and that are not here."""
+        return sorted(set(manifest.get("parts_of_the_caller", {})) - set(self.names()))

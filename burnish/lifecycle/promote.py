@@ -9,7 +9,7 @@ from burnish.errors import PromotionRefusedError, RegistryError, UsageError
 from burnish.evaluation.gates import Gate
 from burnish.lifecycle.track import mirrored
 from burnish.lifecycle.versions import store_checkpoint, store_model, version_in
-from burnish.registry.aliases import log, point, roll_back
+from burnish.registry.aliases import earlier, log, point, roll_back
 from burnish.registry.gates import ALWAYS, judge_gates
 from burnish.registry.runs import find_run
 from burnish.registry.store import CANDIDATE, CHAMPION, Registry, open_registry
@@ -79,13 +79,15 @@ def go_back(name: str) -> dict[str, Any]:
     """Lets NAME:ALIAS, or NAME's champion, mean what it meant before.
 
     Raises:
-        RegistryError: [registry/nothing-before].
+        RegistryError: [registry/nothing-before], [registry/moved].
+        DamagedStoreError: [storage/damaged] when the earlier version is not what was stored; nothing is moved then.
     """
     model, _, alias = name.partition(":")
     registry = open_registry()
-    now, before = roll_back(registry, model, alias or CHAMPION)
-    version = registry.get(now)
-    shown = mirrored(version, RunFolder(registry.folder(version)), alias or CHAMPION)
+    version = registry.get(earlier(registry, model, alias or CHAMPION))
+    folder = RunFolder(registry.folder(version))
+    before = roll_back(registry, model, alias or CHAMPION, to=version.id)
+    shown = mirrored(version, folder, alias or CHAMPION)
     return {"version": version.as_dict(), "alias": f"{model}:{alias or CHAMPION}", "before": before, **shown}
 
 

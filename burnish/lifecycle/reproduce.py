@@ -125,7 +125,7 @@ def _require_repeatable(folder: RunFolder, manifest: Mapping[str, Any], own: Own
             where=str(folder.path),
             hint=f"go on with: burnish resume {folder.path}",
         )
-    missing = sorted(set(manifest.get("parts_of_the_caller", {})) - set(own.names()))
+    missing = own.missing(manifest)
     if missing:
         raise RunError(
             "run/own-parts",

@@ -15,8 +15,9 @@ from burnish.errors import DivergedError, UsageError
 from burnish.evaluation.metrics import find_metric
 from burnish.lifecycle.claim import claimed
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.recipe_of import recipe_of, with_absolute_paths
 from burnish.lifecycle.search import FEWEST_GUESSES, in_turn, open_study, require_optuna, search
-from burnish.lifecycle.train import read_rows, recipe_of, train, with_absolute_paths
+from burnish.lifecycle.train import read_rows, train
 from burnish.lifecycle.trial import Ground, evaluations_of, recipe_of_trial
 from burnish.recipe.read import recipe_text
 from burnish.recipe.schema import Recipe

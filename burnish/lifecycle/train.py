@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
-import os
 import re
 import secrets
 import time
@@ -21,16 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.data.clean import LABEL
-from burnish.data.files import find_files
 from burnish.data.formats import RowFormat
-from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, rows_sha256
 from burnish.data.remembered import prepare_once
-from burnish.data.remote import is_remote
 from burnish.engine.budget import cost_of
-from burnish.errors import BurnishError, DataReadError, RecipeError, RunError, StoppedRunError, excerpt, nearest
+from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric
-from burnish.evaluation.probes import NO_PROBES, SHIPPED
 from burnish.lifecycle.canaries import check_memory_options
 from burnish.lifecycle.datasets import keep_version
 from burnish.lifecycle.decided import decided
@@ -45,20 +39,19 @@ from burnish.lifecycle.forecast import Forecast, forecast, require_fit
 from burnish.lifecycle.inputs import inputs_of
 from burnish.lifecycle.machine_speed import learn_from
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.recipe_of import recipe_of, with_absolute_paths
 from burnish.lifecycle.resolve import (
     check_evaluation,
 )
 from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.track import tracked
-from burnish.model.catalogue import CATALOGUE
 from burnish.model.license import describe_license, require_known_use, require_use
 from burnish.model.load import Base, find_base
-from burnish.recipe.read import build_recipe, read_recipe, recipe_text, require_no_contradictions
+from burnish.recipe.read import read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
-from burnish.registry.runs import version_folder
 from burnish.registry.tracking import require_installed
-from burnish.settings import expanded, settings
+from burnish.settings import settings
 from burnish.storage.durable import make_folder, remove_leftovers, require_space, write_text
 from burnish.storage.lock import exclusive
 from burnish.storage.run_folder import RunFolder
@@ -68,8 +61,6 @@ from burnish.types import Metric, Progress, Silent, Split
 if TYPE_CHECKING:
     from burnish.serving.package import HeadBuilder
     from burnish.task.text_classification import Loss, TextClassification
-
-RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
 def train(
@@ -173,7 +164,7 @@ def resume_run(
         progress.note(f"run {folder.id} is already finished")
         release_followers(folder)
         return Run(folder, runs, chosen)
-    missing = sorted(set(manifest.get("parts_of_the_caller", {})) - set(chosen.names()))
+    missing = chosen.missing(manifest)
     if missing:
         raise RunError(
             "run/own-parts",
@@ -244,7 +235,8 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         license=describe_license(base, recipe.model.use),
         forecast=expected and expected.as_dict(),
         inputs=inputs_of(recipe),
-        data=_describe_data(data) | {"version": keep_version(data, recipe, folder)},
+        data=_describe_data(data)
+        | {"name": Path(recipe.data.train_files[0]).stem, "version": keep_version(data, recipe, folder)},
         sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
     )
@@ -354,79 +346,6 @@ def _refuse_other_files(folder: RunFolder) -> None:
             where=str(folder.path),
             hint=f"name a folder of its own: --output {folder.path / 'run'}",
         )
-
-
-def recipe_of(
-    source: str | Path | Recipe, *, test: str | Path | None, overrides: Sequence[str], seed: int | None
-) -> tuple[Recipe, Path]:
-    """The recipe a source stands for, and the folder its paths are relative to."""
-    extra = list(overrides)
-    if test is not None:
-        place = str(test)
-        if not is_remote(place):
-            place = os.path.abspath(place)  # noqa: PTH100  # keeps links as the user wrote them
-        extra.append(f"data.test={json.dumps(place)}")
-    if seed is not None:
-        extra.append(f"training.seed={seed}")
-    if isinstance(source, Recipe):
-        return build_recipe(source.model_dump(mode="json"), extra, source="recipe"), Path.cwd()
-    if not str(source):
-        raise DataReadError(
-            "data/not-a-file", "is no name", where='""', hint="name a file of rows, a folder of images or a recipe"
-        )
-    path = Path(source)
-    if path.suffix.lower() in RECIPE_SUFFIXES:
-        return read_recipe(path, extra), path.parent.resolve()
-    name = str(source) if is_remote(str(source)) else str(path)
-    return build_recipe({"data": {"train": name}}, extra, source=name), Path.cwd()
-
-
-def with_absolute_paths(recipe: Recipe, folder: Path) -> Recipe:
-    """The same recipe with paths of data and base that hold from anywhere; patterns become the files they match."""
-
-    def absolute(names: tuple[str, ...]) -> str | tuple[str, ...] | None:
-        places = (name if is_remote(name) else str(expanded(name)) for name in names)
-        files = tuple(
-            file.name if is_remote(file.name) else str(folder / file.path) for file in find_files(places, folder)
-        )
-        return files[0] if len(files) == 1 else files or None
-
-    relabel = recipe.data.clean.relabel
-    changes: dict[str, Any] = {
-        "train": absolute(recipe.data.train_files),
-        "validation": absolute(recipe.data.validation_files),
-        "test": absolute(recipe.data.test_files),
-        "clean": recipe.data.clean.model_copy(update={"relabel": relabel and str(folder / expanded(relabel))}),
-    }
-    data: DataOptions = recipe.data.model_copy(update=changes)
-    canaries = recipe.evaluation.canaries
-    evaluation = recipe.evaluation.model_copy(update={"canaries": canaries and str(folder / expanded(canaries))})
-    recipe = _with_absolute_probes(recipe.model_copy(update={"evaluation": evaluation}), folder)
-    base = recipe.model.base
-    places = (folder / expanded(base), settings().runs.absolute() / base)
-    local = next((place for place in places if place.is_dir()), None) if base not in CATALOGUE else None
-    if local is None and base not in CATALOGUE and "/" not in base:
-        local = version_folder(base)
-    model = recipe.model.model_copy(update={"base": str(local)}) if local else recipe.model
-    events = recipe.tracking.tensorboard
-    tracking = recipe.tracking.model_copy(
-        update={"tensorboard": str(folder / expanded(events)) if isinstance(events, str) else events}
-    )
-    return recipe.model_copy(update={"data": data, "model": model, "tracking": tracking})
-
-
-def _with_absolute_probes(recipe: Recipe, folder: Path) -> Recipe:
-    """The same for the files of what must not be forgotten."""
-    forgetting, keep = recipe.evaluation.forgetting, recipe.training.keep_ability
-    probes = tuple(name if name in (SHIPPED, NO_PROBES) else str(folder / expanded(name)) for name in forgetting.places)
-    rows = keep.rows and str(folder / expanded(keep.rows))
-    forgetting = forgetting.model_copy(update={"probes": probes[0] if len(probes) == 1 else probes or None})
-    return recipe.model_copy(
-        update={
-            "evaluation": recipe.evaluation.model_copy(update={"forgetting": forgetting}),
-            "training": recipe.training.model_copy(update={"keep_ability": keep.model_copy(update={"rows": rows})}),
-        }
-    )
 
 
 def task_class(recipe: Recipe) -> Any:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import BurnishError, RegistryError, RunError
-from burnish.recipe.read import read_recipe
 from burnish.registry.runs import RunSummary
 from burnish.registry.store import Registry, open_registry
 from burnish.registry.version import NewVersion, Version
@@ -38,7 +37,7 @@ def store_run(registry: Registry, folder: RunFolder) -> Version:
     """The version of a run as it is now: its record, which knows its data version and its base."""
     manifest = folder.manifest()
     parents = {}
-    data = _data_version(registry, manifest, folder)
+    data = _data_version(registry, manifest)
     if data is not None:
         parents[DATA] = data.id
     if manifest.get("base"):
@@ -54,21 +53,27 @@ def store_run(registry: Registry, folder: RunFolder) -> Version:
     return registry.put(new)
 
 
-def recorded_runs(*, task: str | None = None, status: str | None = None, answer: str | None = None) -> list[RunSummary]:
-    """The runs in the registry with this task, status and verdict, newest first, each as it was recorded last."""
+def recorded_runs(*, limit: int | None = None, **wanted: str | None) -> list[RunSummary]:
+    """The runs in the registry, newest first, each as it was recorded last.
+
+    Args:
+        limit: this many at most.
+        wanted: task, status, answer: what they must be; base: what the name of the base must hold.
+    """
     found: dict[tuple[str, str | None], RunSummary] = {}
-    for version in open_registry().versions("run", task=task, status=status, answer=answer):
-        told = {name: str(version.search[name] or "") for name in ("status", "task", "method", "base")}
+    for row in open_registry().rows("run", **wanted):
+        told = {name: str(row[name] or "") for name in ("status", "task", "method", "base", "created")}
         summary = RunSummary(
-            id=version.name,
-            folder=Path(version.place or ""),
-            created=version.created,
-            answer=version.search["answer"],
-            metric=version.search["metric"],
-            value=version.search["value"],
+            id=row["name"],
+            folder=Path(row["place"] or ""),
+            answer=row["answer"],
+            metric=row["metric"],
+            value=row["value"],
             **told,
         )
-        found.setdefault((version.name, version.place), summary)
+        found.setdefault((row["name"], row["place"]), summary)
+        if len(found) == limit:
+            break
     return list(found.values())
 
 
@@ -94,7 +99,7 @@ def store_model(registry: Registry, folder: RunFolder, *, name: str | None = Non
     files = _files(folder.path, (*RECORD, *MODEL)) | {p.relative_to(folder.path).as_posix(): p for p in parts}
     new = NewVersion(
         "model",
-        name or usable_name(Path(read_recipe(folder.recipe).data.train_files[0]).stem),
+        name or _data_name(manifest),
         files=files,
         parents={RUN: run.id},
         search=_search(manifest),
@@ -170,14 +175,19 @@ def version_in(path: Path | str) -> str | None:
     return next((part for part in reversed(Path(path).parts) if VERSION_ID.fullmatch(part)), None)
 
 
-def _data_version(registry: Registry, manifest: Mapping[str, Any], folder: RunFolder) -> Version | None:
+def _data_version(registry: Registry, manifest: Mapping[str, Any]) -> Version | None:
     """The data version of a run. Its rows stay in the data store, where they can be forgotten."""
     data = manifest.get("data") or {}
     if not data.get("version"):
         return None
-    name = Path(read_recipe(folder.recipe).data.train_files[0]).stem if folder.recipe.is_file() else "data"
     facts = {"version": data["version"], "files": sorted(entry["sha256"] for entry in data["files"].values())}
-    return registry.put(NewVersion("dataset", usable_name(name), facts=facts))
+    return registry.put(NewVersion("dataset", _data_name(manifest), facts=facts))
+
+
+def _data_name(manifest: Mapping[str, Any]) -> str:
+    """What data and models are called unless somebody says otherwise; runs of an earlier burnish keep no name."""
+    data = manifest["data"]
+    return usable_name(data.get("name") or Path(next(iter(data["files"]))).stem)
 
 
 def _base_version(registry: Registry, manifest: Mapping[str, Any]) -> dict[str, str]:

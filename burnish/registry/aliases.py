@@ -59,23 +59,34 @@ def point(registry: Registry, version: Version, alias: str, *, gates: Sequence[M
         return before
 
 
-def roll_back(registry: Registry, name: str, alias: str) -> tuple[str, str]:
-    """Lets NAME:ALIAS mean again what it meant before; gives the ids of (the version it means now, the one before).
+def earlier(registry: Registry, name: str, alias: str) -> str:
+    """The id of the version that NAME:ALIAS meant before.
 
     Raises:
-        RegistryError: [registry/nothing-before]; [registry/not-found] when the earlier version was deleted.
+        RegistryError: [registry/nothing-before]; [registry/not-found] when that version was deleted.
+    """
+    with reading(registry.engine) as connection:
+        return _earlier(connection, name, alias)[0]
+
+
+def roll_back(registry: Registry, name: str, alias: str, *, to: str) -> str:
+    """Lets NAME:ALIAS mean again what it meant before; gives the id of the version that it meant until now.
+
+    Args:
+        to: the id of the earlier version, as `earlier` gave it.
+
+    Raises:
+        RegistryError: [registry/nothing-before]; [registry/not-found] when the earlier version was deleted;
+            [registry/moved] when the alias was moved in the meantime.
     """
     with writing(registry.engine) as connection:
-        now, earlier = _meant(connection, name, alias), _history(connection, name, alias)
-        if now is None or len(earlier) < 2:
+        before, now = _earlier(connection, name, alias)
+        if before != to:
             raise RegistryError(
-                "registry/nothing-before",
-                f"{name}:{alias} has never meant another version" if now else f"there is no {name}:{alias}",
-                hint="list versions and aliases with `burnish models list`",
+                "registry/moved", f"{name}:{alias} was moved in the meantime", hint="look at it, then try again"
             )
-        require_ready(connection, earlier[-2])
-        _move(connection, Alias(name, alias, earlier[-2]), ROLL_BACK, before=now, gates=())
-        return earlier[-2], now
+        _move(connection, Alias(name, alias, before), ROLL_BACK, before=now, gates=())
+        return now
 
 
 def ever_meant(connection: Connection) -> set[str]:
@@ -100,6 +111,19 @@ def log(registry: Registry) -> list[dict[str, Any]]:
         if row.seal != seal:
             raise damaged(f"entry {row.id} of the log of promotions, or one before it, was changed")
     return [json.loads(row.entry) for row in rows]
+
+
+def _earlier(connection: Connection, name: str, alias: str) -> tuple[str, str]:
+    """Ids of the versions that an alias meant before and means now."""
+    now, meant = _meant(connection, name, alias), _history(connection, name, alias)
+    if now is None or len(meant) < 2:
+        raise RegistryError(
+            "registry/nothing-before",
+            f"{name}:{alias} has never meant another version" if now else f"there is no {name}:{alias}",
+            hint="list versions and aliases with `burnish models list`",
+        )
+    require_ready(connection, meant[-2])
+    return meant[-2], now
 
 
 def _meant(connection: Connection, name: str, alias: str) -> str | None:

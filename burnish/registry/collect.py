@@ -38,11 +38,6 @@ def collect(registry: Registry, *, older_than_days: float) -> Sequence[str]:
         died = connection.scalars(select(VERSIONS.c.id).where(abandoned)).all()
         doom(connection, [*_unneeded(connection, older_than_days), *died])
     swept = registry.sweep()
-    with reading(registry.engine) as connection:
-        known = set(connection.scalars(select(VERSIONS.c.id)))
-    for version, age in list(registry.store.ids()):
-        if version not in known and age > max(older_than_days * DAY, ABANDONED_SECONDS):
-            registry.store.remove(version)
     registry.store.remove_leftovers(ABANDONED_SECONDS)
     return swept
 

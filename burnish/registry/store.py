@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
 from burnish.errors import DamagedStoreError, RegistryError, RunError, nearest
 from burnish.registry.database import open_database, reading, writing
@@ -171,6 +171,25 @@ class Registry:
                 meaning.setdefault(alias.version, []).append(alias.alias)
             rows = connection.execute(query).mappings().all()
         return [version_of(row, meaning.get(row["id"], ())) for row in rows]
+
+    def rows(self, kind: Kind, **wanted: str | None) -> Iterator[RowMapping]:
+        """What the columns say of versions of a kind, newest first: for lists, which are quick and verify nothing.
+
+        Args:
+            wanted: as for `versions`; `base` is looked for in the name of the base.
+        """
+        columns = [column for column in VERSIONS.c if column.name != "content"]
+        query = select(*columns).where(VERSIONS.c.kind == kind, VERSIONS.c.state == READY)
+        for column, value in wanted.items():
+            if value is not None:
+                searched = VERSIONS.c[column]
+                query = query.where(
+                    searched.icontains(value, autoescape=True) if column == "base" else searched == value
+                )
+        with reading(self.engine) as connection:
+            yield from connection.execute(
+                query.order_by(VERSIONS.c.created.desc(), VERSIONS.c.touched.desc())
+            ).mappings()
 
     def children(self, version: str) -> Sequence[str]:
         """Ids of the versions that came from a version."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import shutil
@@ -165,14 +166,15 @@ def require_undamaged(folder: Path) -> None:
         )
 
 
-def remove_leftovers(folder: Path, *, older_than_seconds: float = 0.0) -> None:
+def remove_leftovers(folder: Path, *, older_than_seconds: float = 0.0, of: str | None = None) -> None:
     """Deletes temporary files and folders that a killed process left behind.
 
     Args:
         older_than_seconds: younger ones stay; for a folder in which other processes may be at work.
+        of: only those of the published folder with this name; for a folder that is not burnish's own.
     """
     if folder.is_dir():
-        for path in folder.glob(f"{TEMPORARY}*"):
+        for path in folder.glob(f"{TEMPORARY}*" if of is None else f"{TEMPORARY}*-{glob.escape(of)}"):
             if older_than_seconds and time.time() - path.stat().st_mtime < older_than_seconds:
                 continue
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

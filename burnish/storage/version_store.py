@@ -200,25 +200,31 @@ class RemoteStore:
         self._copies.remove(version)
 
     def ids(self) -> Iterator[tuple[str, float]]:
+        for version, name, _, age in self._stored():
+            if name == MANIFEST:
+                yield version, age
+
+    def remove_leftovers(self, older_than_seconds: float) -> None:
+        stored = self._stored()
+        whole = {version for version, name, _, _ in stored if name == MANIFEST}
+        with self._told():
+            for version, _, place, age in stored:
+                if version not in whole and age >= older_than_seconds:
+                    self._files.rm_file(place)
+        self._copies.remove_leftovers(older_than_seconds)
+
+    def _stored(self) -> list[tuple[str, str, str, float]]:
+        """(version, file, its place in the store, its age in seconds) of every file of a version."""
         with self._told():
             self._files.invalidate_cache()
             found = self._files.find(self._root, detail=True)
+        stored = []
         for place, about in found.items():
             version, _, name = place.removeprefix(f"{self._root}/").partition("/")[2].partition("/")
-            if name == MANIFEST and VERSION_ID.fullmatch(version):
-                written = about.get("LastModified") or about.get("last_modified") or about.get("created")
-                yield version, time.time() - written.timestamp() if written else 0.0
-
-    def remove_leftovers(self, older_than_seconds: float) -> None:
-        whole = {version for version, _ in self.ids()}
-        with self._told():
-            for place, about in self._files.find(self._root, detail=True).items():
-                version = place.removeprefix(f"{self._root}/").partition("/")[2].partition("/")[0]
-                written = about.get("LastModified") or about.get("last_modified") or about.get("created")
-                old = written is not None and time.time() - written.timestamp() >= older_than_seconds
-                if VERSION_ID.fullmatch(version) and version not in whole and old:
-                    self._files.rm_file(place)
-        self._copies.remove_leftovers(older_than_seconds)
+            written = about.get("LastModified") or about.get("last_modified") or about.get("created")
+            if VERSION_ID.fullmatch(version):
+                stored.append((version, name, place, time.time() - written.timestamp() if written else 0.0))
+        return stored
 
     def _place(self, version: str) -> str:
         return f"{self._root}/{version[:2]}/{version}"

@@ -14,7 +14,8 @@ import pytest
 
 from burnish.lifecycle import rehearse
 from burnish.lifecycle.own import Own
-from burnish.lifecycle.train import read_rows, recipe_of
+from burnish.lifecycle.recipe_of import recipe_of
+from burnish.lifecycle.train import read_rows
 from burnish.types import Split
 
 Burnish = Callable[..., Any]

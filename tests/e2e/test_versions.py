@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,14 @@ def test_a_model_is_promoted_used_rolled_back_and_never_changes(
     assert [move["action"] for move in said["moves"]] == ["promote"]
     predicted = shown(burnish, "predict", "toys:champion", "--text", "my card")
     assert predicted == shown(burnish, "predict", home.parent / "second", "--text", "my card")
+
+    weights = next((home / "versions").glob(f"*/{first['version']['id']}/final/head.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"?")
+    refused = shown(burnish, "models", "rollback", "toys", code=6)
+    assert refused["error"]["code"] == "storage/damaged"
+    assert shown(burnish, "models", "show", "toys:champion")["id"] == second["version"]["id"], "nothing was moved"
+    weights.write_bytes(whole)
 
     back = shown(burnish, "models", "rollback", "toys")
     assert (back["version"]["label"], back["before"]) == ("toys:1", second["version"]["id"])
@@ -146,13 +155,20 @@ def test_wrong_names_are_one_line(burnish: Burnish, finished: Run, arguments: tu
     assert json.loads(done.out)["error"]["code"] == code
 
 
-def test_garbage_is_shown_then_deleted_and_what_is_needed_stays(burnish: Burnish, copy_of: Callable[..., Path]) -> None:
+def test_garbage_is_shown_then_deleted_and_what_is_needed_stays(
+    burnish: Burnish, copy_of: Callable[..., Path], home: Path
+) -> None:
     shown(burnish, "models", "promote", copy_of("first"), "--name", "toys")
     shown(burnish, "models", "promote", copy_of("second"), "--name", "toys")  # the first one can be gone back to
     shown(burnish, "models", "keep", copy_of("third"), "--name", "toys")
     would = shown(burnish, "gc", "--older-than-days", "0")
     assert ([version["label"] for version in would["versions"]], would["done"]) == (["toys:3"], False)
+    of_another_database = home / "versions" / "ab" / ("ab" * 32)
+    of_another_database.mkdir(parents=True)
+    os.utime(of_another_database, (0, 0))
     did = shown(burnish, "gc", "--older-than-days", "0", "--yes")
+    assert of_another_database.is_dir(), "what is not shown is not deleted"
+    of_another_database.rmdir()
     assert [version["label"] for version in did["versions"]] == ["toys:3"]
     assert [row["label"] for row in shown(burnish, "models", "list")["versions"]] == ["toys:2", "toys:1"]
     assert burnish("models", "delete", "toys:2", "--yes").code == 2
@@ -164,7 +180,12 @@ def test_a_copy_is_a_home_and_a_changed_bit_in_it_is_found(
 ) -> None:
     shown(burnish, "models", "promote", copy_of("first"), "--name", "toys")
     copy = tmp_path / "copy"
+    strange, own = tmp_path / ".tmp-of-somebody-else", tmp_path / ".tmp-12345678-copy"
+    for left in (strange, own):
+        left.mkdir()
+        os.utime(left, (0, 0))
     made = shown(burnish, "backup", copy)
+    assert (strange.exists(), own.exists()) == (True, False), "only its own leftovers go"
     assert made["versions"] == 4
     assert shown(burnish, "verify", "--home", copy) == {"damages": []}
     assert json.loads(burnish("backup", copy, "--json").out)["error"]["code"] == "backup/exists"

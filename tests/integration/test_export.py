@@ -135,7 +135,10 @@ def test_the_whole_encoder_opens_in_plain_transformers(trained: Trained, task: s
     found = burnish.export(run.path, to="merged")
     assert_proven(found, run, "merged")
     assert found["runtime"].startswith("transformers ")
-    assert found["metric"]["before"] == pytest.approx(found["metric"]["after"], abs=1e-5)
+    before, after = found["metric"]["before"], found["metric"]["after"]
+    assert before["value"] == pytest.approx(after["value"], abs=1e-5)
+    for edge in ("low", "high"):  # one of a thousand resamples: by the last bit of a number it may be the next one
+        assert before[edge] == pytest.approx(after[edge], abs=1e-3)
     assert found["metric"]["gain"]["value"] == pytest.approx(0, abs=1e-5)
     folder = Path(found["folder"])
     assert (folder / "model.safetensors").is_file()
@@ -263,7 +266,7 @@ def test_a_template_of_the_base_itself_is_not_translated_for_ollama(trained: Tra
 def test_what_does_not_answer_alike_is_not_published(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import burnish.lifecycle.export as exports
+    import burnish.lifecycle.export_made as exports
 
     written = exports.write_merged
 
@@ -287,7 +290,7 @@ def test_what_does_not_answer_alike_is_not_published(
 def test_tokens_that_differ_from_the_trainings_are_a_difference(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import burnish.lifecycle.export as exports
+    import burnish.lifecycle.export_made as exports
 
     written = exports.write_vllm
 
@@ -436,7 +439,7 @@ def test_an_export_that_cannot_be_stops_the_training_before_its_first_step(
 def test_an_export_that_fails_behind_the_verdict_does_not_lose_the_run(
     toy: Path, quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import burnish.lifecycle.export as exports
+    import burnish.lifecycle.export_made as exports
 
     written, calls = exports.write_merged, []
 

@@ -111,7 +111,7 @@ def test_rounding_is_told_apart_from_a_wrong_conversion(tmp_path: Path, monkeypa
     changes = ("method=full", "training.max_steps=1", "data.near_duplicates=false")
     overrides = [f"model.base={STORIES}", "model.chat_template=plain", *changes]
     run = burnish.train(tmp_path / "stories.jsonl", overrides=overrides, output=tmp_path / "run")
-    monkeypatch.setattr("burnish.lifecycle.export.ROUNDING_F16", 1e-9)
+    monkeypatch.setattr("burnish.lifecycle.export_made.ROUNDING_F16", 1e-9)
     found = burnish.export(run.path, to="gguf")
     whole = found["agreement_of_whole_weights"]
     assert found["answer"] == "rounded"

@@ -12,8 +12,9 @@ import pytest
 from burnish.data.prepare import PreparedData
 from burnish.lifecycle.decided import decided
 from burnish.lifecycle.own import Own
+from burnish.lifecycle.recipe_of import recipe_of
 from burnish.lifecycle.rehearse import FOLDS, cut, rehearsal_parts, rehearse
-from burnish.lifecycle.train import read_rows, recipe_of, train
+from burnish.lifecycle.train import read_rows, train
 from burnish.model.load import find_base
 from burnish.recipe.schema import Recipe
 from burnish.types import Silent, Split

@@ -26,7 +26,7 @@ from pathlib import Path
 from toy_runs import Outcome, parser_of, report
 
 from burnish.errors import BurnishError, DamagedStoreError, RegistryError
-from burnish.registry.aliases import log, point, roll_back
+from burnish.registry.aliases import earlier, log, point, roll_back
 from burnish.registry.backup import copy_registry
 from burnish.registry.collect import collect
 from burnish.registry.database import open_database
@@ -62,7 +62,7 @@ def promote(registry: Registry, made: Path, number: int) -> None:
     version = registry.put(new_model(made, number))
     point(registry, version, "champion", gates=())
     if number % 3 == 2:
-        roll_back(registry, "tickets", "champion")
+        roll_back(registry, "tickets", "champion", to=earlier(registry, "tickets", "champion"))
 
 
 def sweep(registry: Registry, made: Path, number: int) -> None:

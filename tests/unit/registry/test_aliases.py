@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from burnish.errors import DamagedStoreError, RegistryError, UsageError
-from burnish.registry.aliases import aliases, ever_meant, log, point, roll_back
+from burnish.registry.aliases import aliases, earlier, ever_meant, log, point, roll_back
 from burnish.registry.database import reading, writing
 from burnish.registry.store import Registry
 from burnish.registry.tables import ALIASES, LOG
@@ -21,13 +21,15 @@ def test_an_alias_means_one_version_and_is_rolled_back_step_by_step(registry: Re
     versions = [registry.put(new_model(str(number))) for number in range(3)]
     for version in versions:
         point(registry, version, "champion", gates=())
-    assert roll_back(registry, "tickets", "champion") == (versions[1].id, versions[2].id)
-    assert roll_back(registry, "tickets", "champion") == (versions[0].id, versions[1].id)
-    with pytest.raises(RegistryError) as caught:
-        roll_back(registry, "tickets", "champion")
-    assert caught.value.code == "registry/nothing-before"
+    assert earlier(registry, "tickets", "champion") == versions[1].id
+    assert roll_back(registry, "tickets", "champion", to=versions[1].id) == versions[2].id
+    assert roll_back(registry, "tickets", "champion", to=versions[0].id) == versions[1].id
+    for look in (earlier, lambda *place: roll_back(*place, to=versions[0].id)):
+        with pytest.raises(RegistryError) as caught:
+            look(registry, "tickets", "champion")
+        assert caught.value.code == "registry/nothing-before"
     point(registry, versions[2], "champion", gates=())
-    assert roll_back(registry, "tickets", "champion")[0] == versions[0].id
+    assert roll_back(registry, "tickets", "champion", to=versions[0].id) == versions[2].id
     assert [alias.version for alias in aliases(registry)] == [versions[0].id]
     actions = [entry["action"] for entry in log(registry)]
     assert actions == [*["promote"] * 3, *["roll back"] * 2, "promote", "roll back"]
@@ -47,9 +49,21 @@ def test_all_that_an_alias_can_go_back_to_is_known(registry: Registry, new_model
     point(registry, third, "night", gates=())
     with reading(registry.engine) as connection:
         assert ever_meant(connection) == {first.id, second.id, third.id}
-    roll_back(registry, "tickets", "champion")
+    roll_back(registry, "tickets", "champion", to=first.id)
     with reading(registry.engine) as connection:
         assert ever_meant(connection) == {first.id, third.id}
+
+
+def test_an_alias_that_somebody_else_moved_is_not_rolled_back(registry: Registry, new_model: New) -> None:
+    first, second, third = (registry.put(new_model(str(number))) for number in range(3))
+    for version in (first, second):
+        point(registry, version, "champion", gates=())
+    seen = earlier(registry, "tickets", "champion")
+    point(registry, third, "champion", gates=())
+    with pytest.raises(RegistryError) as caught:
+        roll_back(registry, "tickets", "champion", to=seen)
+    assert caught.value.code == "registry/moved"
+    assert [alias.version for alias in aliases(registry)] == [third.id]
 
 
 @pytest.mark.parametrize("alias", ["", "1st", "Best", "a b", "x" * 65, "a:b", "../x"])
