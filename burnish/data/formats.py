@@ -97,13 +97,13 @@ def detect_format(
         tasks: that the rows must be for, or names of formats that they must have; None: any.
         called: canonical column -> column of the file, where somebody said so.
     """
-    found = _first(Look(columns, sample), tasks)
+    found = _first(Look(columns, sample, tasks), tasks)
     called = called or {}
     if found is not None and all(found.columns.get(key, column) == column for key, column in called.items()):
         return found
     names = {column: canonical for canonical, column in called.items()}
     renamed = [_renamed(record, names) for record in sample]
-    again = _first(Look([names.get(column, column) for column in columns], renamed), tasks)
+    again = _first(Look([names.get(column, column) for column in columns], renamed, tasks), tasks)
     if again is None:
         return found
     return replace(again, columns={key: called.get(column, column) for key, column in again.columns.items()})
@@ -310,7 +310,10 @@ def _labelled_text(look: Look) -> RowFormat | None:
 
 def _scored_text(look: Look) -> RowFormat | None:
     text, score = look.named(_TEXTS), look.named(f"{_SCORES},value,target")
-    if not text or not score or not _measures(look, score):
+    if not text or not score:
+        return None
+    said = set(look.tasks or ()) == {"text-regression"}  # then one to five stars are numbers too
+    if not (look.are_numbers(score) if said else _measures(look, score)):
         return None
     return RowFormat(
         name="text-score",

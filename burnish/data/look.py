@@ -16,10 +16,15 @@ _SAMPLE_ROWS = 2000  # cells looked at per column
 
 
 class Look:
-    """The columns of a file and the first values of each."""
+    """The columns of a file and the first values of each.
 
-    def __init__(self, columns: Sequence[str], sample: Sequence[Record]) -> None:
+    Args:
+        tasks: what somebody said the rows are for; None: nobody did.
+    """
+
+    def __init__(self, columns: Sequence[str], sample: Sequence[Record], tasks: Sequence[str] | None = None) -> None:
         self.columns = tuple(columns)
+        self.tasks = tasks
         self._by_name: dict[str, str] = {}
         for column in columns:
             self._by_name.setdefault(plain_name(column), column)

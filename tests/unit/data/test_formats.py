@@ -126,6 +126,15 @@ def test_what_is_not_recognised(rows: list[Values]) -> None:
     assert detected(*rows) is None
 
 
+def test_stars_are_classes_unless_somebody_says_they_are_numbers() -> None:
+    rows = varied(text=TEXTS, stars=["1", "5", "3"])
+    plain = detected(*rows)
+    assert plain is None or plain.task != "text-regression"
+    found = detect_format(tuple(rows[0]), records(rows), tasks=("text-regression",))
+    assert found is not None
+    assert (found.name, found.columns["score"]) == ("text-score", "stars")
+
+
 def test_messages_become_canonical() -> None:
     call = {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": {"a": 1}}}]}
     turns = [{"role": "developer", "content": "Be kind."}, USER, call, {"role": "tool", "content": "2"}, ANSWER]
