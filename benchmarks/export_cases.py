@@ -134,7 +134,8 @@ def preferences(folder: Path) -> Case:
     lines = (DATA / "pandalm_preferences" / "preferences.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if len(json.dumps(row)) < 900]
     forms = tuple((form, bits) for form, bits in _WRITTEN if bits is None)
-    return _lines(folder, rows[:200]), [*_OF_STORIES, "task=preference", "training.max_steps=4"], forms
+    overrides = [*_OF_STORIES, "task=preference", "training.max_steps=4", "data.max_bad_ratio=0.5"]
+    return _lines(folder, rows[:200]), overrides, forms
 
 
 def tables(folder: Path) -> Case:
