@@ -29,7 +29,7 @@ from burnish.serving.exports.proof import ROUNDING_F16, ROUNDING_F32, SHOWN
 from burnish.serving.exports.source import Source, describe, open_source
 from burnish.serving.options import Kind
 from burnish.serving.package import base_of
-from burnish.storage.durable import TEMPORARY, published_folder, require_space, write_json
+from burnish.storage.durable import TEMPORARY, make_folder, published_folder, require_space, write_json
 from burnish.types import Progress
 
 REPORT = "export.json"
@@ -46,6 +46,7 @@ def made(
         ExportError: [export/not-equal]; [export/metric-fell].
     """
     description = describe(subject.final)
+    make_folder(target.parent)
     with published_folder(target) as folder:
         progress.stage(f"writing {wish.name}")
         base, further = _written(folder, subject, description, wish, name=target.name)

@@ -13,7 +13,7 @@ from burnish.registry.backup import copy_registry
 from burnish.registry.collect import collect, garbage
 from burnish.registry.store import open_registry
 from burnish.registry.verify import damages
-from burnish.storage.durable import published_folder, remove_leftovers
+from burnish.storage.durable import make_folder, published_folder, remove_leftovers
 from burnish.types import Progress, Silent
 
 DATASETS = "datasets"
@@ -33,6 +33,7 @@ def backup(target: str | Path, *, progress: Progress | None = None) -> dict[str,
             "backup/exists", "this exists already", where=str(place), hint="name a new folder for each copy"
         )
     registry = open_registry()
+    make_folder(place.parent)
     progress.stage("copying versions")
     remove_leftovers(place.parent, older_than_seconds=86_400, of=place.name)
     with published_folder(place) as folder:
