@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +27,11 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("~/.burnish"), description="keys, database, uploads, caches")
     runs: Path = Field(default=Path("runs"), description="folder of the runs unless --output says otherwise")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of a run; None: one per physical core")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="numbers that models compute in where a recipe says auto; fp32 answers the same on machines with "
+        "and without native bf16",
+    )
 
     database_url: SecretStr | None = Field(
         default=None, description="database of the registry, e.g. postgresql://...; None: SQLite in the home"

@@ -54,6 +54,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("BURNISH_HOME", str(home))
         patch.setenv("BURNISH_RUNS", str(home / "runs"))
+        patch.setenv("BURNISH_PRECISION", "fp32")  # how close is close enough is said for these, on every machine
         patch.setenv("HF_HOME", str(home / "hub"))
         patch.setenv("PYTHONPATH", str(Path(burnish.__file__).parents[1]))  # child processes run what is tested
         settings.cache_clear()

@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from burnish.settings import settings
+
 
 @dataclass(frozen=True, slots=True)
 class Precision:
@@ -25,6 +27,9 @@ class Precision:
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
     """What `training.precision` means on this device."""
+    said = settings().precision
+    if wanted == "auto" and said != "auto":
+        return Precision(said, "asked for by BURNISH_PRECISION")
     if wanted == "auto":
         if _native_bf16(device):
             return Precision("bf16", f"{device.type} multiplies bf16 natively")

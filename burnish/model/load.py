@@ -205,7 +205,7 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
         "output_loading_info": True,
     }
     if base.quantization is not None:
-        from burnish.model.quantized import is_packed, quantization_config
+        from burnish.model.quantized import is_packed, keep_exact, quantization_config
 
         arguments["quantization_config"] = quantization_config()
     model: Module
@@ -225,6 +225,8 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
             where=str(base.folder),
             hint="write `method: lora`",
         )
+    if base.quantization is not None:
+        keep_exact(model)
     if base.adapter is not None:
         model = with_adapter(model, base.adapter, quantized=base.quantization is not None)
     return model

@@ -42,6 +42,17 @@ def quantization_config() -> Any:
     )
 
 
+def keep_exact(model: nn.Module) -> None:
+    """Lets the four-bit layers of a model compute with their weights and scales as they are.
+
+    On a CPU with bf16 bitsandbytes would pack them anew at the first prediction: scales rounded to bf16 for good, so
+    that training went on from other weights, and an error for layers whose shape is no multiple of its blocks.
+    """
+    for part in model.modules():
+        if getattr(part, "support_avx512bf16_for_cpu", False):
+            part.support_avx512bf16_for_cpu = False  # type: ignore[assignment]  # bitsandbytes' own switch
+
+
 def count_weights(model: nn.Module) -> int:
     """Weights of a model; two in each number of a packed tensor."""
     return sum(weight.numel() * (PACKED if is_packed(weight) else 1) for weight in model.parameters())

@@ -135,10 +135,7 @@ def test_the_whole_encoder_opens_in_plain_transformers(trained: Trained, task: s
     found = burnish.export(run.path, to="merged")
     assert_proven(found, run, "merged")
     assert found["runtime"].startswith("transformers ")
-    before, after = found["metric"]["before"], found["metric"]["after"]
-    assert before["value"] == pytest.approx(after["value"], abs=1e-5)
-    for edge in ("low", "high"):  # one of a thousand resamples: by the last bit of a number it may be the next one
-        assert before[edge] == pytest.approx(after[edge], abs=1e-3)
+    assert found["metric"]["before"] == pytest.approx(found["metric"]["after"], abs=1e-5)
     assert found["metric"]["gain"]["value"] == pytest.approx(0, abs=1e-5)
     folder = Path(found["folder"])
     assert (folder / "model.safetensors").is_file()

@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import re
-import resource
 import select
 import shutil
 import subprocess
@@ -108,6 +107,7 @@ def _cpu_seconds(process: subprocess.Popen[str]) -> float:
 def serve() -> None:
     """Checks the files named on stdin; one line of JSON for each."""
     from burnish.cli.main import main
+    from burnish.lifecycle.environment import peak_memory_bytes
 
     answers = sys.stdout
     for line in sys.stdin:
@@ -120,7 +120,7 @@ def serve() -> None:
             "out": out.getvalue(),
             "err": err.getvalue(),
             "seconds": time.process_time() - started,
-            "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "bytes": peak_memory_bytes(),
         }
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -196,7 +196,7 @@ class PlainWriter:
         architecture = AutoModelForSeq2SeqLM if two_stacks else AutoModelForCausalLM
         options: dict[str, Any] = {"dtype": "float32", **LOCAL}
         if base is not None and base.quantization is not None:
-            from burnish.model.quantized import quantization_config
+            from burnish.model.quantized import keep_exact, quantization_config
 
             options["quantization_config"] = quantization_config()
         with quiet():
@@ -205,7 +205,10 @@ class PlainWriter:
                 return
             from peft import PeftModel
 
-            self.model = PeftModel.from_pretrained(architecture.from_pretrained(base.folder, **options), folder).eval()
+            plain = architecture.from_pretrained(base.folder, **options)
+            if base.quantization is not None:
+                keep_exact(plain)
+            self.model = PeftModel.from_pretrained(plain, folder).eval()
 
     def prompt(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None) -> list[int]:
         """Token ids of a conversation through the folder's own template and tokenizer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from burnish.engine import precision
 from burnish.engine.precision import Precision, choose_device, choose_precision
+from burnish.settings import settings
 
 CPU = torch.device("cpu")
 
@@ -16,6 +18,25 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])
 def test_the_recipe_decides(wanted: str) -> None:
     assert choose_precision(wanted, CPU) == Precision(wanted, "asked for by the recipe")
+
+
+@pytest.fixture
+def setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets BURNISH_PRECISION."""
+
+    def to(wanted: str) -> None:
+        monkeypatch.setenv("BURNISH_PRECISION", wanted)
+        settings.cache_clear()
+
+    yield to
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_the_setting_decides_where_the_recipe_does_not(setting: Callable[[str], None], wanted: str) -> None:
+    setting(wanted)
+    assert choose_precision("auto", CPU) == Precision(wanted, "asked for by BURNISH_PRECISION")
+    assert choose_precision("fp32", CPU) == Precision("fp32", "asked for by the recipe")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +49,13 @@ def test_the_recipe_decides(wanted: str) -> None:
         ({}, "fp32"),
     ],
 )
-def test_auto_looks_at_the_cpu(monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, Any], expected: str) -> None:
+def test_auto_looks_at_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+    setting: Callable[[str], None],
+    capabilities: dict[str, Any],
+    expected: str,
+) -> None:
+    setting("auto")
     monkeypatch.setattr(precision.torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     chosen = choose_precision("auto", CPU)
     assert chosen.name == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +35,19 @@ def test_a_layer_made_whole_computes_the_same(packed: nn.Module) -> None:
     states = torch.randn(5, layer.in_features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(layer(states), quantized.made_whole(layer)(states), atol=1e-5)
+
+
+def test_predictions_leave_the_weights_as_they_are(monkeypatch: pytest.MonkeyPatch, language_base: Path) -> None:
+    """bitsandbytes packs them anew on a CPU with bf16, with rounded scales."""
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    base = find_base(ModelOptions(base=str(language_base)), recipe_folder=Path(), runs=Path("absent"))
+    model = load_language_model(replace(base, quantization=quantized.NF4)).eval()
+    layer: Any = next(part for part in model.modules() if quantized.is_packed(getattr(part, "weight", None)))
+    before, scales = layer.weight.data.clone(), layer.weight.quant_state.absmax.clone()
+    with torch.no_grad():
+        layer(torch.ones(1, layer.in_features))
+    assert torch.equal(layer.weight.data, before)
+    assert torch.equal(layer.weight.quant_state.absmax, scales)
 
 
 def test_without_bitsandbytes_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
