@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from burnish import __version__
-from burnish.api import files, health
+from burnish.api import files, health, uploads
 from burnish.api.access import KeyRing
 from burnish.api.errors import protocol_error
 from burnish.api.front import Front, Rules
@@ -28,11 +28,12 @@ from burnish.errors import BurnishError
 from burnish.lifecycle.service import Service
 from burnish.registry.files import sweep_files
 from burnish.registry.log import LogWriter, ServiceLog
+from burnish.registry.uploads import sweep_uploads
 
 LOGGER = logging.getLogger("burnish.api")
 FLUSH_SECONDS = 1.0
 SWEEP_EVERY = 300  # flushes
-ROUTERS = (health.ROUTER, files.ROUTER)
+ROUTERS = (health.ROUTER, files.ROUTER, uploads.ROUTER)
 ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
@@ -119,6 +120,7 @@ async def _care(app: FastAPI) -> None:
         try:
             await run_in_threadpool(app.state.meter.flush)
             if count % SWEEP_EVERY == 0:
+                await run_in_threadpool(sweep_uploads, registry)
                 await run_in_threadpool(sweep_files, registry)
         except BurnishError as error:  # the database or the store is away; the next round tries again
             LOGGER.error("care", extra={"error": str(error)})

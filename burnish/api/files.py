@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
+from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -49,7 +50,7 @@ FORM = {
 @ROUTER.post("/v1/files", openapi_extra=FORM)
 @allow(WRITE, seconds=None, own_limits=True)
 async def create(request: Request, caller: By, service: At) -> dict[str, Any]:
-    with receive_file(service.registry, caller.project) as receiving:
+    async with contextmanager_in_threadpool(receive_file(service.registry, caller.project)) as receiving:
         form = await read_form(request, "file", receiving.write)
         purpose, expires = _purpose(form), _expires(form)
         stored = await run_in_threadpool(

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from burnish.api.access import NOBODY, Caller, KeyRing, no_key
+from burnish.api.access import LOCAL, NOBODY, Caller, KeyRing, no_key
 from burnish.api.errors import answer_for
 from burnish.api.limits import Meter
 from burnish.api.metrics import Metrics
@@ -111,6 +111,14 @@ class Front:
         caller = state["caller"] = await self.ring.caller(headers.get("authorization"))
         if caller is NOBODY:
             raise no_key()
+        if caller is LOCAL and ("x-forwarded-for" in headers or "forwarded" in headers):
+            raise ServiceError(
+                "access/undeclared-proxy",
+                "a proxy lets others reach this server, which has no keys",
+                status=403,
+                kind="undeclared_proxy",
+                hint="make keys and declare it: burnish serve --behind-proxy CIDR",
+            )
         await self.meter.enter(caller)
         try:
             await self.app(scope, receive, send)

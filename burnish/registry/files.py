@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,12 +73,25 @@ class Receiving:
             raise over_quota(self._quota)
         self._arriving.write(piece)
 
-    def store(self, *, filename: str, purpose: str, expires: float | None = None) -> StoredFile:
+    def finish(self) -> tuple[Path, int, str]:
+        """Ends it; gives where it lies until the end of the block, its size and its sha256."""
+        sha256 = self._arriving.finish()
+        return self._arriving.path, self._arriving.size_bytes, sha256
+
+    def store(
+        self,
+        *,
+        filename: str,
+        purpose: str,
+        expires: float | None = None,
+        along: Callable[[Connection, StoredFile], None] = lambda connection, made: None,
+    ) -> StoredFile:
         """Makes it a file of the project.
 
         Args:
             filename: shown to its owner; never a path.
             expires: seconds since the epoch.
+            along: what is written to the database together with it, or not at all.
 
         Raises:
             ServiceError: [files/bad-name], [files/empty], [files/quota].
@@ -86,13 +99,12 @@ class Receiving:
         filename = name_of(filename)
         if self._arriving.size_bytes == 0:
             raise ServiceError("files/empty", "the file is empty", status=400, param="file", kind="empty_file")
-        sha256 = self._arriving.finish()
-        made = StoredFile(
-            new_id("file-"), self._project, time.time(), expires, filename, purpose, self._arriving.size_bytes, sha256
-        )
-        self._registry.files.store.publish(place_of(made.id), {CONTENT: self._arriving.path})
+        path, size, sha256 = self.finish()
+        made = StoredFile(new_id("file-"), self._project, time.time(), expires, filename, purpose, size, sha256)
+        self._registry.files.store.publish(place_of(made.id), {CONTENT: path})
         try:
             with writing(self._registry.engine) as connection:
+                along(connection, made)
                 if self._quota is not None and _used(connection, self._project) + made.size_bytes > self._quota:
                     raise over_quota(self._quota)
                 row = {name: getattr(made, name) for name in StoredFile.__dataclass_fields__}
@@ -226,7 +238,7 @@ def sweep_files(registry: Registry) -> list[str]:
         registry.files.store.remove(place_of(file_id))
     stored = list(registry.files.store.ids())
     with reading(registry.engine) as connection:
-        known = {place_of(each) for each in connection.scalars(select(FILES.c.id))}
+        known = {place_of(each) for table in (FILES, PARTS) for each in connection.scalars(select(table.c.id))}
     for place, age_seconds in stored:
         if place not in known and age_seconds > ORPHAN_SECONDS:
             registry.files.store.remove(place)

@@ -62,6 +62,7 @@ UPLOADS = Table(
     Column("purpose", String(32), nullable=False),
     Column("mime_type", String(128), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),  # that it said it would have
+    Column("keep_seconds", Integer),  # of the file it becomes; None: until it is deleted
     Column("file", String(40)),
 )
 

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("purpose", sa.String(32), nullable=False),
         sa.Column("mime_type", sa.String(128), nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("keep_seconds", sa.Integer),
         sa.Column("file", sa.String(40)),
     )
     op.create_table(
