@@ -10,8 +10,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from burnish.api.errors import ErrorBody
+from burnish.api.front import MAX_HEADER_BYTES
 
-MAX_HEADER_BYTES = 16_384
 HEADER_SECONDS = 30.0
 MAX_CONNECTIONS = 4096
 TEXTS = {

@@ -12,9 +12,9 @@ from types import FrameType
 import uvicorn
 
 from burnish.api.app import make_app
-from burnish.api.front import Rules
+from burnish.api.front import MAX_HEADER_BYTES, Rules
 from burnish.api.logs import log_to_stderr
-from burnish.api.protocol import MAX_HEADER_BYTES, Protocol
+from burnish.api.protocol import Protocol
 from burnish.lifecycle.service import Service
 from burnish.settings import settings
 

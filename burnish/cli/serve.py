@@ -133,7 +133,7 @@ def _require_safe(service: Any, host: str, *, tls: bool, proxies: bool) -> None:
             "serve/needs-tls",
             "keys would cross the network in the clear",
             where=f"--host {host}",
-            hint="give --certfile and --keyfile, or put a proxy that speaks TLS in front and declare it: --behind-proxy",
+            hint="give --certfile and --keyfile, or put a proxy that speaks TLS in front: --behind-proxy CIDR",
         )
 
 
