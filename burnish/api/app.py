@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from burnish import __version__
-from burnish.api import files, health, uploads
+from burnish.api import files, fine_tuning, health, models, own, uploads
 from burnish.api.access import KeyRing
 from burnish.api.errors import protocol_error
 from burnish.api.front import Front, Rules
@@ -33,7 +33,7 @@ from burnish.registry.uploads import sweep_uploads
 LOGGER = logging.getLogger("burnish.api")
 FLUSH_SECONDS = 1.0
 SWEEP_EVERY = 300  # flushes
-ROUTERS = (health.ROUTER, files.ROUTER, uploads.ROUTER)
+ROUTERS = (health.ROUTER, files.ROUTER, uploads.ROUTER, fine_tuning.ROUTER, own.ROUTER, models.ROUTER)
 ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
@@ -79,7 +79,6 @@ def make_app(service: Service, *, rules: Rules | None = None, open_without_keys:
     state = app.state
     state.service, state.rules, state.metrics = service, rules, Metrics()
     state.meter, state.log = Meter(service.registry), LogWriter(ServiceLog(service.registry, service.folder))
-    state.job_of_file = lambda file_id: None
     started = time.time()
     state.metrics.add_source(lambda: health.of_the_process(started))
     for kind in (HTTPException, RequestValidationError):

@@ -304,7 +304,7 @@ def _check_block(block: Mapping[str, Any]) -> None:
         raise refused("burnish.loss", f"The loss is one of {', '.join(PREFERENCE_LOSSES)}.")
     slot = block.get("resources", {})
     if set(slot) - {"slot"} or slot.get("slot", "cpu") not in ("cpu", "gpu"):
-        raise refused("burnish.resources", "The resources are {\"slot\": \"cpu\"} or {\"slot\": \"gpu\"}.")
+        raise refused("burnish.resources", 'The resources are {"slot": "cpu"} or {"slot": "gpu"}.')
 
 
 def _has(section: Mapping[str, Any], dotted: str) -> bool:

@@ -131,11 +131,20 @@ def create_job(service: Service, project: str, key_id: str | None, asked: JobReq
     seed = secrets.randbelow(LARGEST_SEED) if asked.seed is None else asked.seed
     chosen = {"base": known, "filename": training.filename}
     values = {
-        **{"id": job_id, "project": project, "key": key_id, "idempotency_key": asked.idempotency_key},
-        **{"created": time.time(), "status": queue.VALIDATING, "base": asked.model, "seed": seed},
-        **{"training_file": asked.training_file, "validation_file": asked.validation_file},
-        **{"asked": json.dumps(asked.as_dict()), "chosen": json.dumps(chosen)},
-        **{"priority": priority_of(asked), "slot": slot_of(asked)},
+        "id": job_id,
+        "project": project,
+        "key": key_id,
+        "idempotency_key": asked.idempotency_key,
+        "created": time.time(),
+        "status": queue.VALIDATING,
+        "base": asked.model,
+        "seed": seed,
+        "training_file": asked.training_file,
+        "validation_file": asked.validation_file,
+        "asked": json.dumps(asked.as_dict()),
+        "chosen": json.dumps(chosen),
+        "priority": priority_of(asked),
+        "slot": slot_of(asked),
     }
     try:
         with writing(engine) as connection:
@@ -175,12 +184,14 @@ def list_jobs(
 
     Args:
         after: id of the last job of the page before.
-        metadata: pairs that the jobs must have.
+        metadata: pairs that the jobs must have; {}: jobs that have none; None: all.
 
     Raises:
         ServiceError: [jobs/bad-cursor], 400, when `after` is no job of the project.
     """
     query = select(JOBS).where(JOBS.c.project == project)
+    if metadata is not None and not metadata:
+        query = query.where(JOBS.c.id.not_in(select(JOB_METADATA.c.job)))
     for key, value in (metadata or {}).items():
         pair = select(JOB_METADATA.c.job).where(JOB_METADATA.c.key == key, JOB_METADATA.c.value == value)
         query = query.where(JOBS.c.id.in_(pair))
@@ -276,7 +287,9 @@ def list_checkpoints(
         queue.row_of(connection, project, job_id)
         if after is not None:
             mine = JOB_CHECKPOINTS.c.id == after, JOB_CHECKPOINTS.c.job == job_id
-            query = query.where(JOB_CHECKPOINTS.c.step < _place(connection, select(JOB_CHECKPOINTS.c.step).where(*mine)))
+            query = query.where(
+                JOB_CHECKPOINTS.c.step < _place(connection, select(JOB_CHECKPOINTS.c.step).where(*mine))
+            )
         rows = connection.execute(query.order_by(JOB_CHECKPOINTS.c.step.desc()).limit(limit + 1)).mappings().all()
     names = ("id", "job", "created", "step", "model")
     found = [
