@@ -80,8 +80,8 @@ PARTS = Table(
 SERVICE_LOGS = Table(
     "service_logs",
     METADATA,
-    Column("id", String(32), primary_key=True),
-    Column("place", String(512), nullable=False, unique=True),  # machine and file; each server writes its own
+    Column("id", String(32), primary_key=True),  # that the first entry names
+    Column("place", String(512), nullable=False),  # machine and file; each server writes its own
     Column("entries", BigInteger, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("seal", String(64), nullable=False),  # of the newest entry

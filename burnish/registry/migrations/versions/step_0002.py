@@ -71,7 +71,7 @@ def upgrade() -> None:
     op.create_table(
         "service_logs",
         sa.Column("id", sa.String(32), primary_key=True),
-        sa.Column("place", sa.String(512), nullable=False, unique=True),
+        sa.Column("place", sa.String(512), nullable=False),
         sa.Column("entries", sa.BigInteger, nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("seal", sa.String(64), nullable=False),
