@@ -149,6 +149,14 @@ def recipe_tree(
     return found
 
 
+def recipe_with_files(tree: Mapping[str, Any], base: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """The recipe of a job with its base and its files."""
+    data = {**tree.get("data", {}), "train": files["training_file"]}
+    if "validation_file" in files:
+        data["validation"] = files["validation_file"]
+    return {**tree, "model": {**tree.get("model", {}), "base": base}, "data": data}
+
+
 def base_of(service: Service, project: str, name: str) -> str:
     """What the recipe calls the base that a request names: a name of the catalogue, or a folder.
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from burnish.errors import ServiceError
+from burnish.lifecycle.attempt import job_folder
 from burnish.lifecycle.job_recipe import (
     LARGEST_SEED,
     JobRequest,
@@ -32,7 +33,8 @@ from burnish.lifecycle.service import Service
 from burnish.registry import queue
 from burnish.registry.database import reading, writing
 from burnish.registry.files import StoredFile, file_path, find_file
-from burnish.registry.service_tables import JOB_CHECKPOINTS, JOB_EVENTS, JOB_METADATA, JOBS
+from burnish.registry.service_tables import JOB_CHECKPOINTS, JOB_EVENTS, JOB_METADATA, JOBS, SERVED
+from burnish.storage.durable import remove_folder
 
 MOST_LIVE = 1_000  # jobs of a project that are not finished
 PURPOSE = "fine-tune"
@@ -129,7 +131,7 @@ def create_job(service: Service, project: str, key_id: str | None, asked: JobReq
         _usable_file(service, project, asked, "validation_file")
     job_id = queue.new_id("ftjob-")
     seed = secrets.randbelow(LARGEST_SEED) if asked.seed is None else asked.seed
-    chosen = {"base": known, "filename": training.filename}
+    chosen = {"base": known, "root": _root(service, known, asked.model), "filename": training.filename}
     values = {
         "id": job_id,
         "project": project,
@@ -251,6 +253,8 @@ def cancel_job(service: Service, project: str, job_id: str) -> Job:
             ended = {"status": queue.CANCELLED, "finished": time.time(), "wanted": None}
             queue.take_away(connection, job_id, **ended)
             queue.tell(connection, job_id, "end", "The job was cancelled")
+    if row["worker"] is None:  # else the worker deletes it when it has stopped
+        remove_folder(job_folder(service.folder, job_id))
     return find_job(service, project, job_id)
 
 
@@ -337,6 +341,14 @@ def _usable_file(service: Service, project: str, asked: JobRequest, param: str) 
     return file
 
 
+def _root(service: Service, known: str, asked: str) -> str:
+    """The base that the name of the tuned model begins with: of one that goes on from a tuned one, where that began."""
+    made_by = select(JOBS.c.chosen).join(SERVED, SERVED.c.job == JOBS.c.id).where(SERVED.c.name == known)
+    with reading(service.registry.engine) as connection:
+        found = connection.scalar(made_by)
+    return asked if found is None else str(json.loads(found)["root"])
+
+
 def _earlier(service: Service, project: str, asked: JobRequest) -> Job | None:
     """The job that the same request made before, by its idempotency key.
 
@@ -403,7 +415,7 @@ def _jobs(connection: Connection, rows: list[RowMapping] | Any) -> list[Job]:
 
 
 def _job(row: RowMapping, metadata: Mapping[str, str]) -> Job:
-    same = ("id", "project", "status", "seed", "training_file", "validation_file", "result_file", "model", "created")
+    same: tuple[str, ...] = ("id", "project", "status", "seed", "training_file", "validation_file", "result_file", "model", "created")
     same = (*same, "started", "finished", "trained_tokens", "priority", "slot")
     return Job(
         **{name: row[name] for name in same},

@@ -96,22 +96,30 @@ class Receiving:
         Raises:
             ServiceError: [files/bad-name], [files/empty], [files/quota].
         """
+        made = self.keep(filename=filename, purpose=purpose, expires=expires)
+        try:
+            with writing(self._registry.engine) as connection:
+                along(connection, made)
+                if self._quota is not None and _used(connection, self._project) + made.size_bytes > self._quota:
+                    raise over_quota(self._quota)
+                add_row(connection, made)
+        except ServiceError:
+            self._registry.files.store.remove(place_of(made.id))
+            raise
+        return made
+
+    def keep(self, *, filename: str, purpose: str, expires: float | None = None) -> StoredFile:
+        """Stores the bytes; the file is there once `add_row` has made it one of the project.
+
+        Raises:
+            ServiceError: [files/bad-name], [files/empty].
+        """
         filename = name_of(filename)
         if self._arriving.size_bytes == 0:
             raise ServiceError("files/empty", "the file is empty", status=400, param="file", kind="empty_file")
         path, size, sha256 = self.finish()
         made = StoredFile(new_id("file-"), self._project, time.time(), expires, filename, purpose, size, sha256)
         self._registry.files.store.publish(place_of(made.id), {CONTENT: path})
-        try:
-            with writing(self._registry.engine) as connection:
-                along(connection, made)
-                if self._quota is not None and _used(connection, self._project) + made.size_bytes > self._quota:
-                    raise over_quota(self._quota)
-                row = {name: getattr(made, name) for name in StoredFile.__dataclass_fields__}
-                connection.execute(insert(FILES).values(**row))
-        except ServiceError:
-            self._registry.files.store.remove(place_of(made.id))
-            raise
         return made
 
 
@@ -145,6 +153,19 @@ def store_file(
         for chunk in chunks:
             receiving.write(chunk)
         return receiving.store(filename=filename, purpose=purpose, expires=expires)
+
+
+def store_bytes(registry: Registry, project: str, content: bytes, *, filename: str, purpose: str) -> StoredFile:
+    """Stores what the service itself writes; it is a file of the project once `add_row` has made it one."""
+    with receive_file(registry, project, limited=False) as receiving:
+        receiving.write(content)
+        return receiving.keep(filename=filename, purpose=purpose)
+
+
+def add_row(connection: Connection, file: StoredFile) -> None:
+    """Makes stored bytes a file of their project, within a transaction that writes."""
+    row = {name: getattr(file, name) for name in StoredFile.__dataclass_fields__}
+    connection.execute(insert(FILES).values(**row))
 
 
 def find_file(registry: Registry, project: str, file_id: str, *, param: str = "file_id") -> StoredFile:
