@@ -9,7 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import backup, compare, curve, export, gc, import_model, monitor, plan, reproduce, runs, sweep, verify
+from burnish.cli import (
+    backup,
+    compare,
+    curve,
+    export,
+    gc,
+    import_model,
+    import_openai,
+    monitor,
+    plan,
+    reproduce,
+    runs,
+    sweep,
+    verify,
+    worker,
+)
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -356,6 +371,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "chat": chat,
     "reproduce": reproduce.run,
     "import": import_model.run,
+    "import-openai": import_openai.run,
     "runs": runs.run,
     "audit": audit,
     "augment": augment,
@@ -367,4 +383,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "backup": backup.run,
     "verify": verify.run,
     "gc": gc.run,
+    "worker": worker.run,
 }
