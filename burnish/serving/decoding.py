@@ -25,9 +25,9 @@ from burnish.model.language import LanguageModel
 from burnish.model.prompt import prompt_ids
 from burnish.serving.beside import AdapterBank
 from burnish.serving.choosing import Choice, Chooser, Chosen, choose_tokens
-from burnish.serving.lanes import Lane, Lanes, open_lanes
+from burnish.serving.lanes import Lane, Lanes, bytes_of, open_lanes
 from burnish.serving.spelling import Spelling
-from burnish.serving.waiting import Ticket, Waiting
+from burnish.serving.waiting import Ticket, Waiting, stopping
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,6 +45,7 @@ class Asked:
 
     Attributes:
         ids: of the prompt, at least one.
+        ends: tokens that end an answer.
         max_new_tokens: after which the answer is cut.
         stops: texts that end it.
         branch: which of several answers to the same request.
@@ -55,6 +56,7 @@ class Asked:
     """
 
     ids: Sequence[int]
+    ends: frozenset[int]
     max_new_tokens: int
     choice: Choice = field(default_factory=Choice)
     stops: Sequence[str] = ()
@@ -108,7 +110,6 @@ class Decoder:
 
     Args:
         model: in evaluation mode, in float32, on its device; the decoder keeps it.
-        ends: tokens that end an answer.
         limit: requests that may wait.
     """
 
@@ -117,16 +118,12 @@ class Decoder:
         model: LanguageModel,
         tokenizer: Tokenizer,
         *,
-        ends: Sequence[int],
-        context: int,
         limit: int = 64,
         precision: Precision | None = None,
     ) -> None:
         self.causal = model.causal
-        self.context = context
         self._device: torch.device = next(model.parameters()).device
         self._tokenizer = tokenizer
-        self._ends = frozenset(ends)
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)
@@ -163,7 +160,12 @@ class Decoder:
 
     def close(self) -> None:
         """Ends what is still asked for, with an error."""
-        self._fail(ServiceError("service/stopping", "the service is stopping", status=503, retry_after_seconds=5))
+        self._fail(stopping())
+
+    @property
+    def size_bytes(self) -> int:
+        """Weights, and the keys and values there is room for now."""
+        return bytes_of(self.causal) + self._lanes.size_bytes
 
     def _pieces(self) -> list[tuple[Lane, int]]:
         """How many tokens of which prompts this pass reads, the oldest request first."""
@@ -262,7 +264,7 @@ class Decoder:
     def _take(self, row: _Row, chosen: Chosen) -> None:
         """One more token of an answer, told at once where its text is wanted as it comes."""
         asked, finish, text = row.asked, None, ""
-        if chosen.token in self._ends:
+        if chosen.token in asked.ends:
             finish = "stop"
         else:
             row.lane.ids.append(chosen.token)

@@ -52,9 +52,13 @@ class Lanes(Protocol):
 
     Attributes:
         in_pieces: whether a prompt may be read in several passes.
+        size_bytes: of what is kept of the rows.
     """
 
     in_pieces: bool
+
+    @property
+    def size_bytes(self) -> int: ...
 
     def enter(self, lane: Lane, begin: tuple[Held, int] | None) -> None:
         """A new row; `begin` are the keys and values of its first tokens, and how many."""
@@ -142,6 +146,10 @@ class Together:
     def beginning(self, lane: Lane, tokens: int) -> Held | None:
         return self.cache.copied(lane.slot, tokens)
 
+    @property
+    def size_bytes(self) -> int:
+        return self.cache.size_bytes
+
     def _forward(self, tokens: list[int], places: list[int], computed: Pass, last: list[int]) -> Tensor | None:
         device = self.cache.device
         kept = torch.tensor(last, device=device, dtype=torch.long)
@@ -210,6 +218,10 @@ class Alone:
     def beginning(self, lane: Lane, tokens: int) -> Held | None:
         return None
 
+    @property
+    def size_bytes(self) -> int:
+        return 0  # what families keep in ways of their own is small beside their weights
+
     def _step(self, lane: Lane, count: int) -> Tensor:
         begin = lane.held if self._cache is not None else 0
         ids = torch.tensor([lane.ids[begin : lane.held + count]], device=self._device)
@@ -232,6 +244,11 @@ def open_lanes(causal: Any, bank: AdapterBank, precision: Precision) -> Lanes:
     if precision.name == "bf16":
         lower_products(causal)
     return Together(causal, bank, precision) if together else Alone(causal, precision)
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Bytes of its weights."""
+    return sum(weight.nbytes for weight in (*module.parameters(), *module.buffers()))
 
 
 def lower_products(causal: Any) -> None:

@@ -131,3 +131,7 @@ def busy() -> ServiceError:
         kind="rate_limit_exceeded",
         retry_after_seconds=RETRY_AFTER_SECONDS,
     )
+
+
+def stopping() -> ServiceError:
+    return ServiceError("service/stopping", "the service is stopping", status=503, retry_after_seconds=5.0)

@@ -29,6 +29,7 @@ from burnish.serving.waiting import Ticket
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks by its old name
 EXACT = Precision("fp32", "tests")
 END = 1
+ENDS = frozenset([END])
 RANDOM = np.random.default_rng(5)
 PROMPTS = [[0, *RANDOM.integers(2, 250, size).tolist()] for size in (3, 70, 1, 12, 40, 7, 90, 25)]
 
@@ -42,9 +43,8 @@ def opened(folder: Path) -> LanguageModel:
     return model
 
 
-def decoder_of(folder: Path, *, precision: Precision = EXACT, ends: Sequence[int] = (END,), limit: int = 64) -> Decoder:
-    tokenizer = load_tokenizer(folder)
-    return Decoder(opened(folder), tokenizer, ends=ends, context=256, limit=limit, precision=precision)
+def decoder_of(folder: Path, *, precision: Precision = EXACT, limit: int = 64) -> Decoder:
+    return Decoder(opened(folder), load_tokenizer(folder), limit=limit, precision=precision)
 
 
 class Listener:
@@ -105,9 +105,9 @@ def test_greedy_answers_are_those_of_generate_whoever_comes_and_goes(
     assert isinstance(decoder._lanes, Together)
     listeners = []
     for number, prompt in enumerate(PROMPTS * 2):
-        (listener,) = ask(decoder, Asked(ids=prompt, max_new_tokens=4 + number % 7))
+        (listener,) = ask(decoder, Asked(ends=ENDS, ids=prompt, max_new_tokens=4 + number % 7))
         listeners.append(listener)
-        (other,) = ask(decoder, Asked(ids=PROMPTS[-1 - number % 8], max_new_tokens=30))
+        (other,) = ask(decoder, Asked(ends=ENDS, ids=PROMPTS[-1 - number % 8], max_new_tokens=30))
         for _ in range(number % 4):
             decoder.step()
         other.ticket.cancel()
@@ -122,7 +122,7 @@ def test_in_bf16_a_token_differs_only_where_two_are_equally_likely(base: Path) -
     """Sums of bf16 products are rounded by 2^-8: where the two likeliest tokens are farther apart, they are the same."""
     lower = Precision("bf16", "tests")
     decoder = decoder_of(base, precision=lower)
-    listeners = ask(decoder, *(Asked(ids=prompt, max_new_tokens=12) for prompt in PROMPTS))
+    listeners = ask(decoder, *(Asked(ends=ENDS, ids=prompt, max_new_tokens=12) for prompt in PROMPTS))
     until_done(decoder)
     causal = opened(base).causal
     same = 0
@@ -160,10 +160,10 @@ def test_every_family_is_computed_together_or_alone_and_answers_the_same(family:
     causal = transformers.AutoModelForCausalLM.from_config(config).eval()
     sampling = Sampling(max_new_tokens=8)
     expected = [generate(causal, [prompt], ends=[END], sampling=sampling)[0].token_ids for prompt in PROMPTS]
-    decoder = Decoder(LanguageModel(causal).eval(), None, ends=[END], context=256, precision=EXACT)  # type: ignore[arg-type]
+    decoder = Decoder(LanguageModel(causal).eval(), None, precision=EXACT)  # type: ignore[arg-type]
     decoder._tokenizer = _NoWords()  # type: ignore[assignment]
     assert isinstance(decoder._lanes, Alone if family in ("gemma2", "mamba") else Together)
-    listeners = ask(decoder, *(Asked(ids=prompt, max_new_tokens=8) for prompt in PROMPTS))
+    listeners = ask(decoder, *(Asked(ends=ENDS, ids=prompt, max_new_tokens=8) for prompt in PROMPTS))
     until_done(decoder)
     assert [listener.tokens for listener in listeners] == expected
 
@@ -201,7 +201,7 @@ def test_adapters_in_one_batch_answer_as_merged_models_do(base: Path, adapters: 
         assert decoder.add_adapter(str(number), folder) > 0
     names = [None, "0", "1", "2"]
     asked = [
-        Asked(ids=prompt, max_new_tokens=10, adapter=names[(place + shift) % 4], tenant="a")
+        Asked(ends=ENDS, ids=prompt, max_new_tokens=10, adapter=names[(place + shift) % 4], tenant="a")
         for shift in range(2)
         for place, prompt in enumerate(PROMPTS)
     ]
@@ -233,12 +233,12 @@ def test_an_adapter_of_another_base_is_refused(base: Path, adapters: list[Path],
 
 def test_draws_depend_on_the_seed_and_not_on_the_neighbours(base: Path) -> None:
     choice = Choice(temperature=0.9, top_p=0.8, seed=3)
-    asked = [Asked(ids=PROMPTS[3], max_new_tokens=12, choice=choice, branch=branch) for branch in range(3)]
+    asked = [Asked(ends=ENDS, ids=PROMPTS[3], max_new_tokens=12, choice=choice, branch=branch) for branch in range(3)]
     quiet = decoder_of(base)
     alone_ = ask(quiet, *asked)
     until_done(quiet)
     noisy = decoder_of(base)
-    ask(noisy, *(Asked(ids=prompt, max_new_tokens=9, choice=Choice(temperature=1.0)) for prompt in PROMPTS))
+    ask(noisy, *(Asked(ends=ENDS, ids=prompt, max_new_tokens=9, choice=Choice(temperature=1.0)) for prompt in PROMPTS))
     beside = ask(noisy, *asked)
     until_done(noisy)
     assert [one.tokens for one in alone_] == [one.tokens for one in beside]
@@ -253,9 +253,9 @@ def test_log_probabilities_bias_and_penalties(base: Path) -> None:
     decoder = decoder_of(base)
     told, biased, fresh = ask(
         decoder,
-        Asked(ids=prompt, max_new_tokens=1, choice=Choice(top_logprobs=3)),
-        Asked(ids=prompt, max_new_tokens=1, choice=Choice(bias={int(best.indices[2]): 100.0})),
-        Asked(ids=prompt, max_new_tokens=12, choice=Choice(presence_penalty=1000.0)),
+        Asked(ends=ENDS, ids=prompt, max_new_tokens=1, choice=Choice(top_logprobs=3)),
+        Asked(ends=ENDS, ids=prompt, max_new_tokens=1, choice=Choice(bias={int(best.indices[2]): 100.0})),
+        Asked(ends=ENDS, ids=prompt, max_new_tokens=12, choice=Choice(presence_penalty=1000.0)),
     )
     until_done(decoder)
     (chosen,) = told.pieces[0].chosen
@@ -270,9 +270,9 @@ def test_streamed_pieces_add_up_to_the_whole_text(base: Path) -> None:
     sizes = {"max_new_tokens": 24, "choice": Choice(temperature=1.0, seed=4)}
     streamed, whole, raw = ask(
         decoder := decoder_of(base),
-        Asked(ids=PROMPTS[0], streams=True, **sizes),  # type: ignore[arg-type]
-        Asked(ids=PROMPTS[0], **sizes),  # type: ignore[arg-type]
-        Asked(ids=PROMPTS[0], stripped=False, **sizes),  # type: ignore[arg-type]
+        Asked(ends=ENDS, ids=PROMPTS[0], streams=True, **sizes),  # type: ignore[arg-type]
+        Asked(ends=ENDS, ids=PROMPTS[0], **sizes),  # type: ignore[arg-type]
+        Asked(ends=ENDS, ids=PROMPTS[0], stripped=False, **sizes),  # type: ignore[arg-type]
     )
     until_done(decoder)
     assert len(streamed.pieces) > 3
@@ -282,8 +282,8 @@ def test_streamed_pieces_add_up_to_the_whole_text(base: Path) -> None:
     stop = whole.text[4:6]
     cut, cut_streamed = ask(
         decoder,
-        Asked(ids=PROMPTS[0], stops=[stop], **sizes),  # type: ignore[arg-type]
-        Asked(ids=PROMPTS[0], stops=["never", stop], streams=True, **sizes),  # type: ignore[arg-type]
+        Asked(ends=ENDS, ids=PROMPTS[0], stops=[stop], **sizes),  # type: ignore[arg-type]
+        Asked(ends=ENDS, ids=PROMPTS[0], stops=["never", stop], streams=True, **sizes),  # type: ignore[arg-type]
     )
     until_done(decoder)
     assert cut.text == cut_streamed.text == whole.text[: whole.text.index(stop)].rstrip()
@@ -308,12 +308,12 @@ def test_beginnings_are_shared_inside_a_tenant_and_never_across(base: Path) -> N
         ("one", prompt, 1),
     ]:
         read.clear()
-        (listener,) = ask(decoder, Asked(ids=adapter_prompt, max_new_tokens=8, tenant=tenant))
+        (listener,) = ask(decoder, Asked(ends=ENDS, ids=adapter_prompt, max_new_tokens=8, tenant=tenant))
         until_done(decoder)
         assert sum(read) == expected, (tenant, len(adapter_prompt))
         assert listener.tokens == alone(base, adapter_prompt, 8)
     read.clear()
-    several = [Asked(ids=PROMPTS[1], max_new_tokens=8, branch=branch) for branch in range(4)]
+    several = [Asked(ends=ENDS, ids=PROMPTS[1], max_new_tokens=8, branch=branch) for branch in range(4)]
     listeners = ask(decoder, *several)
     until_done(decoder)
     assert sum(read) == len(PROMPTS[1]) + 3, "several answers read their prompt once"
@@ -326,10 +326,10 @@ def test_numbers_that_are_none_end_one_request_and_reach_no_other(base: Path, ad
     for down, up in decoder._bank._known["broken"].values():
         down.fill_(1e38)
         up.fill_(1e38)
-    sound = Asked(ids=PROMPTS[3], max_new_tokens=10)
-    first, broken, second = ask(decoder, sound, Asked(ids=PROMPTS[1], max_new_tokens=10, adapter="broken"), sound)
+    sound = Asked(ends=ENDS, ids=PROMPTS[3], max_new_tokens=10)
+    first, broken, second = ask(decoder, sound, Asked(ends=ENDS, ids=PROMPTS[1], max_new_tokens=10, adapter="broken"), sound)
     until_done(decoder)
-    later = ask(decoder, sound, sound, Asked(ids=PROMPTS[6], max_new_tokens=3))  # in the slots of those before
+    later = ask(decoder, sound, sound, Asked(ends=ENDS, ids=PROMPTS[6], max_new_tokens=3))  # in the slots of those before
     until_done(decoder)
     expected = alone(base, PROMPTS[3], 10)
     assert [one.tokens for one in (first, second, *later[:2])] == [expected] * 4
@@ -340,7 +340,7 @@ def test_numbers_that_are_none_end_one_request_and_reach_no_other(base: Path, ad
 def test_the_line_is_bounded_and_time_runs_out(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(decoding.ROWS, "cpu", 1)
     decoder = decoder_of(base, limit=2)
-    asked = Asked(ids=PROMPTS[0], max_new_tokens=5)
+    asked = Asked(ends=ENDS, ids=PROMPTS[0], max_new_tokens=5)
     first, gone = ask(decoder, asked, asked)
     with pytest.raises(ServiceError) as refused:
         ask(decoder, asked)
@@ -354,7 +354,7 @@ def test_the_line_is_bounded_and_time_runs_out(base: Path, monkeypatch: pytest.M
     assert not gone.pieces
     assert isinstance(late.error, ServiceError)
     assert late.error.status == 503
-    begun = Listener(Asked(ids=PROMPTS[0], max_new_tokens=200, streams=True), deadline=time.monotonic() + 3600)
+    begun = Listener(Asked(ends=ENDS, ids=PROMPTS[0], max_new_tokens=200, streams=True), deadline=time.monotonic() + 3600)
     decoder.waiting.join(begun.ticket)
     decoder.step()
     begun.ticket._deadline = time.monotonic() - 1
