@@ -76,6 +76,16 @@ PARTS = Table(
     Index("parts_of_upload", "upload"),
 )
 
+SERVICE_LOGS = Table(
+    "service_logs",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("place", String(512), nullable=False, unique=True),  # machine and file; each server writes its own
+    Column("entries", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False),  # of the newest entry
+)
+
 JOBS = Table(
     "jobs",
     METADATA,

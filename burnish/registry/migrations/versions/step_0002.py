@@ -68,6 +68,14 @@ def upgrade() -> None:
     )
     op.create_index("parts_of_upload", "upload_parts", ["upload"])
     op.create_table(
+        "service_logs",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("place", sa.String(512), nullable=False, unique=True),
+        sa.Column("entries", sa.BigInteger, nullable=False),
+        sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("seal", sa.String(64), nullable=False),
+    )
+    op.create_table(
         "jobs",
         sa.Column("id", sa.String(40), primary_key=True),
         sa.Column("place", sa.BigInteger, nullable=False),
