@@ -243,6 +243,7 @@ def _describe_training(trained: Trained) -> dict[str, Any]:
     return {
         "steps": trained.steps,
         "epochs": trained.epochs,
+        "tokens": trained.tokens,
         "best_step": trained.best_step,
         "best_value": trained.best_value,
         "stopped": trained.stopped,
