@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from burnish import __version__
-from burnish.api import files, health
+from burnish.api import chat, completions, embeddings, files, health, predict, responses
 from burnish.api.access import KeyRing
 from burnish.api.errors import protocol_error
 from burnish.api.front import Front, Rules
@@ -25,6 +25,7 @@ from burnish.api.limits import Meter
 from burnish.api.metrics import Metrics
 from burnish.api.routing import GuardedRoute, require_guarded
 from burnish.errors import BurnishError
+from burnish.lifecycle.inference import Inference
 from burnish.lifecycle.service import Service
 from burnish.registry.files import sweep_files
 from burnish.registry.log import LogWriter, ServiceLog
@@ -32,7 +33,8 @@ from burnish.registry.log import LogWriter, ServiceLog
 LOGGER = logging.getLogger("burnish.api")
 FLUSH_SECONDS = 1.0
 SWEEP_EVERY = 300  # flushes
-ROUTERS = (health.ROUTER, files.ROUTER)
+ANSWERING = (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, responses.ROUTER, predict.ROUTER)
+ROUTERS = (health.ROUTER, files.ROUTER, *ANSWERING)
 ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
@@ -79,6 +81,8 @@ def make_app(service: Service, *, rules: Rules | None = None, open_without_keys:
     state.service, state.rules, state.metrics = service, rules, Metrics()
     state.meter, state.log = Meter(service.registry), LogWriter(ServiceLog(service.registry, service.folder))
     state.job_of_file = lambda file_id: None
+    state.inference = Inference(service)
+    state.metrics.add_source(state.inference.figures)
     started = time.time()
     state.metrics.add_source(lambda: health.of_the_process(started))
     for kind in (HTTPException, RequestValidationError):
@@ -107,6 +111,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         caring.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await caring
+        await app.state.inference.drain()
         await run_in_threadpool(app.state.meter.flush)
         await run_in_threadpool(app.state.log.close)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 ROWS = {"cpu": 32, "cuda": 256}  # at once
 PROMPT_TOKENS = {"cpu": 512, "cuda": 8_192}  # of prompts in a pass: a long one must not hold up those who write
 CACHED_TOKENS = {"cpu": 1 << 16, "cuda": 1 << 19}  # rows times tokens of the longest
+EXPECTED_TOKENS = 256  # of an answer; one that grows beyond what there is room for makes the newest row wait
 SHARED_TOKENS = 32  # fewest tokens that are worth copying instead of computing
 KEPT_BEGINNINGS = 16
 
@@ -91,7 +92,7 @@ class _Row:
     lane: Lane
     chooser: Chooser
     spelling: Spelling
-    prompt: int  # tokens of it
+    prompt: int  # tokens that are read before more are written
     chosen: list[Chosen] = field(default_factory=list)
     told: int = 0  # tokens of those
 
@@ -129,6 +130,7 @@ class Decoder:
         self.precision = precision or choose_precision("auto", self._device)
         self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision)
         self._rows: list[_Row] = []
+        self._paused: deque[_Row] = deque()
         self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
         self.waiting: Waiting[Asked, Written] = Waiting(limit)
 
@@ -146,6 +148,7 @@ class Decoder:
     def step(self) -> bool:
         """One pass; whether there is more to do."""
         self._drop_those_gone()
+        self._make_room()
         self._admit()
         if not self._rows:
             return bool(self.waiting)
@@ -181,19 +184,39 @@ class Decoder:
 
     def _admit(self) -> None:
         """Lets requests in, in their order, as long as there is room for the longest that they can become."""
-        longest = max((row.prompt + row.asked.max_new_tokens for row in self._rows), default=0)
-        while len(self._rows) < ROWS[self._device.type]:
+        while self._paused and self._fits(self._paused[0].lane.ids, self._paused[0].asked):
+            self._resume(self._paused.popleft())
+        while not self._paused and len(self._rows) < ROWS[self._device.type]:
             head = self.waiting.head()
             if head is None:
                 return
             asked = head.asked
-            longest = max(longest, len(self._learned) + len(asked.ids) + asked.max_new_tokens)
-            if self._rows and (len(self._rows) + 1) * longest > CACHED_TOKENS[self._device.type]:
-                return
-            if self._twin_is_read(asked):
+            if not self._fits(asked.ids, asked) or self._twin_is_read(asked):
                 return
             self.waiting.pop()
             self._enter(head)
+
+    def _fits(self, ids: Sequence[int], asked: Asked) -> bool:
+        """Whether there is room for one more row, as long as the longest may soon be."""
+        lengths = [(len(row.lane.ids), row.asked.max_new_tokens - len(row.chosen)) for row in self._rows]
+        lengths.append((len(self._learned) + len(ids), asked.max_new_tokens))
+        longest = max(length + min(more, EXPECTED_TOKENS) for length, more in lengths)
+        return not self._rows or len(lengths) * longest <= CACHED_TOKENS[self._device.type]
+
+    def _make_room(self) -> None:
+        """Lets the newest rows wait when the others have outgrown the room; they are read again later."""
+        while len(self._rows) > 1:
+            longest = max(len(row.lane.ids) for row in self._rows)
+            if len(self._rows) * longest <= CACHED_TOKENS[self._device.type]:
+                return
+            row = self._rows.pop()
+            self._lanes.leave(row.lane)
+            self._paused.appendleft(row)
+
+    def _resume(self, row: _Row) -> None:
+        row.lane.held, row.prompt = 0, len(row.lane.ids)
+        self._lanes.enter(row.lane, self._known_beginning(row.asked, row.lane.ids))
+        self._rows.append(row)
 
     def _twin_is_read(self, asked: Asked) -> bool:
         """Whether the same prompt is being read for another answer to the same request: its reading will be shared."""
@@ -299,7 +322,7 @@ class Decoder:
     def _drop_those_gone(self) -> None:
         """Frees the places of those who do not wait any more."""
         now = time.monotonic()
-        for row in list(self._rows):
+        for row in [*self._rows, *self._paused]:
             if row.ticket.gone:
                 self._remove(row)
             elif row.ticket.late(now):
@@ -311,12 +334,15 @@ class Decoder:
         self._remove(row, wipe=wipe)
 
     def _remove(self, row: _Row, *, wipe: bool = False) -> None:
+        if row in self._paused:
+            self._paused.remove(row)
+            return
         self._rows.remove(row)
         self._lanes.leave(row.lane, wipe=wipe)
 
     def _fail(self, error: Exception) -> None:
         """Everybody gets an error."""
-        for row in list(self._rows):
+        for row in [*self._rows, *self._paused]:
             self._end_with(row, error, wipe=True)
         self.waiting.fail(error)
 

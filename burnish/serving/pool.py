@@ -57,6 +57,11 @@ class _Entry(Generic[Model]):
     users: int = 0
     used: float = field(default_factory=time.monotonic)
 
+    def arrived(self, loading: asyncio.Task[Model]) -> None:
+        """It is there, also when nobody waits for it any more."""
+        if not loading.cancelled() and loading.exception() is None:
+            self.model = loading.result()
+
     @property
     def now_bytes(self) -> int:
         return self.model.size_bytes if self.model is not None else self.size_bytes
@@ -83,6 +88,20 @@ class Pool(Generic[Model]):
     @property
     def size_bytes(self) -> int:
         return sum(entry.now_bytes for entry in self._entries.values())
+
+    def held(self, key: str) -> contextlib.AbstractAsyncContextManager[Model] | None:
+        """The same as `using` for a model that is in memory or on its way; None for others."""
+        entry = self._entries.get(key)
+        return None if entry is None else self._using_entry(entry)
+
+    @contextlib.asynccontextmanager
+    async def _using_entry(self, entry: _Entry[Model]) -> AsyncIterator[Model]:
+        entry.users += 1
+        entry.used = time.monotonic()
+        try:
+            yield await self._loaded(entry)
+        finally:
+            await self._release(entry)
 
     @contextlib.asynccontextmanager
     async def using(self, wanted: Wanted[Model]) -> AsyncIterator[Model]:
@@ -121,7 +140,9 @@ class Pool(Generic[Model]):
                 await self._make_room(wanted.size_bytes)
                 if wanted.key not in self._entries:
                     loading = asyncio.create_task(self._load(wanted, beside))
-                    self._entries[wanted.key] = _Entry(wanted.key, wanted.size_bytes, loading, beside=beside)
+                    made = _Entry(wanted.key, wanted.size_bytes, loading, beside=beside)
+                    loading.add_done_callback(made.arrived)
+                    self._entries[wanted.key] = made
                     beside = None  # held as long as the entry is there
             finally:
                 if beside is not None:
@@ -136,7 +157,7 @@ class Pool(Generic[Model]):
 
     async def _loaded(self, entry: _Entry[Model]) -> Model:
         try:
-            entry.model = await asyncio.shield(entry.loading)
+            return await asyncio.shield(entry.loading)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -146,7 +167,6 @@ class Pool(Generic[Model]):
                 if entry.beside is not None:
                     await self._release(entry.beside)
             raise
-        return entry.model
 
     async def _release(self, entry: _Entry[Model]) -> None:
         entry.users -= 1

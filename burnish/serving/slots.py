@@ -55,9 +55,9 @@ class SlotCache:
             return
         self.slots = max(slots, self.slots)
         self.length = _power_of_two(max(length, self.length, FEWEST_TOKENS))
-        for states in (self.keys, self.values):
-            for layer, old in states.items():
-                states[layer] = _grown(old, self.slots, self.length)
+        for held in (self.keys, self.values):
+            for layer, old in held.items():
+                held[layer] = _grown(old, self.slots, self.length)
 
     def layer(self, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer; made at first use, in the numbers that the attention multiplies."""
@@ -118,21 +118,21 @@ class Pass:
     cache: SlotCache
     lengths: Sequence[int]
     pieces: Sequence[Piece]
-    slots_T: Tensor = field(init=False)
-    places_T: Tensor = field(init=False)
-    _lengths_B: Tensor = field(init=False)
+    token_slots: Tensor = field(init=False)
+    token_places: Tensor = field(init=False)
+    _row_lengths: Tensor = field(init=False)
     _masks: dict[int | None, Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        slots = list(range(len(self.lengths)))
+        slots = [*range(len(self.lengths))]
         places = [length - 1 for length in self.lengths]
         for piece in self.pieces:
             count = piece.stop - piece.start
             slots += [piece.slot] * count
             places += range(piece.before, piece.before + count)
-        self.slots_T = torch.tensor(slots, device=self.cache.device)
-        self.places_T = torch.tensor(places, device=self.cache.device)
-        self._lengths_B = torch.tensor(list(self.lengths), device=self.cache.device)
+        self.token_slots = torch.tensor(slots, device=self.cache.device)
+        self.token_places = torch.tensor(places, device=self.cache.device)
+        self._row_lengths = torch.tensor(list(self.lengths), device=self.cache.device)
 
     def mask_of_rows(self, window: int | None) -> Tensor | None:
         """(B, 1, 1, L) True where a row that writes looks; None where all of them see everything."""
@@ -142,9 +142,9 @@ class Pass:
             mask = None
             if not within or min(self.lengths) < longest:
                 place_L = torch.arange(longest, device=self.cache.device)
-                mask = place_L < self._lengths_B[:, None]
+                mask = place_L < self._row_lengths[:, None]
                 if window is not None:
-                    mask &= place_L >= self._lengths_B[:, None] - window
+                    mask &= place_L >= self._row_lengths[:, None] - window
                 mask = mask[:, None, None]
             self._masks[window] = mask
         return self._masks[window]
@@ -194,8 +194,8 @@ def slot_attention(
     if softcap is not None or s_aux is not None or not getattr(module, "is_causal", True):
         raise TypeError("attention that is capped, has sinks or looks ahead")
     keys_SGLd, values_SGLd = computed.cache.layer(module.layer_idx, key, value)
-    keys_SGLd[computed.slots_T, :, computed.places_T] = key[0].transpose(0, 1).to(keys_SGLd.dtype)
-    values_SGLd[computed.slots_T, :, computed.places_T] = value[0].transpose(0, 1).to(values_SGLd.dtype)
+    keys_SGLd[computed.token_slots, :, computed.token_places] = key[0].transpose(0, 1).to(keys_SGLd.dtype)
+    values_SGLd[computed.token_slots, :, computed.token_places] = value[0].transpose(0, 1).to(values_SGLd.dtype)
     query_THd = query[0].transpose(0, 1)
     parts = []
     if computed.lengths:

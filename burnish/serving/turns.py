@@ -34,7 +34,6 @@ class Turns:
         self._changed = threading.Condition()
         self._open = True
         self._thread = threading.Thread(target=self._run, name="burnish-passes", daemon=True)
-        self._thread.start()
 
     def wake(self, step: Step) -> None:
         """Lines a model up, if it is not in line."""
@@ -43,6 +42,8 @@ class Turns:
                 self._in_line.add(step)
                 self._line.append(step)
                 self._changed.notify()
+            if self._open and self._thread.ident is None:
+                self._thread.start()
 
     def call(self, work: Callable[[], Result]) -> Future[Result]:
         """Does something once between two passes."""
@@ -63,7 +64,7 @@ class Turns:
         with self._changed:
             self._open = False
             self._changed.notify()
-        if threading.current_thread() is not self._thread:
+        if self._thread.ident is not None and threading.current_thread() is not self._thread:
             self._thread.join()
 
     def _run(self) -> None:

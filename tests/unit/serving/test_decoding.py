@@ -94,11 +94,14 @@ def base(language_base: Path) -> Path:
     return language_base
 
 
-@pytest.mark.parametrize("rows, budget", [(32, 512), (3, 20)])
+@pytest.mark.parametrize(("rows", "budget", "room"), [(32, 512, 1 << 16), (3, 20, 1 << 16), (32, 64, 300)])
 def test_greedy_answers_are_those_of_generate_whoever_comes_and_goes(
-    base: Path, monkeypatch: pytest.MonkeyPatch, rows: int, budget: int
+    base: Path, monkeypatch: pytest.MonkeyPatch, rows: int, budget: int, room: int
 ) -> None:
-    """Requests join at every step, some give up, prompts are read in pieces and slots change hands."""
+    """Requests join at every step, some give up, prompts are read in pieces, slots change hands, and rows that others
+    have outgrown wait and are read again."""
+    monkeypatch.setitem(decoding.CACHED_TOKENS, "cpu", room)
+    monkeypatch.setattr(decoding, "EXPECTED_TOKENS", 2)
     monkeypatch.setitem(decoding.ROWS, "cpu", rows)
     monkeypatch.setitem(decoding.PROMPT_TOKENS, "cpu", budget)
     decoder = decoder_of(base)
@@ -119,7 +122,7 @@ def test_greedy_answers_are_those_of_generate_whoever_comes_and_goes(
 
 
 def test_in_bf16_a_token_differs_only_where_two_are_equally_likely(base: Path) -> None:
-    """Sums of bf16 products are rounded by 2^-8: where the two likeliest tokens are farther apart, they are the same."""
+    """Products in bf16 are rounded by 2^-8: where the two likeliest tokens are farther apart, they are the same."""
     lower = Precision("bf16", "tests")
     decoder = decoder_of(base, precision=lower)
     listeners = ask(decoder, *(Asked(ends=ENDS, ids=prompt, max_new_tokens=12) for prompt in PROMPTS))
@@ -222,7 +225,9 @@ def test_an_adapter_of_another_base_is_refused(base: Path, adapters: list[Path],
     for name in ("adapter_config.json",):
         (tmp_path / name).write_bytes((adapters[0] / name).read_bytes())
     weights = load_file(adapters[0] / "adapter_model.safetensors")
-    save_file({name: torch.full_like(w, float("nan")) for name, w in weights.items()}, tmp_path / "adapter_model.safetensors")
+    save_file(
+        {name: torch.full_like(w, float("nan")) for name, w in weights.items()}, tmp_path / "adapter_model.safetensors"
+    )
     decoder = decoder_of(base)
     with pytest.raises(ModelError, match="no number"):
         decoder.add_adapter("x", tmp_path)
@@ -327,9 +332,13 @@ def test_numbers_that_are_none_end_one_request_and_reach_no_other(base: Path, ad
         down.fill_(1e38)
         up.fill_(1e38)
     sound = Asked(ends=ENDS, ids=PROMPTS[3], max_new_tokens=10)
-    first, broken, second = ask(decoder, sound, Asked(ends=ENDS, ids=PROMPTS[1], max_new_tokens=10, adapter="broken"), sound)
+    first, broken, second = ask(
+        decoder, sound, Asked(ends=ENDS, ids=PROMPTS[1], max_new_tokens=10, adapter="broken"), sound
+    )
     until_done(decoder)
-    later = ask(decoder, sound, sound, Asked(ends=ENDS, ids=PROMPTS[6], max_new_tokens=3))  # in the slots of those before
+    later = ask(
+        decoder, sound, sound, Asked(ends=ENDS, ids=PROMPTS[6], max_new_tokens=3)
+    )  # in the slots of those before
     until_done(decoder)
     expected = alone(base, PROMPTS[3], 10)
     assert [one.tokens for one in (first, second, *later[:2])] == [expected] * 4
@@ -354,7 +363,9 @@ def test_the_line_is_bounded_and_time_runs_out(base: Path, monkeypatch: pytest.M
     assert not gone.pieces
     assert isinstance(late.error, ServiceError)
     assert late.error.status == 503
-    begun = Listener(Asked(ends=ENDS, ids=PROMPTS[0], max_new_tokens=200, streams=True), deadline=time.monotonic() + 3600)
+    begun = Listener(
+        Asked(ends=ENDS, ids=PROMPTS[0], max_new_tokens=200, streams=True), deadline=time.monotonic() + 3600
+    )
     decoder.waiting.join(begun.ticket)
     decoder.step()
     begun.ticket._deadline = time.monotonic() - 1
