@@ -190,6 +190,12 @@ class LeaseLostError(BurnishError):
     exit_code = 75
 
 
+class TrainerDiedError(BurnishError):
+    """The process that trained for a worker ended without an answer: exit code 75."""
+
+    exit_code = 75
+
+
 class StoppedRunError(BurnishError):
     """`burnish pause` or `burnish cancel` was heeded; a checkpoint was written first: exit code 0."""
 

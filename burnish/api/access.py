@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
+import anyio
+from anyio import to_thread
 
 from burnish.errors import ServiceError
 from burnish.lifecycle.service import Service
@@ -41,6 +42,7 @@ class KeyRing:
         self._open = open_without_keys
         self._known: dict[str, tuple[float, Caller]] = {}
         self._keyless_until = 0.0
+        self._threads = anyio.CapacityLimiter(8)  # of its own: nobody waits here for slow requests
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who sends this header.
@@ -56,7 +58,7 @@ class KeyRing:
             return LOCAL
         if scheme.lower() != "bearer":
             return NOBODY
-        key = await run_in_threadpool(check_key, self._registry, text)
+        key = await to_thread.run_sync(check_key, self._registry, text, limiter=self._threads)
         if key is None:
             self._known.pop(text, None)
             raise bad_key()
@@ -68,7 +70,7 @@ class KeyRing:
 
     async def _keyless(self, now: float) -> bool:
         if now >= self._keyless_until:
-            if await run_in_threadpool(any_keys, self._registry):
+            if await to_thread.run_sync(any_keys, self._registry, limiter=self._threads):
                 return False
             self._keyless_until = now + KNOWN_SECONDS
         return True

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from burnish import __version__
-from burnish.api import chat, completions, embeddings, files, health, predict, responses
+from burnish.api import chat, completions, embeddings, files, fine_tuning, health, models, own, predict, responses, uploads
 from burnish.api.access import KeyRing
 from burnish.api.errors import protocol_error
 from burnish.api.front import Front, Rules
@@ -29,12 +29,21 @@ from burnish.lifecycle.inference import Inference
 from burnish.lifecycle.service import Service
 from burnish.registry.files import sweep_files
 from burnish.registry.log import LogWriter, ServiceLog
+from burnish.registry.uploads import sweep_uploads
 
 LOGGER = logging.getLogger("burnish.api")
 FLUSH_SECONDS = 1.0
 SWEEP_EVERY = 300  # flushes
 ANSWERING = (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, responses.ROUTER, predict.ROUTER)
-ROUTERS = (health.ROUTER, files.ROUTER, *ANSWERING)
+ROUTERS = (
+    health.ROUTER,
+    files.ROUTER,
+    uploads.ROUTER,
+    fine_tuning.ROUTER,
+    own.ROUTER,
+    models.ROUTER,
+    *ANSWERING,
+)
 ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
@@ -80,7 +89,6 @@ def make_app(service: Service, *, rules: Rules | None = None, open_without_keys:
     state = app.state
     state.service, state.rules, state.metrics = service, rules, Metrics()
     state.meter, state.log = Meter(service.registry), LogWriter(ServiceLog(service.registry, service.folder))
-    state.job_of_file = lambda file_id: None
     state.inference = Inference(service)
     state.metrics.add_source(state.inference.figures)
     started = time.time()
@@ -124,6 +132,7 @@ async def _care(app: FastAPI) -> None:
         try:
             await run_in_threadpool(app.state.meter.flush)
             if count % SWEEP_EVERY == 0:
+                await run_in_threadpool(sweep_uploads, registry)
                 await run_in_threadpool(sweep_files, registry)
         except BurnishError as error:  # the database or the store is away; the next round tries again
             LOGGER.error("care", extra={"error": str(error)})

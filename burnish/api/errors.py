@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +21,7 @@ from burnish.errors import (
     ServiceError,
     UsageError,
     excerpt,
+    nearest,
 )
 
 LOGGER = logging.getLogger("burnish.api")
@@ -63,8 +64,12 @@ class ErrorBody(JSONResponse):
         super().__init__({"error": error}, status, sent)
 
 
-def answer_for(error: Exception) -> ErrorBody:
-    """What a client is told of an exception; a bug of ours tells nothing of itself."""
+def answer_for(error: Exception, known: Sequence[str] = ()) -> ErrorBody:
+    """What a client is told of an exception; a bug of ours tells nothing of itself.
+
+    Args:
+        known: fields of the body that was expected.
+    """
     if isinstance(error, ServiceError):
         return ErrorBody(
             error.status,
@@ -79,7 +84,7 @@ def answer_for(error: Exception) -> ErrorBody:
         text = TEXTS.get(status, str(error.detail))
         return ErrorBody(status, text, code=CODES.get(status), headers=error.headers)
     if isinstance(error, RequestValidationError):
-        return _of_validation(error)
+        return _of_validation(error, known)
     if isinstance(error, BurnishError):
         return _of_burnish(error)
     return ErrorBody(500, TEXTS[500], code="internal_error")
@@ -87,7 +92,10 @@ def answer_for(error: Exception) -> ErrorBody:
 
 def protocol_error(request: Request, error: Exception) -> Response:
     """For FastAPI, which asks for a handler for each kind."""
-    return answer_for(error)
+    route = request.scope.get("route")
+    field = getattr(route, "body_field", None)
+    known = getattr(field.field_info.annotation, "model_fields", {}) if field is not None else {}
+    return answer_for(error, list(known))
 
 
 def _of_burnish(error: BurnishError) -> ErrorBody:
@@ -119,7 +127,7 @@ def _more(error: BurnishError) -> dict[str, Any]:
     return {"burnish": {"code": error.code, "hint": error.hint, "details": list(error.details)}}
 
 
-def _of_validation(error: RequestValidationError) -> ErrorBody:
+def _of_validation(error: RequestValidationError, fields: Sequence[str]) -> ErrorBody:
     """The first thing that is wrong with a request, with its field as the protocol writes it."""
     found = error.errors()
     if not found:
@@ -132,6 +140,10 @@ def _of_validation(error: RequestValidationError) -> ErrorBody:
     what = excerpt(str(first["msg"]), 200)
     if first["type"] == "missing" and not place:
         return ErrorBody(400, "The body is missing; it must be a JSON object.", code="invalid_request")
+    if first["type"] == "extra_forbidden" and len(place) == 1:
+        close = nearest(place[0], fields)
+        what = f'unknown key; did you mean "{close}"?' if close else f"unknown key; known are {', '.join(fields)}"
+    param = param and excerpt(param, 100)
     message = f"{param}: {what[:1].lower()}{what[1:]}" if param else what
     known = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
     return ErrorBody(400, message, code=known.get(str(first["type"]), "invalid_value"), param=param)

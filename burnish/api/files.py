@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
+from fastapi.concurrency import contextmanager_in_threadpool
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -16,6 +17,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from burnish.api.multipart import Form, read_form
 from burnish.api.routing import READ, WRITE, At, By, allow, router
 from burnish.errors import ServiceError
+from burnish.lifecycle.jobs import live_job_of_file
 from burnish.registry.files import SENT, StoredFile, delete_file, file_path, find_file, list_files, receive_file
 
 ROUTER = router()
@@ -49,7 +51,7 @@ FORM = {
 @ROUTER.post("/v1/files", openapi_extra=FORM)
 @allow(WRITE, seconds=None, own_limits=True)
 async def create(request: Request, caller: By, service: At) -> dict[str, Any]:
-    with receive_file(service.registry, caller.project) as receiving:
+    async with contextmanager_in_threadpool(receive_file(service.registry, caller.project)) as receiving:
         form = await read_form(request, "file", receiving.write)
         purpose, expires = _purpose(form), _expires(form)
         stored = await run_in_threadpool(
@@ -83,10 +85,9 @@ def retrieve(file_id: str, caller: By, service: At) -> dict[str, Any]:
 
 @ROUTER.delete("/v1/files/{file_id}")
 @allow(WRITE)
-def delete(file_id: str, request: Request, caller: By, service: At) -> dict[str, Any]:
+def delete(file_id: str, caller: By, service: At) -> dict[str, Any]:
     find_file(service.registry, caller.project, file_id)
-    in_use: Callable[[str], str | None] = request.app.state.job_of_file
-    if job := in_use(file_id):
+    if job := live_job_of_file(service, file_id):
         raise ServiceError(
             "files/in-use",
             f"the file is used by the job {job}, which has not ended",

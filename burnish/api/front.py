@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from burnish.api.access import NOBODY, Caller, KeyRing, no_key
+from burnish.api.access import LOCAL, NOBODY, Caller, KeyRing, no_key
 from burnish.api.errors import answer_for
 from burnish.api.limits import Meter
 from burnish.api.metrics import Metrics
@@ -28,6 +28,8 @@ LOGGER = logging.getLogger("burnish.api")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
 AT_ONCE = 1024  # requests
+MAX_HEADER_BYTES = 16_384
+MAX_PATH_BYTES = 8_192
 SLOWEST_READER_SECONDS = 60.0  # that a client may take to accept the next piece of an answer
 REFUSED_PER_MINUTE = 600  # entries in the log of requests that had no key; the server's own log has them all
 HEADERS = {
@@ -90,6 +92,9 @@ class Front:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, state = Headers(scope=scope), scope["state"]
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            text = f"the headers have more than {MAX_HEADER_BYTES:,} bytes"
+            raise ServiceError("limits/headers", text, status=431, kind="headers_too_large")
         state["ip"] = self._address(scope, headers)
         self._require_host(headers)
         self._require_readable(scope)
@@ -111,6 +116,14 @@ class Front:
         caller = state["caller"] = await self.ring.caller(headers.get("authorization"))
         if caller is NOBODY:
             raise no_key()
+        if caller is LOCAL and ("x-forwarded-for" in headers or "forwarded" in headers):
+            raise ServiceError(
+                "access/undeclared-proxy",
+                "a proxy lets others reach this server, which has no keys",
+                status=403,
+                kind="undeclared_proxy",
+                hint="make keys and declare it: burnish serve --behind-proxy CIDR",
+            )
         await self.meter.enter(caller)
         try:
             await self.app(scope, receive, send)
@@ -143,6 +156,9 @@ class Front:
             )
 
     def _require_readable(self, scope: Scope) -> None:
+        if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MAX_PATH_BYTES:
+            text = f"the address has more than {MAX_PATH_BYTES:,} bytes"
+            raise ServiceError("limits/bad-path", text, status=414, kind="uri_too_long")
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             raise ServiceError("limits/bad-path", "the address contains a NUL", status=400, kind="invalid_request")
 

@@ -9,7 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import backup, compare, curve, export, gc, import_model, monitor, plan, reproduce, runs, sweep, verify
+from burnish.cli import (
+    backup,
+    compare,
+    curve,
+    export,
+    gc,
+    import_model,
+    keys,
+    log,
+    monitor,
+    plan,
+    reproduce,
+    runs,
+    serve,
+    sweep,
+    verify,
+)
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -364,6 +380,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "models": models,
     "export": export.run,
     "monitor": monitor.run,
+    "serve": serve.run,
+    "keys": keys.run,
+    "log": log.run,
     "backup": backup.run,
     "verify": verify.run,
     "gc": gc.run,

@@ -21,11 +21,14 @@ from burnish.cli import (
     export,
     gc,
     import_model,
+    keys,
+    log,
     models,
     monitor,
     plan,
     reproduce,
     runs,
+    serve,
     sweep,
     train_arguments,
     use_arguments,
@@ -172,6 +175,9 @@ def build_parser() -> argparse.ArgumentParser:
     models.arguments(command)
     export.arguments(command)
     monitor.arguments(command)
+    serve.arguments(command)
+    keys.arguments(command)
+    log.arguments(command)
     backup.arguments(command)
     verify.arguments(command)
     gc.arguments(command)

@@ -149,6 +149,14 @@ def recipe_tree(
     return found
 
 
+def recipe_with_files(tree: Mapping[str, Any], base: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """The recipe of a job with its base and its files."""
+    data = {**tree.get("data", {}), "train": files["training_file"]}
+    if "validation_file" in files:
+        data["validation"] = files["validation_file"]
+    return {**tree, "model": {**tree.get("model", {}), "base": base}, "data": data}
+
+
 def base_of(service: Service, project: str, name: str) -> str:
     """What the recipe calls the base that a request names: a name of the catalogue, or a folder.
 
@@ -304,7 +312,7 @@ def _check_block(block: Mapping[str, Any]) -> None:
         raise refused("burnish.loss", f"The loss is one of {', '.join(PREFERENCE_LOSSES)}.")
     slot = block.get("resources", {})
     if set(slot) - {"slot"} or slot.get("slot", "cpu") not in ("cpu", "gpu"):
-        raise refused("burnish.resources", "The resources are {\"slot\": \"cpu\"} or {\"slot\": \"gpu\"}.")
+        raise refused("burnish.resources", 'The resources are {"slot": "cpu"} or {"slot": "gpu"}.')
 
 
 def _has(section: Mapping[str, Any], dotted: str) -> bool:

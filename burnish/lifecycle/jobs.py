@@ -17,6 +17,7 @@ from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from burnish.errors import ServiceError
+from burnish.lifecycle.attempt import job_folder
 from burnish.lifecycle.job_recipe import (
     LARGEST_SEED,
     JobRequest,
@@ -32,7 +33,8 @@ from burnish.lifecycle.service import Service
 from burnish.registry import queue
 from burnish.registry.database import reading, writing
 from burnish.registry.files import StoredFile, file_path, find_file
-from burnish.registry.service_tables import JOB_CHECKPOINTS, JOB_EVENTS, JOB_METADATA, JOBS
+from burnish.registry.service_tables import JOB_CHECKPOINTS, JOB_EVENTS, JOB_METADATA, JOBS, SERVED
+from burnish.storage.durable import remove_folder
 
 MOST_LIVE = 1_000  # jobs of a project that are not finished
 PURPOSE = "fine-tune"
@@ -129,13 +131,22 @@ def create_job(service: Service, project: str, key_id: str | None, asked: JobReq
         _usable_file(service, project, asked, "validation_file")
     job_id = queue.new_id("ftjob-")
     seed = secrets.randbelow(LARGEST_SEED) if asked.seed is None else asked.seed
-    chosen = {"base": known, "filename": training.filename}
+    chosen = {"base": known, "root": _root(service, known, asked.model), "filename": training.filename}
     values = {
-        **{"id": job_id, "project": project, "key": key_id, "idempotency_key": asked.idempotency_key},
-        **{"created": time.time(), "status": queue.VALIDATING, "base": asked.model, "seed": seed},
-        **{"training_file": asked.training_file, "validation_file": asked.validation_file},
-        **{"asked": json.dumps(asked.as_dict()), "chosen": json.dumps(chosen)},
-        **{"priority": priority_of(asked), "slot": slot_of(asked)},
+        "id": job_id,
+        "project": project,
+        "key": key_id,
+        "idempotency_key": asked.idempotency_key,
+        "created": time.time(),
+        "status": queue.VALIDATING,
+        "base": asked.model,
+        "seed": seed,
+        "training_file": asked.training_file,
+        "validation_file": asked.validation_file,
+        "asked": json.dumps(asked.as_dict()),
+        "chosen": json.dumps(chosen),
+        "priority": priority_of(asked),
+        "slot": slot_of(asked),
     }
     try:
         with writing(engine) as connection:
@@ -175,12 +186,14 @@ def list_jobs(
 
     Args:
         after: id of the last job of the page before.
-        metadata: pairs that the jobs must have.
+        metadata: pairs that the jobs must have; {}: jobs that have none; None: all.
 
     Raises:
         ServiceError: [jobs/bad-cursor], 400, when `after` is no job of the project.
     """
     query = select(JOBS).where(JOBS.c.project == project)
+    if metadata is not None and not metadata:
+        query = query.where(JOBS.c.id.not_in(select(JOB_METADATA.c.job)))
     for key, value in (metadata or {}).items():
         pair = select(JOB_METADATA.c.job).where(JOB_METADATA.c.key == key, JOB_METADATA.c.value == value)
         query = query.where(JOBS.c.id.in_(pair))
@@ -240,6 +253,8 @@ def cancel_job(service: Service, project: str, job_id: str) -> Job:
             ended = {"status": queue.CANCELLED, "finished": time.time(), "wanted": None}
             queue.take_away(connection, job_id, **ended)
             queue.tell(connection, job_id, "end", "The job was cancelled")
+    if row["worker"] is None:  # else the worker deletes it when it has stopped
+        remove_folder(job_folder(service.folder, job_id))
     return find_job(service, project, job_id)
 
 
@@ -276,7 +291,9 @@ def list_checkpoints(
         queue.row_of(connection, project, job_id)
         if after is not None:
             mine = JOB_CHECKPOINTS.c.id == after, JOB_CHECKPOINTS.c.job == job_id
-            query = query.where(JOB_CHECKPOINTS.c.step < _place(connection, select(JOB_CHECKPOINTS.c.step).where(*mine)))
+            query = query.where(
+                JOB_CHECKPOINTS.c.step < _place(connection, select(JOB_CHECKPOINTS.c.step).where(*mine))
+            )
         rows = connection.execute(query.order_by(JOB_CHECKPOINTS.c.step.desc()).limit(limit + 1)).mappings().all()
     names = ("id", "job", "created", "step", "model")
     found = [
@@ -322,6 +339,14 @@ def _usable_file(service: Service, project: str, asked: JobRequest, param: str) 
     if wrong is not None:
         raise refused(param, wrong, f"invalid_{param}")
     return file
+
+
+def _root(service: Service, known: str, asked: str) -> str:
+    """The base that the name of the tuned model begins with: of one that goes on from a tuned one, where that began."""
+    made_by = select(JOBS.c.chosen).join(SERVED, SERVED.c.job == JOBS.c.id).where(SERVED.c.name == known)
+    with reading(service.registry.engine) as connection:
+        found = connection.scalar(made_by)
+    return asked if found is None else str(json.loads(found)["root"])
 
 
 def _earlier(service: Service, project: str, asked: JobRequest) -> Job | None:
@@ -390,7 +415,7 @@ def _jobs(connection: Connection, rows: list[RowMapping] | Any) -> list[Job]:
 
 
 def _job(row: RowMapping, metadata: Mapping[str, str]) -> Job:
-    same = ("id", "project", "status", "seed", "training_file", "validation_file", "result_file", "model", "created")
+    same: tuple[str, ...] = ("id", "project", "status", "seed", "training_file", "validation_file", "result_file", "model", "created")
     same = (*same, "started", "finished", "trained_tokens", "priority", "slot")
     return Job(
         **{name: row[name] for name in same},

@@ -82,20 +82,21 @@ def find_model(service: Service, name: str, project: str) -> Found:
     Raises:
         ServiceError: [models/not-found], 404, also for what belongs to another project.
     """
-    try:
-        served = find_served(service.registry, name, project)
-    except ServiceError:
-        return _base_or_version(service, name, project)
-    return Found(name, f"version:{served.version}", served.task, _final_of(service, served.version))
-
-
-def _base_or_version(service: Service, name: str, project: str) -> Found:
     known = service.aliases.get(name, name)
     place = str(service.bases[known]) if known in service.bases else known if known in CATALOGUE else None
     if place is not None:
         base = _inspected(place)
         return Found(name, _base_key(base), LANGUAGE if base.generates else VECTOR, base=base)
-    if project != DEFAULT_PROJECT:  # versions that were stored by hand belong to who runs the server
+    try:
+        served = find_served(service.registry, name, project)
+    except ServiceError:
+        return _stored(service, name, project)
+    return Found(name, f"version:{served.version}", served.task, _final_of(service, served.version))
+
+
+def _stored(service: Service, name: str, project: str) -> Found:
+    """A version that was stored by hand, NAME:NUMBER or NAME:ALIAS; it belongs to who runs the server."""
+    if project != DEFAULT_PROJECT:
         raise not_found(name)
     try:
         version = service.registry.find(name, ("model", "checkpoint"))

@@ -203,9 +203,7 @@ def resume_run(
     return Run(folder, runs, chosen)
 
 
-def _run_stages(
-    folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress, record: bool
-) -> None:
+def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress, record: bool) -> None:
     """All stages of a run; see the module's first lines."""
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report

@@ -136,6 +136,7 @@ class Workbench(ABC):
             self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
             if not surely_fits(training):
                 rehearse(training)
+            self.folder.update_manifest(total_steps=training.total_steps)
             trained = _describe_training(training.run())
         return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
 

@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,33 +73,53 @@ class Receiving:
             raise over_quota(self._quota)
         self._arriving.write(piece)
 
-    def store(self, *, filename: str, purpose: str, expires: float | None = None) -> StoredFile:
+    def finish(self) -> tuple[Path, int, str]:
+        """Ends it; gives where it lies until the end of the block, its size and its sha256."""
+        sha256 = self._arriving.finish()
+        return self._arriving.path, self._arriving.size_bytes, sha256
+
+    def store(
+        self,
+        *,
+        filename: str,
+        purpose: str,
+        expires: float | None = None,
+        along: Callable[[Connection, StoredFile], None] = lambda connection, made: None,
+    ) -> StoredFile:
         """Makes it a file of the project.
 
         Args:
             filename: shown to its owner; never a path.
             expires: seconds since the epoch.
+            along: what is written to the database together with it, or not at all.
 
         Raises:
             ServiceError: [files/bad-name], [files/empty], [files/quota].
         """
-        filename = name_of(filename)
-        if self._arriving.size_bytes == 0:
-            raise ServiceError("files/empty", "the file is empty", status=400, param="file", kind="empty_file")
-        sha256 = self._arriving.finish()
-        made = StoredFile(
-            new_id("file-"), self._project, time.time(), expires, filename, purpose, self._arriving.size_bytes, sha256
-        )
-        self._registry.files.store.publish(place_of(made.id), {CONTENT: self._arriving.path})
+        made = self.keep(filename=filename, purpose=purpose, expires=expires)
         try:
             with writing(self._registry.engine) as connection:
+                along(connection, made)
                 if self._quota is not None and _used(connection, self._project) + made.size_bytes > self._quota:
                     raise over_quota(self._quota)
-                row = {name: getattr(made, name) for name in StoredFile.__dataclass_fields__}
-                connection.execute(insert(FILES).values(**row))
+                add_row(connection, made)
         except ServiceError:
             self._registry.files.store.remove(place_of(made.id))
             raise
+        return made
+
+    def keep(self, *, filename: str, purpose: str, expires: float | None = None) -> StoredFile:
+        """Stores the bytes; the file is there once `add_row` has made it one of the project.
+
+        Raises:
+            ServiceError: [files/bad-name], [files/empty].
+        """
+        filename = name_of(filename)
+        if self._arriving.size_bytes == 0:
+            raise ServiceError("files/empty", "the file is empty", status=400, param="file", kind="empty_file")
+        path, size, sha256 = self.finish()
+        made = StoredFile(new_id("file-"), self._project, time.time(), expires, filename, purpose, size, sha256)
+        self._registry.files.store.publish(place_of(made.id), {CONTENT: path})
         return made
 
 
@@ -133,6 +153,19 @@ def store_file(
         for chunk in chunks:
             receiving.write(chunk)
         return receiving.store(filename=filename, purpose=purpose, expires=expires)
+
+
+def store_bytes(registry: Registry, project: str, content: bytes, *, filename: str, purpose: str) -> StoredFile:
+    """Stores what the service itself writes; it is a file of the project once `add_row` has made it one."""
+    with receive_file(registry, project, limited=False) as receiving:
+        receiving.write(content)
+        return receiving.keep(filename=filename, purpose=purpose)
+
+
+def add_row(connection: Connection, file: StoredFile) -> None:
+    """Makes stored bytes a file of their project, within a transaction that writes."""
+    row = {name: getattr(file, name) for name in StoredFile.__dataclass_fields__}
+    connection.execute(insert(FILES).values(**row))
 
 
 def find_file(registry: Registry, project: str, file_id: str, *, param: str = "file_id") -> StoredFile:
@@ -226,7 +259,7 @@ def sweep_files(registry: Registry) -> list[str]:
         registry.files.store.remove(place_of(file_id))
     stored = list(registry.files.store.ids())
     with reading(registry.engine) as connection:
-        known = {place_of(each) for each in connection.scalars(select(FILES.c.id))}
+        known = {place_of(each) for table in (FILES, PARTS) for each in connection.scalars(select(table.c.id))}
     for place, age_seconds in stored:
         if place not in known and age_seconds > ORPHAN_SECONDS:
             registry.files.store.remove(place)

@@ -19,13 +19,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from burnish.errors import BurnishError
-from burnish.registry.database import reading, writing
+from burnish.registry.database import open_database, reading, writing
 from burnish.registry.service_tables import SERVICE_LOGS
 from burnish.registry.store import Registry
-from burnish.storage.durable import append_lines, fsync_file, make_folder
+from burnish.storage.durable import append_lines, copy_file, fsync_file, make_folder
 from burnish.storage.fingerprint import canonical_sha256
 from burnish.storage.lock import waited
 
@@ -48,27 +48,27 @@ class ServiceLog:
             DiskFullError: [storage/disk-full].
         """
         make_folder(self.path.parent)
-        with self._alone(), writing(self._registry.engine) as connection:
-            place = self._place()
-            head = connection.execute(select(SERVICE_LOGS).where(SERVICE_LOGS.c.place == place)).mappings().first()
+        with self.alone(), writing(self._registry.engine) as connection:
+            head = self.head(connection)
             number, seal, size = (0, "", 0) if head is None else (head["entries"], head["seal"], head["size_bytes"])
             added = list(entries)
             if strays := self._beyond(size):  # a killed process wrote them, and could not say so any more
-                number, seal = number + len(strays), strays[-1].get("seal", "")
+                number, seal = number + len(strays), str(strays[-1].get("seal", ""))
                 added.insert(0, {"time": time.time(), "event": "recovered", "lines": len(strays)})
+            log = (self._id() or secrets.token_hex(8)) if head is None else str(head["id"])
             lines: list[Mapping[str, Any]] = []
             for entry in added:
-                line = {"n": number, **entry}
+                line = {"n": number, **({"log": log} if number == 0 else {}), **entry}
                 seal = canonical_sha256([seal, line])
                 lines.append({**line, "seal": seal})
                 number += 1
             size = append_lines(self.path, lines)
             fsync_file(self.path)
-            values = {"entries": number, "seal": seal, "size_bytes": size}
+            values = {"entries": number, "seal": seal, "size_bytes": size, "place": self._place()}
             if head is None:
-                connection.execute(insert(SERVICE_LOGS).values(id=secrets.token_hex(8), place=place, **values))
+                connection.execute(insert(SERVICE_LOGS).values(id=log, **values))
             else:
-                connection.execute(update(SERVICE_LOGS).where(SERVICE_LOGS.c.id == head["id"]).values(**values))
+                connection.execute(update(SERVICE_LOGS).where(SERVICE_LOGS.c.id == log).values(**values))
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Every entry, oldest first; a line that is none is left out."""
@@ -82,8 +82,11 @@ class ServiceLog:
         """One sentence for the first thing that is not as it was written; empty when everything is."""
         if not self.path.parent.is_dir():
             return []
-        with self._alone():
-            head = self._head()
+        with self.alone():
+            with reading(self._registry.engine) as connection:
+                head = self.head(connection)
+            if head is not None and self._id() != head["id"]:
+                return [f"{LOG}: the log that the database knows is not there"]
             seal, number = "", 0
             for number, line in enumerate(self._lines(), start=1):
                 if fault := _fault(line, number - 1, seal):
@@ -98,10 +101,22 @@ class ServiceLog:
                 return [f"{LOG}: {number - known} entries at its end are not known to the database"]
         return []
 
-    def _head(self) -> RowMapping | None:
-        with reading(self._registry.engine) as connection:
-            query = select(SERVICE_LOGS).where(SERVICE_LOGS.c.place == self._place())
-            return connection.execute(query).mappings().first()
+    def head(self, connection: Connection) -> RowMapping | None:
+        """What the database knows of this log: by its id, or by its place when the file is gone or another one."""
+        for which in (SERVICE_LOGS.c.id == self._id(), SERVICE_LOGS.c.place == self._place()):
+            row = connection.execute(select(SERVICE_LOGS).where(which)).mappings().first()
+            if row is not None:
+                return row
+        return None
+
+    def _id(self) -> str | None:
+        """The name that the first entry gives the log; a moved one keeps it."""
+        first = next(self._lines(), b"")
+        try:
+            entry = json.loads(first)
+            return str(entry["log"])
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def _lines(self) -> Iterator[bytes]:
         if self.path.is_file():
@@ -124,12 +139,28 @@ class ServiceLog:
             return found
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes to it meanwhile."""
         with waited(self.path.parent, PATIENCE_SECONDS):
             yield
 
     def _place(self) -> str:
         return f"{socket.gethostname()}:{self.path.resolve()}"
+
+
+def copy_log(registry: Registry, folder: Path, target: Path) -> None:
+    """Copies a log as it is now into the folder of a backup, whose database gets to know it."""
+    log, copy = ServiceLog(registry, folder), ServiceLog(registry, target)
+    if not log.path.is_file():
+        return
+    make_folder(target)
+    with log.alone():
+        with reading(registry.engine) as connection:
+            row = log.head(connection)
+        copy_file(log.path, copy.path)
+    if row is not None:
+        with writing(open_database(target.parent, None)) as connection:
+            connection.execute(insert(SERVICE_LOGS).values(**row))
 
 
 def _fault(line: bytes, number: int, before: str) -> str | None:

@@ -32,6 +32,7 @@ EXIT_CODES = {
     "DamagedStoreError": 6,
     "LostRankError": 75,
     "LeaseLostError": 75,
+    "TrainerDiedError": 75,
     "StoppedRunError": 0,
 }
 
