@@ -43,6 +43,12 @@ class Settings(BaseSettings):
         default=False, description="use no network, even when a recipe names data there or a command an endpoint"
     )
 
+    serve_memory_bytes: int | None = Field(
+        default=None, ge=1, description="memory that served models may take; None: half of the machine's"
+    )
+    serve_queue: int = Field(default=64, ge=1, description="requests that may wait for one served model")
+    serve_seconds: float = Field(default=300.0, gt=0, description="after which a request to a served model is given up")
+
     def expanded_home(self) -> Path:
         return expanded(self.home)
 

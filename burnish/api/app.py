@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from burnish import __version__
-from burnish.api import files, fine_tuning, health, models, own, uploads
+from burnish.api import chat, completions, embeddings, files, fine_tuning, health, models, own, predict, responses, uploads
 from burnish.api.access import KeyRing
 from burnish.api.errors import protocol_error
 from burnish.api.front import Front, Rules
@@ -25,6 +25,7 @@ from burnish.api.limits import Meter
 from burnish.api.metrics import Metrics
 from burnish.api.routing import GuardedRoute, require_guarded
 from burnish.errors import BurnishError
+from burnish.lifecycle.inference import Inference
 from burnish.lifecycle.service import Service
 from burnish.registry.files import sweep_files
 from burnish.registry.log import LogWriter, ServiceLog
@@ -33,7 +34,16 @@ from burnish.registry.uploads import sweep_uploads
 LOGGER = logging.getLogger("burnish.api")
 FLUSH_SECONDS = 1.0
 SWEEP_EVERY = 300  # flushes
-ROUTERS = (health.ROUTER, files.ROUTER, uploads.ROUTER, fine_tuning.ROUTER, own.ROUTER, models.ROUTER)
+ANSWERING = (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, responses.ROUTER, predict.ROUTER)
+ROUTERS = (
+    health.ROUTER,
+    files.ROUTER,
+    uploads.ROUTER,
+    fine_tuning.ROUTER,
+    own.ROUTER,
+    models.ROUTER,
+    *ANSWERING,
+)
 ERROR_SCHEMA = {
     "type": "object",
     "required": ["error"],
@@ -79,6 +89,8 @@ def make_app(service: Service, *, rules: Rules | None = None, open_without_keys:
     state = app.state
     state.service, state.rules, state.metrics = service, rules, Metrics()
     state.meter, state.log = Meter(service.registry), LogWriter(ServiceLog(service.registry, service.folder))
+    state.inference = Inference(service)
+    state.metrics.add_source(state.inference.figures)
     started = time.time()
     state.metrics.add_source(lambda: health.of_the_process(started))
     for kind in (HTTPException, RequestValidationError):
@@ -107,6 +119,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         caring.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await caring
+        await app.state.inference.drain()
         await run_in_threadpool(app.state.meter.flush)
         await run_in_threadpool(app.state.log.close)
 

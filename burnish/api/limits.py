@@ -37,9 +37,12 @@ def paced(receive: Receive, most: int | None) -> Receive:
     """
     begun = time.monotonic()
     received = 0
+    complete = False
 
     async def limited() -> Message:
-        nonlocal received
+        nonlocal received, complete
+        if complete:  # what comes now is the end of the connection, however long the answer takes
+            return await receive()
         left = begun + GRACE_SECONDS + received / SLOWEST_BYTES_PER_SECOND - time.monotonic()
         try:
             async with asyncio.timeout(max(0.01, left)):
@@ -49,6 +52,7 @@ def paced(receive: Receive, most: int | None) -> Receive:
                 "limits/too-slow", "the body arrives too slowly", status=408, kind="request_timeout"
             ) from error
         received += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
         if most is not None and received > most:
             raise too_large(most)
         return message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+from burnish.api.asked import Models
 from burnish.api.fine_tuning import organization
 from burnish.api.routing import ANY, WRITE, At, By, allow, router
 from burnish.errors import ServiceError
@@ -31,7 +32,7 @@ def retrieve(model: str, caller: By, service: At) -> dict[str, Any]:
 
 @ROUTER.delete("/v1/models/{model:path}")
 @allow(WRITE)
-def delete(model: str, caller: By, service: At) -> dict[str, Any]:
+def delete(model: str, caller: By, service: At, inference: Models) -> dict[str, Any]:
     if model in bases(service):
         raise ServiceError(
             "models/base",
@@ -41,6 +42,7 @@ def delete(model: str, caller: By, service: At) -> dict[str, Any]:
             kind="model_not_deletable",
         )
     delete_served(service.registry, model, caller.project)
+    inference.forget(model)
     return {"id": model, "object": "model", "deleted": True}
 
 
