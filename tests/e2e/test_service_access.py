@@ -204,7 +204,7 @@ def test_a_revoked_key_is_refused_at_most_a_second_later(stage: Stage) -> None:
 
 def test_limits_of_a_key_answer_429_and_when_to_come_back(stage: Stage) -> None:
     given = {"requests_per_minute": 3, "tokens_per_day": 100}
-    key, text = create_key(stage.service.registry, role="reader", project="a", limits=given)
+    _, text = create_key(stage.service.registry, role="reader", project="a", limits=given)
     assert [stage.ask("GET", "/v1/files", text).status_code for _ in range(4)] == [200, 200, 200, 429]
     answer = stage.ask("GET", "/v1/files", text)
     assert answer.json()["error"]["code"] == "rate_limit_exceeded"
