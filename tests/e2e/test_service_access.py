@@ -359,7 +359,7 @@ def test_a_broken_form_is_refused_and_leaves_nothing(stage: Stage, damage: str) 
     assert list(stage.service.registry.files.incoming.glob("*")) == []
 
 
-def test_a_thousand_requests_made_from_the_document_break_nothing(stage: Stage) -> None:
+def test_requests_made_from_the_document_break_nothing(stage: Stage) -> None:
     """Values of every kind for every parameter and body, right ones and wrong ones, by who may do everything."""
     schemathesis = pytest.importorskip("schemathesis")
     key = create_key(stage.service.registry, role="admin", project="c")[1]
@@ -381,7 +381,7 @@ def test_a_thousand_requests_made_from_the_document_break_nothing(stage: Stage) 
             broken.append((case.method, case.path, given, answer.text))
 
     calm = hypothesis_settings(
-        max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+        max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
     )
     for result in schema.get_all_operations():
 
@@ -392,7 +392,7 @@ def test_a_thousand_requests_made_from_the_document_break_nothing(stage: Stage) 
 
         each()
     assert broken == []
-    assert asked >= 500
+    assert asked >= 200
 
 
 def test_no_error_of_ours_shows_itself(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
