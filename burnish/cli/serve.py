@@ -77,21 +77,23 @@ def run(options: argparse.Namespace) -> int:
     with _listening(options.host, options.port) as listener:
         url = _url(options.host, listener.getsockname()[1], tls=certificate is not None)
         worker = None if options.no_worker else Beside(_worker_arguments(options))
+        hurried = True
         try:
             if worker is not None:
                 worker.start()
-            server.run(
+            hurried = server.run(
                 service,
                 listener=listener,
                 rules=rules,
                 open_without_keys=_is_loopback(options.host) and not proxies,
                 ready=lambda: _say(url, options),
+                stopping=worker.ask if worker is not None else lambda: None,
                 certfile=certificate,
                 keyfile=key,
             )
         finally:
             if worker is not None:
-                worker.stop()
+                worker.stop(now=hurried)
     return 0
 
 

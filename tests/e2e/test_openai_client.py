@@ -55,7 +55,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, senten
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, (home / "stderr").read_text()
-        children = psutil.Process(process.pid).children(recursive=True)
+        worker = psutil.Process(process.pid).children()[0]
+        children = [worker, *worker.children(recursive=True)]
+        worker.kill()  # another one is started in its place, or no job would ever run
         yield Server(json.loads(line)["base_url"], key, home, process)
         children += psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
