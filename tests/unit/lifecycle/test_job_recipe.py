@@ -39,7 +39,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a path": ({"burnish": {"data": {"train": "/etc/passwd"}}}, "burnish.data.train", "cannot be set"),
     "a hidden path": ({"burnish": {"data": {"clean": {"relabel": "/x"}}}}, "burnish.data.clean.relabel", "cannot"),
     "an address": ({"burnish": {"evaluation": {"moderator": "http://x"}}}, "burnish.evaluation.moderator", "cannot"),
-    "kept rows": ({"burnish": {"training": {"keep_ability": {"rows": "/x"}}}}, "burnish.training.keep_ability.rows", ""),
+    "kept rows": (
+        {"burnish": {"training": {"keep_ability": {"rows": "/x"}}}},
+        "burnish.training.keep_ability.rows",
+        "",
+    ),
     "another base": ({"burnish": {"model": {"base": "/x"}}}, "burnish.model.base", "cannot be set"),
     "tracking": ({"burnish": {"tracking": {"mlflow": "http://x"}}}, "burnish.tracking", "Unknown"),
     "an export": ({"burnish": {"export": {"to": ["onnx"]}}}, "burnish.export", "Unknown"),
