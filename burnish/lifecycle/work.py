@@ -96,7 +96,7 @@ class Heartbeat:
 
     def _keep(self) -> None:
         """Extends the lease again and again, until the work ends or the job is another worker's."""
-        every = min(0.5, self.lease_seconds / 6)
+        every = min(0.5, self.lease_seconds / 30)
         extended = time.monotonic()
         while not self.ended.wait(every):
             try:

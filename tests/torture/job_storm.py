@@ -54,12 +54,21 @@ class Storm:
 
 
 def storm(
-    folder: Path, base: Path, *, workers: int, jobs: int, faults: int | None, seed: int, url: str | None = None
+    folder: Path,
+    base: Path,
+    *,
+    workers: int,
+    jobs: int,
+    faults: int | None,
+    seed: int,
+    every: float = 0.5,
+    url: str | None = None,
 ) -> Storm:
     """Runs the jobs under fire.
 
     Args:
         faults: blows in all, after which the workers are left in peace; None: until the last job has ended.
+        every: seconds from blow to blow, about.
     """
     service = service_at(folder / "home", base, url)
     file_id = sent(service, chat_rows())
@@ -73,7 +82,7 @@ def storm(
     blows = 0
     try:
         while live(service) and time.monotonic() - started < LOST_SECONDS:
-            time.sleep(0.2 + chance.random() * 0.6)
+            time.sleep(every * (0.5 + chance.random()))
             _wake(asleep)
             running = [each if each.poll() is None else started_worker(service, log, arguments) for each in running]
             if (faults is None or blows < faults) and "attempt" in log.read_text(encoding="utf-8"):
@@ -164,12 +173,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--faults", type=int, help="blows in all; default: until the last job has ended")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds from blow to blow, about (5)")
     parser.add_argument("--database", help="URL; default: SQLite")
     parser.add_argument("--base", type=Path, required=True, help="folder of a small language model")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="job-storm-") as folder:
         about = {"workers": options.workers, "jobs": options.jobs, "faults": options.faults, "seed": options.seed}
+        about |= {"every": options.every}
         outcome = storm(Path(folder), options.base, **about, url=options.database)
     print(outcome.table())
     raise SystemExit(1 if outcome.wrong else 0)

@@ -58,7 +58,7 @@ def test_a_gpu_takes_jobs_for_a_cpu_and_not_the_other_way_round(engine: Engine) 
     add(engine, "large", slot="gpu")
     assert take(engine, slot="cpu") is None
     add(engine, "small")
-    assert {(take(engine, slot="gpu") or pytest.fail()).job for _ in range(2)} == {"large", "small"}
+    assert {getattr(take(engine, slot="gpu"), "job", None) for _ in range(2)} == {"large", "small"}
 
 
 def test_a_key_has_as_many_jobs_running_as_it_may(engine: Engine) -> None:
@@ -70,11 +70,11 @@ def test_a_key_has_as_many_jobs_running_as_it_may(engine: Engine) -> None:
     add(engine, "of another", key=None)
     first = take(engine)
     assert first is not None
-    assert (take(engine) or pytest.fail()).job == "of another"
+    assert getattr(take(engine), "job", None) == "of another"
     assert take(engine) is None
     with holding(engine, first) as connection:
         lay_down(connection, first, status="succeeded")
-    assert (take(engine) or pytest.fail()).job == "b"
+    assert getattr(take(engine), "job", None) == "b"
 
 
 def test_who_was_overtaken_publishes_nothing(engine: Engine) -> None:
@@ -110,9 +110,8 @@ def test_nothing_of_a_transaction_stays_when_it_fails(engine: Engine) -> None:
     add(engine, "a")
     held = take(engine)
     assert held is not None
-    with pytest.raises(ZeroDivisionError), holding(engine, held) as connection:
-        tell(connection, "a", "step 1", "told")
-        raise ZeroDivisionError
+    with pytest.raises(TypeError), holding(engine, held) as connection:
+        assert tell(connection, "a", "step 1", "told") + len(5)  # type: ignore[arg-type]
     with reading(engine) as connection:
         assert connection.execute(select(JOB_EVENTS)).all() == []
 
