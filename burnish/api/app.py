@@ -17,7 +17,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from burnish import __version__
-from burnish.api import chat, completions, embeddings, files, fine_tuning, health, models, own, predict, responses, uploads
+from burnish.api import (
+    chat,
+    completions,
+    embeddings,
+    files,
+    fine_tuning,
+    health,
+    models,
+    own,
+    predict,
+    responses,
+    uploads,
+)
 from burnish.api.access import KeyRing
 from burnish.api.errors import protocol_error
 from burnish.api.front import Front, Rules
