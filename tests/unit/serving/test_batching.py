@@ -119,3 +119,14 @@ def test_no_path_and_no_url_is_opened_for_an_image(sent: Any) -> None:
     with pytest.raises(DataProblemError) as refused:
         image_bytes(sent, "item 1")
     assert refused.value.code == "predict/bad-image"
+
+
+def test_an_image_that_was_sent_is_read_as_its_file_is(image_folder: Any) -> None:
+    import base64
+
+    from burnish.data.images import image_of, read_image
+
+    path = sorted(image_folder.glob("*/*.png"))[0]
+    sent = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    one, other = image_of(image_bytes(sent, "item 1")), read_image(path)
+    assert (one.image.tobytes(), one.sha256, one.changes) == (other.image.tobytes(), other.sha256, other.changes)
