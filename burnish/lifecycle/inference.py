@@ -237,6 +237,8 @@ class Inference:
             self._enter(stack)
             model = await self._hold(stack, found, vectors=False)
             assert isinstance(model, Speaker)
+            if any(token >= model.decoder.words for token in wish.choice.bias):
+                raise _bad("logit_bias", f"this model has {model.decoder.words:,} tokens")
             prompts = await self._in_thread(lambda: ids_of(model))
             calls = await self._in_thread(lambda: _calls_of(model, name)) if tools else None
             asked = [

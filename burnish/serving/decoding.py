@@ -125,6 +125,7 @@ class Decoder:
         self.causal = model.causal
         self._device: torch.device = next(model.parameters()).device
         self._tokenizer = tokenizer
+        self.words = int(self.causal.get_output_embeddings().weight.shape[0])
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,10 +54,7 @@ class Labels:
     def _image(self, index: int, given: Any) -> Prepared:
         """The pixels of an image that was sent whole."""
         sent = given.get("image") if isinstance(given, Mapping) else given
-        with tempfile.TemporaryDirectory(prefix="burnish-image-") as folder:
-            path = Path(folder) / "image"
-            path.write_bytes(image_bytes(sent, f"item {index + 1}"))
-            (encoded,) = self.predictor.encoded([{"image": str(path)}])
+        (encoded,) = self.predictor.encoded([{"image": image_bytes(sent, f"item {index + 1}")}])
         return Prepared(({"image": ""}, encoded), 1)
 
     @property

@@ -102,7 +102,7 @@ def _form(source: str, tokens: tuple[tuple[str, str], ...], name: str) -> CallFo
     if not whole.startswith(before):
         return None
     turn = whole[len(before) :]
-    tail = silent.partition("burnish")[2] if silent.startswith(before) else ""
+    tail = silent[len(before) :].partition("burnish")[2] if silent.startswith(before) else ""
     turn = turn.removesuffix(tail) if tail else turn
     found = _around(turn)
     if found is None:
