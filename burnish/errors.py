@@ -184,6 +184,18 @@ class LostRankError(BurnishError):
     exit_code = 75
 
 
+class LeaseLostError(BurnishError):
+    """A job that this worker held belongs to another one now, or to nobody: exit code 75."""
+
+    exit_code = 75
+
+
+class TrainerDiedError(BurnishError):
+    """The process that trained for a worker ended without an answer: exit code 75."""
+
+    exit_code = 75
+
+
 class StoppedRunError(BurnishError):
     """`burnish pause` or `burnish cancel` was heeded; a checkpoint was written first: exit code 0."""
 

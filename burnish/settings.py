@@ -39,9 +39,21 @@ class Settings(BaseSettings):
     storage_url: str | None = Field(
         default=None, description="where versions are stored, e.g. s3://bucket/burnish; None: in the home"
     )
+    max_upload_bytes: int = Field(
+        default=512 * 1024**2, ge=1, description="size of one file that is sent to the service"
+    )
+    max_project_bytes: int | None = Field(
+        default=None, ge=1, description="of all files of one project of the service; None: no limit"
+    )
     offline: bool = Field(
         default=False, description="use no network, even when a recipe names data there or a command an endpoint"
     )
+
+    serve_memory_bytes: int | None = Field(
+        default=None, ge=1, description="memory that served models may take; None: half of the machine's"
+    )
+    serve_queue: int = Field(default=64, ge=1, description="requests that may wait for one served model")
+    serve_seconds: float = Field(default=300.0, gt=0, description="after which a request to a served model is given up")
 
     def expanded_home(self) -> Path:
         return expanded(self.home)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.cli.keys import read_key, say
+from burnish.cli.keyboard import read_key, say
 from burnish.cli.progress import TerminalProgress
 from burnish.errors import UsageError, excerpt
 

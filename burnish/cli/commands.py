@@ -9,7 +9,25 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.cli import backup, compare, curve, export, gc, import_model, monitor, plan, reproduce, runs, sweep, verify
+from burnish.cli import (
+    backup,
+    compare,
+    curve,
+    export,
+    gc,
+    import_model,
+    import_openai,
+    keys,
+    log,
+    monitor,
+    plan,
+    reproduce,
+    runs,
+    serve,
+    sweep,
+    verify,
+    worker,
+)
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
 from burnish.cli.data_commands import augment, datasets, forget
@@ -356,6 +374,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "chat": chat,
     "reproduce": reproduce.run,
     "import": import_model.run,
+    "import-openai": import_openai.run,
     "runs": runs.run,
     "audit": audit,
     "augment": augment,
@@ -364,7 +383,11 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "models": models,
     "export": export.run,
     "monitor": monitor.run,
+    "serve": serve.run,
+    "keys": keys.run,
+    "log": log.run,
     "backup": backup.run,
     "verify": verify.run,
     "gc": gc.run,
+    "worker": worker.run,
 }

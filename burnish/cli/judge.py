@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from burnish.cli.keys import read_key, say
+from burnish.cli.keyboard import read_key, say
 from burnish.cli.progress import TerminalProgress
 from burnish.cli.show import COLOURS, coloured, shown_lines
 from burnish.errors import GoalNotReachedError, UsageError

@@ -21,15 +21,20 @@ from burnish.cli import (
     export,
     gc,
     import_model,
+    import_openai,
+    keys,
+    log,
     models,
     monitor,
     plan,
     reproduce,
     runs,
+    serve,
     sweep,
     train_arguments,
     use_arguments,
     verify,
+    worker,
 )
 from burnish.errors import (
     BurnishError,
@@ -165,6 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     use_arguments.chat(command)
     reproduce.arguments(command)
     import_model.arguments(command)
+    import_openai.arguments(command)
     runs.arguments(command)
     data_arguments.audit(command)
     data_arguments.augment(command)
@@ -172,9 +178,13 @@ def build_parser() -> argparse.ArgumentParser:
     models.arguments(command)
     export.arguments(command)
     monitor.arguments(command)
+    serve.arguments(command)
+    keys.arguments(command)
+    log.arguments(command)
     backup.arguments(command)
     verify.arguments(command)
     gc.arguments(command)
+    worker.arguments(command)
     return parser
 
 

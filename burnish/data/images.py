@@ -138,14 +138,30 @@ def read_image(path: Path) -> Picture:
     """
     if path.stat().st_size > MAX_FILE_BYTES:
         raise RefusedRowError("data/image-too-large", f"a file of more than {MAX_FILE_BYTES:,} bytes")
-    content = path.read_bytes()
+    picture, kind = _picture(path.read_bytes(), str(path))
+    if path.suffix.lower() in SUFFIXES[kind]:
+        return picture
+    return replace(picture, changes=(*picture.changes, f"a name that does not say what is in it ({kind})"))
+
+
+def image_of(content: bytes) -> Picture:
+    """The image that these bytes of a file are, decoded whole.
+
+    Raises:
+        RefusedRowError, DataReadError: as `read_image` does.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise RefusedRowError("data/image-too-large", f"a file of more than {MAX_FILE_BYTES:,} bytes")
+    return _picture(content, "image")[0]
+
+
+def _picture(content: bytes, name: str) -> tuple[Picture, str]:
+    """The image, and its format."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of sizes; both are dealt with here
-        image, kind = _decoded(content, str(path))
+        image, kind = _decoded(content, name)
         shown, changes = _in_rgb(image)
-    if path.suffix.lower() not in SUFFIXES[kind]:
-        changes = (*changes, f"a name that does not say what is in it ({kind})")
-    return Picture(shown, hashlib.sha256(content).hexdigest(), changes)
+    return Picture(shown, hashlib.sha256(content).hexdigest(), changes), kind
 
 
 def _decoded(content: bytes, name: str) -> tuple[Image, str]:

@@ -53,6 +53,7 @@ class Trained:
     stopped: str  # "finished" or why it stopped early
     seconds: float
     rows: int
+    tokens: int  # of the rows of all steps
     trainable_parameters: int
     total_parameters: int
     skipped_steps: int
@@ -169,6 +170,7 @@ class Training:
             stopped=stopped or "finished",
             seconds=round(time.monotonic() - self.started, 3),
             rows=len(self.passes.rows),
+            tokens=self._tokens_seen(),
             trainable_parameters=sum(w.numel() for w in self.trainable.values()),
             total_parameters=sum(w.numel() for w in self.model.parameters()),
             skipped_steps=self.faults.skipped_steps,
@@ -205,6 +207,13 @@ class Training:
         if wanted and not finished:
             self._stop(wanted)
         return reason
+
+    def _tokens_seen(self) -> int:
+        """Tokens of the rows of all steps so far, also of those before the run was gone on with."""
+        epochs, steps = divmod(self.step, self.steps_per_epoch)
+        size, seed = self.options.global_batch_size, self.options.seed
+        begun = epoch_batches(self.row_lengths, batch_size=size, seed=seed, epoch=epochs)[:steps] if steps else []
+        return epochs * sum(self.row_lengths) + sum(self.passes.tokens_of(batch) for batch in begun)
 
     def _rows_of_step(self) -> list[int]:
         epoch, place = divmod(self.step, self.steps_per_epoch)

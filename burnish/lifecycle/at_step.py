@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from burnish.errors import UsageError
 from burnish.lifecycle.benches import open_bench
@@ -28,26 +29,43 @@ def at_step(run: Run, step: int, progress: Progress) -> Iterator[Run]:
         RunError: [run/data-changed].
         DamagedStoreError: [storage/damaged].
     """
-    kept = sorted((path.name for path in run.folder.checkpoints.glob("step-*")), key=lambda name: (len(name), name))
+    with tempfile.TemporaryDirectory(prefix="burnish-") as place:
+        scratch = RunFolder(Path(place) / run.path.name)
+        package_step(run.folder, step, scratch, run.evaluation, runs=run.runs, progress=progress)
+        yield Run(scratch, run.runs)
+
+
+def package_step(
+    folder: RunFolder, step: int, target: RunFolder, evaluation: Mapping[str, Any], *, runs: Path, progress: Progress
+) -> None:
+    """Makes of a checkpoint a run of its own, whose model has the weights of that step.
+
+    Args:
+        target: a folder that is not there yet.
+        evaluation: that the new run shows.
+
+    Raises:
+        UsageError: [compare/unknown-part] when there is no such checkpoint.
+        RunError: [run/data-changed].
+        DamagedStoreError: [storage/damaged].
+    """
+    kept = sorted((path.name for path in folder.checkpoints.glob("step-*")), key=lambda name: (len(name), name))
     if f"step-{step}" not in kept:
         raise UsageError(
             "compare/unknown-part",
             f"this run keeps no checkpoint of step {step}",
-            where=str(run.path),
+            where=str(folder.path),
             known=kept,
             hint="`checkpoint: {keep: N}` keeps more of them",
         )
-    recipe, task, prepared = read_rows(read_recipe(run.folder.recipe), Own())
-    refuse_changed_data(run.folder, prepared)
-    base = find_base(recipe.model, recipe_folder=Path(), runs=run.runs)
-    bench = open_bench(recipe, base, prepared, task, Own(), run.folder, progress)
+    recipe, task, prepared = read_rows(read_recipe(folder.recipe), Own())
+    refuse_changed_data(folder, prepared)
+    base = find_base(recipe.model, recipe_folder=Path(), runs=runs)
+    bench = open_bench(recipe, base, prepared, task, Own(), folder, progress)
     model = bench.take_checkpoint(step)
-    with tempfile.TemporaryDirectory(prefix="burnish-") as place:
-        scratch = RunFolder(Path(place) / run.path.name)
-        make_folder(scratch.path)
-        scratch.begin_manifest(**run.folder.manifest())
-        write_text(scratch.recipe, recipe_text(recipe))
-        write_json(scratch.evaluation, run.evaluation)
-        bench.folder = scratch
-        bench.save_final(model)
-        yield Run(scratch, run.runs)
+    make_folder(target.path)
+    target.begin_manifest(**folder.manifest())
+    write_text(target.recipe, recipe_text(recipe))
+    write_json(target.evaluation, dict(evaluation))
+    bench.folder = target
+    bench.save_final(model)

@@ -11,12 +11,14 @@ from burnish.errors import UsageError
 from burnish.lifecycle.datasets import data_store
 from burnish.registry.backup import copy_registry
 from burnish.registry.collect import collect, garbage
+from burnish.registry.log import ServiceLog, copy_log
 from burnish.registry.store import open_registry
 from burnish.registry.verify import damages
+from burnish.settings import settings
 from burnish.storage.durable import make_folder, published_folder, remove_leftovers
 from burnish.types import Progress, Silent
 
-DATASETS = "datasets"
+DATASETS, SERVICE = "datasets", "service"
 
 
 def backup(target: str | Path, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def backup(target: str | Path, *, progress: Progress | None = None) -> dict[str,
         count = copy_registry(registry, folder, lambda done, total: progress.advance(done, total, {}))
         progress.stage("copying data versions")
         rows = copy_versions(data_store(), folder / DATASETS)
+        copy_log(registry, settings().expanded_home() / SERVICE, folder / SERVICE)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return {"folder": str(place), "versions": count, "data_versions": rows, "size_bytes": size}
 
@@ -64,6 +67,7 @@ def verify(home: str | Path | None = None, *, progress: Progress | None = None) 
     registry = open_registry(place)
     found = list(damages(registry, lambda done, total: progress.advance(done, total, {})))
     found += data_damages(place / DATASETS if place is not None else data_store())
+    found += ServiceLog(registry, (place or settings().expanded_home()) / SERVICE).damages()
     return {"damages": found}
 
 

@@ -76,6 +76,7 @@ def train(
     loss: Loss | None = None,
     head: HeadBuilder | None = None,
     progress: Progress | None = None,
+    record: bool = True,
 ) -> Run:
     """Trains on a data file or a recipe and judges the result.
 
@@ -88,6 +89,7 @@ def train(
         resume: go on in `output`, or start when there is nothing.
         task, metric, loss, head: your own instead of ours, see docs/guides/own-parts.md.
         progress: told what happens.
+        record: also keep the run and its data version in the registry; else all there is of it is in its folder.
 
     Returns:
         The run; `run.verdict["answer"]` is better, same, worse or too little data.
@@ -112,7 +114,7 @@ def train(
     if begun:
         if folder.manifest().get("asked") != asked and progress is not None:
             progress.warn("the run goes on with its own recipe.yaml; what it is asked for now is not read")
-        return resume_run(folder, own=own, progress=progress)
+        return resume_run(folder, own=own, progress=progress, record=record)
     _refuse_other_files(folder)
     recipe, recipe_folder = recipe_of(source, test=test, overrides=overrides, seed=seed)
     make_folder(folder.path)
@@ -127,7 +129,7 @@ def train(
         )
         recipe = with_absolute_paths(recipe, recipe_folder)
         with led(folder, recipe, own):
-            _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent())
+            _run_stages(folder, recipe, own=own, runs=runs, progress=progress or Silent(), record=record)
     return Run(folder, runs, own)
 
 
@@ -137,11 +139,13 @@ def resume_run(
     own: Own | None = None,
     budget: Mapping[str, float] | None = None,
     progress: Progress | None = None,
+    record: bool = True,
 ) -> Run:
     """Goes on with a run from its newest complete checkpoint; a finished run is left as it is.
 
     Args:
         budget: "max_seconds", "max_cost" of the section training, over all parts of the run; its own when None.
+        record: see `train`.
 
     Raises:
         RunError: [run/locked] when another process works on it; [run/data-changed] when a data file is not the one
@@ -186,11 +190,11 @@ def resume_run(
             write_text(folder.recipe, recipe_text(recipe))
         folder.clear_request()
         with _outcome_recorded(folder, progress), led(folder, recipe, chosen):
-            _run_stages(folder, recipe, own=chosen, runs=runs, progress=progress)
+            _run_stages(folder, recipe, own=chosen, runs=runs, progress=progress, record=record)
     return Run(folder, runs, chosen)
 
 
-def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress) -> None:
+def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress, record: bool) -> None:
     """All stages of a run; see the module's first lines."""
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.judge import judge_run, publish_report
@@ -231,12 +235,15 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         task=chosen.name,
         method=recipe.method.name if recipe.method else "",
         base=base.describe(),
-        parents=folder.manifest().get("parents") or parent_of(base.name),
+        parents=folder.manifest().get("parents") or (parent_of(base.name) if record else []),
         license=describe_license(base, recipe.model.use),
         forecast=expected and expected.as_dict(),
         inputs=inputs_of(recipe),
         data=_describe_data(data)
-        | {"name": Path(recipe.data.train_files[0]).stem, "version": keep_version(data, recipe, folder)},
+        | {
+            "name": Path(recipe.data.train_files[0]).stem,
+            "version": keep_version(data, recipe, folder) if record else None,
+        },
         sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
     )
@@ -263,7 +270,8 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
             export_all(folder, recipe.export.to, rows=recipe.export.rows, runs=runs, progress=told)
         folder.update_manifest(status="finished")
         folder.event("finished")
-    record_run(folder, progress)
+    if record:
+        record_run(folder, progress)
 
 
 def permitted_base(recipe: Recipe, runs: Path) -> Base:

@@ -136,6 +136,7 @@ class Workbench(ABC):
             self.progress.note(f"{learned / total:.2%} of the weights learn; {table}")
             if not surely_fits(training):
                 rehearse(training)
+            self.folder.update_manifest(total_steps=training.total_steps)
             trained = _describe_training(training.run())
         return trained | {"total_parameters": total, "embedding_table": table, "self_test": tested}
 
@@ -243,6 +244,7 @@ def _describe_training(trained: Trained) -> dict[str, Any]:
     return {
         "steps": trained.steps,
         "epochs": trained.epochs,
+        "tokens": trained.tokens,
         "best_step": trained.best_step,
         "best_value": trained.best_value,
         "stopped": trained.stopped,

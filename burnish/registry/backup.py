@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping, insert, select
 
 from burnish.errors import DamagedStoreError, RegistryError
 from burnish.registry.database import open_database, writing
+from burnish.registry.service_backup import COPIED, at_rest, copy_files, service_queries
 from burnish.registry.store import Registry
 from burnish.registry.tables import ALIASES, LOG, PARENTS, READY, VERSIONS
 from burnish.registry.version import Version, damage_of_version, damaged, version_of
@@ -34,7 +35,8 @@ def copy_registry(registry: Registry, home: Path, advance: Callable[[int, int], 
     for _ in range(ATTEMPTS):
         tables = _as_of_now(registry)
         versions = [version_of(row) for row in tables["versions"]]
-        if all(_copied(registry, version, store) for version in _counted(versions, advance)):
+        copied = all(_copied(registry, version, store) for version in _counted(versions, advance))
+        if copied and copy_files(registry, tables["files"], home / "service"):
             _write(home, tables)
             return len(versions)
     raise RegistryError(
@@ -51,6 +53,7 @@ def _as_of_now(registry: Registry) -> Mapping[str, Rows]:
             "parents": select(PARENTS).where(PARENTS.c.child.in_(ready.with_only_columns(VERSIONS.c.id))),
             "aliases": select(ALIASES),
             "log": select(LOG).order_by(LOG.c.id),
+            **service_queries(),
         }
         return {name: connection.execute(query).mappings().all() for name, query in queries.items()}
 
@@ -82,7 +85,7 @@ def _copied(registry: Registry, version: Version, store: LocalStore) -> bool:
 
 def _write(home: Path, tables: Mapping[str, Rows]) -> None:
     with writing(open_database(home, None)) as connection:
-        for table in (VERSIONS, PARENTS, ALIASES, LOG):
-            rows = [dict(row) for row in tables[table.name]]
+        for table in (VERSIONS, PARENTS, ALIASES, LOG, *COPIED):
+            rows = [at_rest(table, row) for row in tables[table.name]]
             for start in range(0, len(rows), _BATCH):
                 connection.execute(insert(table), rows[start : start + _BATCH])

@@ -62,6 +62,7 @@ UPLOADS = Table(
     Column("purpose", String(32), nullable=False),
     Column("mime_type", String(128), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),  # that it said it would have
+    Column("keep_seconds", Integer),  # of the file it becomes; None: until it is deleted
     Column("file", String(40)),
 )
 
@@ -74,6 +75,16 @@ PARTS = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Index("parts_of_upload", "upload"),
+)
+
+SERVICE_LOGS = Table(
+    "service_logs",
+    METADATA,
+    Column("id", String(32), primary_key=True),  # that the first entry names
+    Column("place", String(512), nullable=False),  # machine and file; each server writes its own
+    Column("entries", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False),  # of the newest entry
 )
 
 JOBS = Table(

@@ -11,6 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
@@ -44,18 +45,39 @@ def open_registry(home: Path | None = None) -> Registry:
     """The registry that the settings name, or that of another home."""
     chosen = settings()
     if home is not None:
-        return Registry(open_database(home, None), open_version_store(home, None))
+        return Registry(open_database(home, None), open_version_store(home, None), _files(home, None))
     url = chosen.database_url.get_secret_value() if chosen.database_url else None
     place = chosen.expanded_home()
-    return Registry(open_database(place, url), open_version_store(place, chosen.storage_url))
+    store = open_version_store(place, chosen.storage_url)
+    return Registry(open_database(place, url), store, _files(place, chosen.storage_url))
+
+
+@dataclass(frozen=True, slots=True)
+class SentFiles:
+    """Where the files lie that were sent to the service."""
+
+    store: VersionStore
+    incoming: Path  # folder of those that are not whole yet
+
+
+def _files(home: Path, url: str | None) -> SentFiles:
+    place = home / "service"
+    return SentFiles(open_version_store(place, url, folder="files"), place / "incoming")
 
 
 class Registry:
     """Versions in a database and their files in a store; safe for any number of processes at once."""
 
-    def __init__(self, engine: Engine, store: VersionStore) -> None:
+    def __init__(self, engine: Engine, store: VersionStore, files: SentFiles | None = None) -> None:
         self.engine = engine
         self.store = store
+        self._files = files
+
+    @property
+    def files(self) -> SentFiles:
+        """The files that were sent to the service."""
+        assert self._files is not None, "a registry without a service"
+        return self._files
 
     def put(self, new: NewVersion) -> Version:
         """Stores a version, or gives the one that is stored already.

@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from burnish.errors import BurnishError, DamagedStoreError
 from burnish.registry.aliases import aliases, log
 from burnish.registry.database import reading
+from burnish.registry.service_backup import damages_of_files
 from burnish.registry.store import Registry
 from burnish.registry.tables import ALIASES, PARENTS, READY, VERSIONS
 from burnish.registry.version import damage_of_version, version_of
@@ -52,6 +53,7 @@ def damages(registry: Registry, advance: Callable[[int, int], None] = lambda don
     for alias in meant:
         if alias.version not in stored:
             yield f"alias {alias.name}:{alias.alias} means a version that is not there"
+    yield from damages_of_files(registry)
     for read in (aliases, log):
         try:
             read(registry)

@@ -64,6 +64,16 @@ class Predictor:
         Raises:
             DataProblemError: [predict/bad-text] when something is not a text or is empty; [predict/bad-image].
         """
+        prepared = self.prepared(given)
+        found = self.predict_encoded([encoded for _, encoded in prepared], progress=progress)
+        return [self.task.shown(row, prediction) for (row, _), prediction in zip(prepared, found, strict=True)]
+
+    def prepared(self, given: Sequence[str | Row]) -> list[tuple[Row, Encoded]]:
+        """Texts or rows as the task's columns, and as the model reads them.
+
+        Raises:
+            DataProblemError: as `predict` does.
+        """
         rows = [self.task.asked(one) if isinstance(one, str | Mapping) else {} for one in given]
         for index, row in enumerate(rows):
             for column, value in row.items():
@@ -72,19 +82,21 @@ class Predictor:
                     raise DataProblemError("predict/bad-text", what, where=f"item {index + 1}", hint=self._how_to_ask())
             if not row:
                 raise DataProblemError("predict/bad-text", "not a text, or empty", where=f"item {index + 1}")
-        found = self.predict_rows(rows, progress=progress)
-        return [self.task.shown(row, prediction) for row, prediction in zip(rows, found, strict=True)]
+        return list(zip(rows, self.encoded(rows), strict=True))
 
     def predict_rows(self, rows: Sequence[Row], *, progress: Progress | None = None) -> list[Row]:
         """The task's predictions for rows with its columns; what is to be learned of them is not looked at."""
-        if not rows:
+        return self.predict_encoded(self.encoded(rows), progress=progress)
+
+    def predict_encoded(self, encoded: Sequence[Encoded], *, progress: Progress | None = None) -> list[Row]:
+        """The task's predictions for rows as the model reads them."""
+        if not encoded:
             return []
-        encoded, layout = self._laid_out(rows)
         return predict_rows(
             self.task,
             self.model,
             encoded,
-            layout=layout,
+            layout=self._layout_for(encoded),
             precision=self.precision,
             device=self.device,
             progress=progress,
@@ -92,9 +104,14 @@ class Predictor:
 
     def logits(self, rows: Sequence[Row], *, progress: Progress | None = None) -> np.ndarray[Any, Any]:
         """(N, C) float32 of a classifier, as they come from the head, for rows with the task's columns; N > 0."""
-        encoded, layout = self._laid_out(rows)
+        encoded = self.encoded(rows)
         return pooled_features(
-            self.model, encoded, layout=layout, precision=self.precision, device=self.device, progress=progress
+            self.model,
+            encoded,
+            layout=self._layout_for(encoded),
+            precision=self.precision,
+            device=self.device,
+            progress=progress,
         )
 
     def encoded(self, rows: Sequence[Row]) -> list[Encoded]:
@@ -110,11 +127,10 @@ class Predictor:
         layout = self._layout or LayoutChoice(True, 0, "padded: no model is asked")
         return answers_of_numbers(self.task, encoded, numbers, layout=layout)
 
-    def _laid_out(self, rows: Sequence[Row]) -> tuple[list[Encoded], LayoutChoice]:
-        encoded = self.encoded(rows)
+    def _layout_for(self, encoded: Sequence[Encoded]) -> LayoutChoice:
         if self._layout is None:
             self._layout = choose_layout(self.model.encoder, encoded, device=self.device)
-        return encoded, self._layout
+        return self._layout
 
     def _how_to_ask(self) -> str | None:
         """How to give what is more than one text."""

@@ -25,7 +25,7 @@ class Recommender:
     """
 
     def __init__(self, final: Path, *, runs: Path) -> None:
-        self._predictor = Predictor(final, runs=runs, task=Recommendation)  # which checks the folder's manifest
+        self.predictor = Predictor(final, runs=runs, task=Recommendation)  # which checks the folder's manifest
         self._items: list[str] = json.loads((final / CATALOGUE).read_text(encoding="utf-8"))
         self._vectors_ND = load_tensors(final / VECTORS)["items"].numpy()
 
@@ -39,7 +39,10 @@ class Recommender:
         Raises:
             DataProblemError: [predict/bad-text] when something is no list of texts.
         """
-        found = self._predictor.predict(given)
+        return self.best_of(given, self.predictor.predict(given))
+
+    def best_of(self, given: Sequence[str | Row], found: Sequence[Row]) -> list[Row]:
+        """The same, given the vectors of the histories."""
         return [
             {"items": self._best(np.array(row["embedding"]), [one] if isinstance(one, str) else one["items"])}
             for one, row in zip(given, found, strict=True)

@@ -48,7 +48,15 @@ class TablePredictor:
             DataProblemError: [predict/bad-row] when something is not a row; [predict/unknown-column] when no row has
                 one of the columns that the model reads.
         """
-        features: list[Row] = []
+        self.require_rows(rows)
+        features: list[Row] = [{"features": row} for row in rows]
+        found = self.answers(features, self.uses, progress=progress)
+        if not self.task.labels:
+            return [{"value": value} for value in found]
+        return [{**self.task.chosen(answer), "probabilities": named(self.task.labels, answer)} for answer in found]
+
+    def require_rows(self, rows: Sequence[Any]) -> None:
+        """Raises DataProblemError as `predict` does."""
         for index, row in enumerate(rows):
             if not isinstance(row, Mapping):
                 raise DataProblemError(
@@ -57,12 +65,7 @@ class TablePredictor:
                     where=f"item {index + 1}",
                     hint='give the columns by name: {"tenure": 5, "contract": "monthly"}, or a file with --data',
                 )
-            features.append({"features": row})
         self._require_columns(rows)
-        found = self.answers(features, self.uses, progress=progress)
-        if not self.task.labels:
-            return [{"value": value} for value in found]
-        return [{**self.task.chosen(answer), "probabilities": named(self.task.labels, answer)} for answer in found]
 
     @property
     def calibration(self) -> Mapping[str, Any]:

@@ -63,7 +63,24 @@ class Writer:
         Raises:
             DataProblemError: [predict/bad-text] when something is not a text, is empty or is longer than is read.
         """
-        ids = [self._ids(index, source) for index, source in enumerate(sources)]
+        return self.write_ids(self.prepared(sources), max_new_tokens=max_new_tokens, advance=advance)
+
+    def prepared(self, sources: Sequence[str | Row]) -> list[list[int]]:
+        """The sources as the encoder reads them.
+
+        Raises:
+            DataProblemError: as `write` does.
+        """
+        return [self._ids(index, source) for index, source in enumerate(sources)]
+
+    def write_ids(
+        self,
+        ids: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int | None = None,
+        advance: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Said]:
+        """A text for each source that was prepared, in order."""
         sampling = Sampling(max_new_tokens=max_new_tokens or self.task.max_target_length)
         with self.precision.compute(self.device):
             found = generate(self.model.causal, ids, ends=[self.task.marks.end], sampling=sampling, advance=advance)

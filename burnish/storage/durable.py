@@ -117,10 +117,60 @@ def published_folder(target: Path) -> Iterator[Path]:
         fsync_folder(target.parent)
 
 
+@contextlib.contextmanager
+def assembled_folder(target: Path) -> Iterator[Path]:
+    """Gives a temporary folder to fill with whole files; it becomes `target` at once when the block ends well.
+
+    The files are durable already: linked from published folders, or written by this module. What was `target` before
+    stays when the name is taken.
+    """
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
+    with explained(target, 0):
+        _make_durably(target.parent)
+        try:
+            temporary.mkdir()
+            yield temporary
+            for folder in {path for path in temporary.rglob("*") if path.is_dir()}:
+                fsync_folder(folder)
+            fsync_folder(temporary)
+            if target.exists():
+                shutil.rmtree(temporary)
+            else:
+                temporary.rename(target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        fsync_folder(target.parent)
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """Gives the files of a published folder a second name, in a new folder; a file system without links copies them."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        link_file(path, target / path.name)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Gives a file that never changes a second name; a file system without links copies it durably."""
+    with explained(target, 0):
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copyfile(source, target)
+            _fsync(target)
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Copies a file into a folder that `published_folder` makes durable."""
     with explained(target, source.stat().st_size):
         shutil.copyfile(source, target)
+
+
+def remove_folder(folder: Path) -> None:
+    """Deletes a folder that nobody needs any more, as far as it goes: somebody may still be writing into it."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_published(folder: Path) -> None:

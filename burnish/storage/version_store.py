@@ -67,14 +67,17 @@ class VersionStore(Protocol):
         ...
 
 
-def open_version_store(home: Path, url: str | None) -> VersionStore:
+def open_version_store(home: Path, url: str | None, *, folder: str = "versions") -> VersionStore:
     """The store that the settings name.
+
+    Args:
+        folder: of the home, and below the URL unless it is the versions', which lie there directly.
 
     Raises:
         UsageError: [storage/bad-url], [storage/needs-package].
     """
     if url is None:
-        return LocalStore(home / "versions")
+        return LocalStore(home / folder)
     scheme, separator, rest = url.partition("://")
     if scheme not in SCHEMES or not separator or not rest.strip("/"):
         raise UsageError(
@@ -87,7 +90,8 @@ def open_version_store(home: Path, url: str | None) -> VersionStore:
     try:
         import fsspec
 
-        return RemoteStore(fsspec.filesystem(scheme), rest.strip("/"), url, LocalStore(home / "cache" / "versions"))
+        root = rest.strip("/") if folder == "versions" else f"{rest.strip('/')}/{folder}"
+        return RemoteStore(fsspec.filesystem(scheme), root, url, LocalStore(home / "cache" / folder))
     except ImportError as error:
         raise UsageError(
             "storage/needs-package",

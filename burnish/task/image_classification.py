@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from burnish.data.images import read_image
+from burnish.data.images import image_of, read_image
 from burnish.data.records import RefusedRowError
 from burnish.task.text_classification import TextClassification
 from burnish.types import Encoded, Refusal, Row
@@ -69,7 +69,8 @@ class ImageClassification(TextClassification):
         if isinstance(target, Refusal):
             return target
         try:
-            picture = read_image(Path(row["image"]))
+            given = row["image"]  # bytes of an image that was sent, else its path
+            picture = image_of(given) if isinstance(given, bytes) else read_image(Path(given))
         except RefusedRowError as refused:
             return Refusal(refused.code, refused.reason)
         except OSError as error:

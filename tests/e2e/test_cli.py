@@ -36,6 +36,7 @@ COMMANDS = (
     "chat",
     "reproduce",
     "import",
+    "import-openai",
     "runs",
     "audit",
     "augment",
@@ -44,9 +45,13 @@ COMMANDS = (
     "models",
     "export",
     "monitor",
+    "serve",
+    "keys",
+    "log",
     "backup",
     "verify",
     "gc",
+    "worker",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -31,6 +31,8 @@ EXIT_CODES = {
     "DiskFullError": 5,
     "DamagedStoreError": 6,
     "LostRankError": 75,
+    "LeaseLostError": 75,
+    "TrainerDiedError": 75,
     "StoppedRunError": 0,
 }
 

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("purpose", sa.String(32), nullable=False),
         sa.Column("mime_type", sa.String(128), nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("keep_seconds", sa.Integer),
         sa.Column("file", sa.String(40)),
     )
     op.create_table(
@@ -67,6 +68,14 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(64), nullable=False),
     )
     op.create_index("parts_of_upload", "upload_parts", ["upload"])
+    op.create_table(
+        "service_logs",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("place", sa.String(512), nullable=False),
+        sa.Column("entries", sa.BigInteger, nullable=False),
+        sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("seal", sa.String(64), nullable=False),
+    )
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(40), primary_key=True),

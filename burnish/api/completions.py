@@ -1,0 +1,124 @@
+"""/v1/completions: a language model goes on texts as they are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+
+from burnish.api.asked import FINGERPRINT, Drawn, Models, bad, new_id, now, unsupported, usage
+from burnish.api.routing import INFER, By, allow, router
+from burnish.api.streams import DONE, Events, event, unless_gone
+from burnish.lifecycle.inference import Writing, whole
+from burnish.serving.choosing import Chosen
+
+ROUTER = router()
+MOST_PROMPTS = 64
+Token = Annotated[int, Field(ge=0)]
+
+
+class CompletionRequest(Drawn):
+    """The body."""
+
+    prompt: str | list[str] | list[Token] | list[list[Token]]
+    max_tokens: int | None = Field(default=16, ge=1)
+    logprobs: int | None = Field(default=None, ge=0, le=5)
+    echo: bool | None = False
+    best_of: int | None = Field(default=None, ge=1, le=128)
+    suffix: str | None = None
+
+    @property
+    def prompts(self) -> list[str | Sequence[int]]:
+        """One or several.
+
+        Raises:
+            ServiceError: [service/bad-value].
+        """
+        given: Any = self.prompt
+        one = isinstance(given, str) or (bool(given) and isinstance(given[0], int))
+        found: list[str | Sequence[int]] = [given] if one else list(given)
+        if not 0 < len(found) <= MOST_PROMPTS:
+            raise bad("prompt", f"1 to {MOST_PROMPTS} prompts")
+        return found
+
+
+@ROUTER.post("/v1/completions")
+@allow(INFER, seconds=None, logged_behind=True)
+async def create(body: CompletionRequest, request: Request, caller: By, inference: Models) -> Any:
+    for name in ("echo", "suffix"):
+        if getattr(body, name):
+            raise unsupported(name, "not supported here")
+    if body.best_of not in (None, body.n or 1):
+        raise unsupported("best_of", "not supported here")
+    request.state.object = body.model[:120]
+    prompts = body.prompts
+    wish = body.wish(max_new_tokens=body.max_tokens or 16, top_logprobs=body.logprobs)
+    head = {"id": new_id("cmpl-"), "object": "text_completion", "created": now(), "model": body.model}
+    head["system_fingerprint"] = FINGERPRINT
+
+    def spend(tokens: int) -> None:
+        request.app.state.meter.spend(caller, tokens)
+
+    if body.stream:
+        writing = await inference.complete(caller.project, body.model, prompts, wish)
+        spent = _Spent()
+
+        async def close() -> None:
+            await writing.close()
+            spend(writing.prompt_tokens + sum(spent.values()))
+
+        return Events(_events(body, writing, head, spent), close)
+
+    async def answered() -> dict[str, Any]:
+        writing = await inference.complete(caller.project, body.model, prompts, wish)
+        try:
+            found = await whole(writing, len(prompts) * wish.answers)
+        finally:
+            await writing.close()
+        told = usage(writing.prompt_tokens, sum(each.tokens for each in found))
+        spend(told["total_tokens"])
+        choices = [
+            _choice(body, writing, index, each.text, each.chosen, each.finish) for index, each in enumerate(found)
+        ]
+        return {**head, "choices": choices, "usage": told}
+
+    return await unless_gone(request, answered())
+
+
+class _Spent(dict[int, int]):
+    """Tokens of each answer."""
+
+
+async def _events(
+    body: CompletionRequest, writing: Writing, head: dict[str, Any], spent: _Spent
+) -> AsyncIterator[bytes]:
+    more = {"usage": None} if body.tells_usage else {}
+    async for index, piece in writing.pieces():
+        spent[index] = piece.tokens
+        if piece.text or piece.chosen or piece.finish:
+            choice = _choice(body, writing, index, piece.text, piece.chosen, piece.finish)
+            yield event({**head, "choices": [choice], **more})
+    if body.tells_usage:
+        yield event({**head, "choices": [], "usage": usage(writing.prompt_tokens, sum(spent.values()))})
+    yield DONE
+
+
+def _choice(
+    body: CompletionRequest, writing: Writing, index: int, text: str, chosen: Sequence[Chosen], finish: str | None
+) -> dict[str, Any]:
+    logprobs = None if body.logprobs is None else _told(writing, chosen)
+    return {"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs}
+
+
+def _told(writing: Writing, chosen: Sequence[Chosen]) -> dict[str, Any]:
+    """Log-probabilities in the form of this older route."""
+    tokens = [writing.token_text(each.token) for each in chosen]
+    offsets = [sum(map(len, tokens[:place])) for place in range(len(tokens))]
+    return {
+        "tokens": tokens,
+        "token_logprobs": [max(each.logprob or 0.0, -9999.0) for each in chosen],
+        "top_logprobs": [{writing.token_text(token): value for token, value in each.top} for each in chosen],
+        "text_offset": offsets,
+    }

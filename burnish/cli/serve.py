@@ -1,0 +1,217 @@
+"""`burnish serve`: the service on this machine, with a worker beside it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import ipaddress
+import json
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from burnish.errors import UsageError
+
+Command = Callable[[str, str, str], argparse.ArgumentParser]
+PORT = 8000
+SERVER = "burnish.api.server"  # by its name: faces do not import each other
+RULES = "burnish.api.front"
+
+
+def arguments(command: Command) -> None:
+    serve = command(
+        "serve",
+        "serve the OpenAI protocol: files, fine-tuning jobs, models, inference",
+        "burnish serve --model models/SmolLM2-135M-Instruct",
+    )
+    serve.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", metavar="N", type=int, default=PORT, help=f"port; 0: any free one (default: {PORT})")
+    serve.add_argument(
+        "--model",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="folder of a base to train and serve, under its folder's name or as NAME=FOLDER; again for more",
+    )
+    serve.add_argument(
+        "--alias",
+        metavar="NAME=BASE",
+        action="append",
+        default=[],
+        help="another name of a base, e.g. gpt-4o-mini=SmolLM2-135M-Instruct; again for more",
+    )
+    serve.add_argument(
+        "--minimum-rows", metavar="N", type=_count, default=10, help="rows that a training file needs (default: 10)"
+    )
+    serve.add_argument("--no-worker", action="store_true", help="run no jobs; `burnish worker` does, anywhere")
+    serve.add_argument("--certfile", metavar="FILE", help="TLS certificate with its chain, PEM")
+    serve.add_argument("--keyfile", metavar="FILE", help="its private key, PEM")
+    serve.add_argument(
+        "--behind-proxy", metavar="CIDR", action="append", default=[], help="network of a proxy that speaks TLS for us"
+    )
+    serve.add_argument(
+        "--name",
+        metavar="HOSTNAME",
+        action="append",
+        default=[],
+        help="name that clients call this server by (Host header), besides localhost and addresses; again for more",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from burnish.cli.beside import Beside
+    from burnish.lifecycle.service import open_service
+
+    _require_packages()
+    proxies = [_network(text) for text in options.behind_proxy]
+    certificate, key = _certificate(options.certfile, options.keyfile)
+    service = open_service(models=options.model, aliases=options.alias, minimum_rows=options.minimum_rows)
+    _require_safe(service, options.host, tls=certificate is not None, proxies=bool(proxies))
+    server, front = importlib.import_module(SERVER), importlib.import_module(RULES)
+    names = frozenset({options.host.lower(), *(name.lower() for name in options.name)})
+    rules = front.Rules(names=names, proxies=proxies, only_proxies=bool(proxies) and not _is_loopback(options.host))
+    with _listening(options.host, options.port) as listener:
+        url = _url(options.host, listener.getsockname()[1], tls=certificate is not None)
+        worker = None if options.no_worker else Beside(_worker_arguments(options))
+        hurried = True
+        try:
+            if worker is not None:
+                worker.start()
+            hurried = server.run(
+                service,
+                listener=listener,
+                rules=rules,
+                open_without_keys=_is_loopback(options.host) and not proxies,
+                ready=lambda: _say(url, options),
+                stopping=worker.ask if worker is not None else lambda: None,
+                certfile=certificate,
+                keyfile=key,
+            )
+        finally:
+            if worker is not None:
+                worker.stop(now=hurried)
+    return 0
+
+
+def _worker_arguments(options: argparse.Namespace) -> list[str]:
+    """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens."""
+    bases = [word for each in options.model for word in ("--model", each)]
+    return ["worker", *bases, "--minimum-rows", str(options.minimum_rows), "--end-with-stdin"]
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) < 10**9:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number from 1')
+    return int(text)
+
+
+def _say(url: str, options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps({"url": url, "base_url": f"{url}/v1"}), flush=True)
+        return
+    print(f"serving on {url}  (Ctrl-C finishes what has begun, and stops)", file=sys.stderr)
+    print(f"  use it with the OpenAI client:  OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=...", file=sys.stderr, flush=True)
+
+
+def _require_packages() -> None:
+    for package in ("fastapi", "uvicorn", "python_multipart"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(
+                "serve/needs-package",
+                f"the package {package.replace('_', '-')} is not installed",
+                hint="pip install 'burnish[serve]'",
+            )
+
+
+def _require_safe(service: Any, host: str, *, tls: bool, proxies: bool) -> None:
+    """Whatever can be reached from another machine has keys, and nobody on the way reads them."""
+    from burnish.registry.keys import any_keys
+
+    if _is_loopback(host) and not proxies:
+        return
+    if not any_keys(service.registry):
+        raise UsageError(
+            "serve/needs-keys",
+            "other machines could reach this server, and it has no keys",
+            where=f"--host {host}" if not proxies else "--behind-proxy",
+            hint="make one first: burnish keys create --role admin",
+        )
+    if not tls and not proxies:
+        raise UsageError(
+            "serve/needs-tls",
+            "keys would cross the network in the clear",
+            where=f"--host {host}",
+            hint="give --certfile and --keyfile, or put a proxy that speaks TLS in front: --behind-proxy CIDR",
+        )
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise UsageError(
+            "serve/bad-network", f'"{text}" is no network', where="--behind-proxy", hint="e.g. 10.0.0.0/24 or 10.0.0.5"
+        ) from None
+    if network.prefixlen == 0:
+        raise UsageError(
+            "serve/bad-network",
+            "every address would be a proxy, and whoever connects could claim any address",
+            where="--behind-proxy",
+            hint="name the proxy's own address",
+        )
+    return network
+
+
+def _certificate(certfile: str | None, keyfile: str | None) -> tuple[Path | None, Path | None]:
+    if certfile is None and keyfile is None:
+        return None, None
+    if certfile is None or keyfile is None:
+        raise UsageError("serve/bad-certificate", "TLS needs --certfile and --keyfile", where="--certfile")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            "serve/bad-certificate", f"cannot be used: {reason}", where=certfile, hint="both files are PEM"
+        ) from error
+    return Path(certfile), Path(keyfile)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError) as error:
+        raise UsageError("serve/bad-host", f"cannot listen on {host}:{port}: {error}", where="--host") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            "serve/port-in-use",
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            where="--port",
+            hint=f"take another one: --port {port + 1}, or 0 for any that is free",
+        ) from error
+    return listener
+
+
+def _url(host: str, port: int, *, tls: bool) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # shown, not bound
+    shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
+    return f"{'https' if tls else 'http'}://{shown}:{port}"

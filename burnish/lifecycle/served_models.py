@@ -1,0 +1,241 @@
+"""From a name to the model that answers: served names of the project, bases of the operator, stored versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from burnish.engine.precision import choose_device
+from burnish.errors import ModelError, RegistryError, ServiceError
+from burnish.lifecycle.service import Service
+from burnish.model.catalogue import CATALOGUE
+from burnish.model.language import load_language_model
+from burnish.model.load import Base, find_base, load_tokenizer
+from burnish.model.options import ModelOptions
+from burnish.model.template import find_template
+from burnish.registry.database import reading
+from burnish.registry.keys import DEFAULT_PROJECT
+from burnish.registry.served import find_served, not_found
+from burnish.registry.service_tables import SERVED
+from burnish.serving.batching import Answering, Batcher
+from burnish.serving.beside import lies_beside
+from burnish.serving.decoding import Decoder
+from burnish.serving.language_package import load_packaged_language_model, packaged_template
+from burnish.serving.package import DESCRIPTION, base_of
+from burnish.serving.pool import Wanted
+from burnish.serving.predict import Predictor
+from burnish.serving.readers import Cells, Items, Labels, Texts, Vectors
+from burnish.serving.recommend import Recommender
+from burnish.serving.speaking import Model, Reader, Speaker
+from burnish.serving.table_predict import TablePredictor
+from burnish.serving.turns import Turns
+from burnish.serving.writer import Writer
+from burnish.storage.durable import require_undamaged
+from burnish.storage.run_folder import RunFolder
+from burnish.task.build import WRITING
+from burnish.task.embedding import Embedding
+from burnish.task.mask import Masker
+from burnish.task.recommendation import Recommendation
+from burnish.task.seq2seq import Seq2Seq
+from burnish.task.tabular import Tabular
+
+VECTOR, LANGUAGE = "embedding", "language model"  # what a base that was not tuned can do
+NO_RUNS = Path("/nonexistent")  # earlier runs of a person are no bases of the service
+WEIGHT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name means.
+
+    Attributes:
+        key: the same for the same model only.
+        task: that it was tuned for; VECTOR or LANGUAGE for a base.
+        folder: gives the tuned model's verified folder; None for a base.
+    """
+
+    name: str
+    key: str
+    task: str
+    folder: Callable[[], Path] | None = None
+    base: Base | None = None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it writes token by token."""
+        return self.task == LANGUAGE or (self.task in WRITING and self.task != Seq2Seq.name)
+
+    @property
+    def embeds(self) -> bool:
+        return self.task in (VECTOR, Embedding.name)
+
+
+def find_model(service: Service, name: str, project: str) -> Found:
+    """What a name means to a project.
+
+    Raises:
+        ServiceError: [models/not-found], 404, also for what belongs to another project.
+    """
+    known = service.aliases.get(name, name)
+    place = str(service.bases[known]) if known in service.bases else known if known in CATALOGUE else None
+    if place is not None:
+        base = _inspected(place)
+        return Found(name, _base_key(base), LANGUAGE if base.generates else VECTOR, base=base)
+    try:
+        served = find_served(service.registry, name, project)
+    except ServiceError:
+        return _stored(service, name, project)
+    return Found(name, f"version:{served.version}", served.task, _final_of(service, served.version))
+
+
+def _stored(service: Service, name: str, project: str) -> Found:
+    """A version that was stored by hand, NAME:NUMBER or NAME:ALIAS; it belongs to who runs the server."""
+    if project != DEFAULT_PROJECT:
+        raise not_found(name)
+    try:
+        version = service.registry.find(name, ("model", "checkpoint"))
+    except RegistryError as error:
+        raise not_found(name) from error
+    with reading(service.registry.engine) as connection:
+        owners = connection.scalars(select(SERVED.c.project).where(SERVED.c.version == version.id)).all()
+    if any(owner != project for owner in owners) or not version.search.get("task"):
+        raise not_found(name)
+    return Found(name, f"version:{version.id}", str(version.search["task"]), _final_of(service, version.id))
+
+
+def _final_of(service: Service, version: str) -> Callable[[], Path]:
+    def final() -> Path:
+        return RunFolder(service.registry.folder(service.registry.get(version))).final
+
+    return final
+
+
+@lru_cache(maxsize=64)
+def _inspected(place: str) -> Base:
+    """A base of the operator; its weights are hashed once."""
+    base = find_base(ModelOptions(base=place), recipe_folder=Path(), runs=NO_RUNS)
+    if base.has_decoder:
+        raise ModelError(
+            "model/encoder-decoder",
+            f'"{base.name}" is an encoder with a decoder: it answers when it has been tuned',
+            hint="tune it first",
+        )
+    return base
+
+
+def _base_key(base: Base) -> str:
+    return f"base:{base.sha256}:{base.folder}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads what was found."""
+
+    turns: Turns
+    limit: int  # requests that may wait for a model
+
+    def wanted(self, found: Found, *, vectors: bool = False) -> Wanted[Model]:
+        """What the pool needs to know to load a model. Reads its description; for any thread but the loop's.
+
+        Args:
+            vectors: the vectors are wanted, not what the task makes of them.
+        """
+        if found.base is not None:
+            return self._base(found.base)
+        assert found.folder is not None
+        final = found.folder()
+        about = json.loads((final / DESCRIPTION).read_text(encoding="utf-8"))
+        size = WEIGHT_BYTES * int(about.get("base", {}).get("parameters", 0)) or _weights_on_disk(final)
+        if not found.speaks:
+            key = f"{found.key}:vectors" if vectors else found.key
+            return Wanted(key, size, lambda _: self._reader(final, found.task, about, vectors=vectors))
+        if about["method"] == "lora" and not about["base"].get("quantization") and lies_beside(final, "lm_head"):
+            base = base_of(final, about, NO_RUNS)
+            under = base.under or base
+            return Wanted(
+                found.key,
+                _weights_on_disk(final),
+                lambda beside: self._adapter(beside, final, about, found.key),
+                self._base(under),
+            )
+        return Wanted(found.key, size, lambda _: self._speaker(final))
+
+    def _base(self, base: Base) -> Wanted[Model]:
+        load = self._base_speaker if base.generates else self._base_vectors
+        return Wanted(_base_key(base), WEIGHT_BYTES * base.parameters, lambda _: load(base))
+
+    def _base_vectors(self, base: Base) -> Model:
+        return Reader(Batcher(Vectors.of_base(base), limit=self.limit), self.turns)
+
+    def _base_speaker(self, base: Base) -> Model:
+        tokenizer = load_tokenizer(base.folder)
+        model = load_language_model(base).to(choose_device()).eval()
+        masker = _masker_of_base(base, tokenizer)
+        decoder = self._decoder(model, tokenizer)
+        return Speaker(decoder, self.turns, tokenizer, masker, _ends_of_base(base, tokenizer, masker), base.context)
+
+    def _speaker(self, final: Path) -> Model:
+        package = load_packaged_language_model(final, runs=NO_RUNS)
+        tokenizer = load_tokenizer(final)
+        decoder = self._decoder(package.model.to(choose_device()).eval(), tokenizer)
+        ends, context = frozenset(package.description["ends"]), int(package.description["max_length"])
+        return Speaker(decoder, self.turns, tokenizer, Masker(package.template, tokenizer), ends, context)
+
+    def _adapter(self, beside: Model | None, final: Path, about: Any, key: str) -> Model:
+        assert isinstance(beside, Speaker)
+        require_undamaged(final)
+        tokenizer = load_tokenizer(final)
+        masker = Masker(packaged_template(final, about), tokenizer)
+        decoder = beside.decoder
+        size = self.turns.call(lambda: decoder.add_adapter(key, final)).result()
+        ends, context = frozenset(about["ends"]), int(about["max_length"])
+        return Speaker(decoder, self.turns, tokenizer, masker, ends, context, key, size)
+
+    def _decoder(self, model: Any, tokenizer: Any) -> Decoder:
+        """Opened between two passes: it computes a few tokens to compare."""
+        return self.turns.call(lambda: Decoder(model, tokenizer, limit=self.limit)).result()
+
+    def _reader(self, final: Path, task: str, about: Any, *, vectors: bool) -> Model:
+        made: Answering
+        if task == Tabular.name:
+            made = Cells(TablePredictor(final))
+        elif task == Recommendation.name:
+            made = Items(Recommender(final, runs=NO_RUNS))
+        elif task == Seq2Seq.name:
+            made = Texts(Writer.of_run(final, runs=NO_RUNS))
+        else:
+            predictor = Predictor(final, runs=NO_RUNS)
+            made = Vectors.of_run(predictor, int(about["base"]["width"])) if vectors else Labels(predictor)
+        return Reader(Batcher(made, limit=self.limit), self.turns)
+
+
+def _masker_of_base(base: Base, tokenizer: Any) -> Masker | None:
+    try:
+        return Masker(find_template(base.folder, None), tokenizer)
+    except ModelError as error:
+        if error.code != "model/no-template":
+            raise
+        return None
+
+
+def _ends_of_base(base: Base, tokenizer: Any, masker: Masker | None) -> frozenset[int]:
+    """What its files say that ends an answer."""
+    found: set[int] = set()
+    for name in ("config.json", "generation_config.json"):
+        path = base.folder / name
+        value = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+        found.update(each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int))
+    if masker is not None:
+        end = tokenizer.token_to_id(masker.template.tokens.get("eos_token", ""))
+        found |= {end} if end is not None else set()
+    return frozenset(found)
+
+
+def _weights_on_disk(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

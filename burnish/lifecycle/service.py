@@ -1,0 +1,86 @@
+"""What the server and its workers share: the registry, the home, and the bases that may be trained and served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from burnish.errors import UsageError
+from burnish.registry.store import Registry, open_registry
+from burnish.settings import expanded, settings
+from burnish.storage.durable import make_folder
+
+PRIVATE = 0o700  # nobody but the owner of the process reads uploads, jobs and logs
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: any number of servers and workers on one registry."""
+
+    registry: Registry
+    home: Path
+    aliases: Mapping[str, str] = field(default_factory=dict)  # "gpt-4o-mini" -> a base; only what the operator says
+    bases: Mapping[str, Path] = field(default_factory=dict)  # name -> folder that may be trained and served
+    minimum_rows: int = 10  # of a training file
+
+    @property
+    def folder(self) -> Path:
+        """Jobs, incoming files and the log."""
+        return self.home / "service"
+
+
+def open_service(
+    *, home: Path | None = None, models: Iterable[str] = (), aliases: Iterable[str] = (), minimum_rows: int = 10
+) -> Service:
+    """The service that the settings describe.
+
+    Args:
+        home: another home than the settings' own.
+        models: folders of bases, each served under the name of its folder, or "NAME=FOLDER".
+        aliases: "NAME=BASE" each.
+
+    Raises:
+        UsageError: [serve/no-model], [serve/same-name], [serve/bad-alias].
+    """
+    place = home if home is not None else settings().expanded_home()
+    make_folder(place / "service")
+    (place / "service").chmod(PRIVATE)
+    return Service(open_registry(home), place, _aliases(aliases), _bases(models), minimum_rows)
+
+
+def _bases(models: Iterable[str]) -> dict[str, Path]:
+    bases: dict[str, Path] = {}
+    for model in models:
+        name, separator, rest = model.partition("=")
+        named = bool(separator) and not expanded(model).is_dir()
+        folder = expanded(rest if named else model)
+        if not folder.is_dir():
+            raise UsageError(
+                "serve/no-model", f'there is no folder "{folder}"', where="--model", hint="name the folder of a base"
+            )
+        known_as = name if named else folder.resolve().name
+        if bases.get(known_as, folder) != folder:
+            raise UsageError(
+                "serve/same-name",
+                f'two folders would be served as "{known_as}"',
+                where="--model",
+                hint=f"give one another name: --model other={folder}",
+            )
+        bases[known_as] = folder.resolve()
+    return bases
+
+
+def _aliases(given: Iterable[str]) -> dict[str, str]:
+    aliases: dict[str, str] = {}
+    for each in given:
+        name, separator, base = each.partition("=")
+        if not separator or not name.strip() or not base.strip():
+            raise UsageError(
+                "serve/bad-alias",
+                f'"{each}" is not NAME=BASE',
+                where="--alias",
+                hint="e.g. --alias gpt-4o-mini=SmolLM2-135M-Instruct",
+            )
+        aliases[name.strip()] = base.strip()
+    return aliases

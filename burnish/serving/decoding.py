@@ -1,0 +1,360 @@
+"""Continuous batching: requests to one language model join and leave between any two tokens.
+
+A pass computes the next token of every row that writes and as much of the waiting prompts as a budget of tokens
+allows. What a row is answered depends on its own request: another composition of the batch changes numbers by rounding
+only, so a token can differ only where two tokens are equally likely within that rounding (some 1e-5 of a logit in
+fp32, a unit of the last place of bf16 where the products run in it).
+
+The beginnings of prompts are kept and used again for further prompts of the same tenant and adapter, never across.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from burnish.engine.precision import Precision, choose_precision
+from burnish.errors import ServiceError
+from burnish.model.language import LanguageModel
+from burnish.model.prompt import prompt_ids
+from burnish.serving.beside import AdapterBank
+from burnish.serving.choosing import Choice, Chooser, Chosen, choose_tokens
+from burnish.serving.lanes import Lane, Lanes, bytes_of, open_lanes
+from burnish.serving.spelling import Spelling
+from burnish.serving.waiting import Ticket, Waiting, stopping
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+ROWS = {"cpu": 32, "cuda": 256}  # at once
+PROMPT_TOKENS = {"cpu": 512, "cuda": 8_192}  # of prompts in a pass: a long one must not hold up those who write
+CACHED_TOKENS = {"cpu": 1 << 16, "cuda": 1 << 19}  # rows times tokens of the longest
+EXPECTED_TOKENS = 256  # of an answer; one that grows beyond what there is room for makes the newest row wait
+SHARED_TOKENS = 32  # fewest tokens that are worth copying instead of computing
+KEPT_BEGINNINGS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One answer that is asked for.
+
+    Attributes:
+        ids: of the prompt, at least one.
+        ends: tokens that end an answer.
+        max_new_tokens: after which the answer is cut.
+        stops: texts that end it.
+        branch: which of several answers to the same request.
+        tenant: whose prompts it may share beginnings with.
+        adapter: name of the adapter beside the base.
+        streams: whether the text is wanted as it comes.
+        stripped: whether white space around the answer is left out.
+    """
+
+    ids: Sequence[int]
+    ends: frozenset[int]
+    max_new_tokens: int
+    choice: Choice = field(default_factory=Choice)
+    stops: Sequence[str] = ()
+    branch: int = 0
+    tenant: str = ""
+    adapter: str | None = None
+    streams: bool = False
+    stripped: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What there is of an answer since the last one.
+
+    Attributes:
+        text: more of it.
+        chosen: its tokens, without the one that ends it.
+        finish: "stop" when the model or a stop string ended it, "length" when it was cut; None: it goes on.
+        tokens: all it has so far.
+    """
+
+    text: str
+    chosen: Sequence[Chosen]
+    finish: str | None
+    tokens: int
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    asked: Asked
+    ticket: Ticket[Written]
+    lane: Lane
+    chooser: Chooser
+    spelling: Spelling
+    prompt: int  # tokens that are read before more are written
+    chosen: list[Chosen] = field(default_factory=list)
+    told: int = 0  # tokens of those
+
+
+@dataclass(slots=True)
+class _Beginning:
+    tenant: str
+    adapter: str | None
+    ids: list[int]
+    held: Any
+
+
+class Decoder:
+    """Answers requests to one language model and the adapters beside it; `step` is called again and again by whoever
+    computes.
+
+    Args:
+        model: in evaluation mode, in float32, on its device; the decoder keeps it.
+        limit: requests that may wait.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        *,
+        limit: int = 64,
+        precision: Precision | None = None,
+    ) -> None:
+        self.causal = model.causal
+        self._device: torch.device = next(model.parameters()).device
+        self._tokenizer = tokenizer
+        self.words = int(self.causal.get_output_embeddings().weight.shape[0])
+        self._learned = list(prompt_ids(self.causal))
+        self._bank = AdapterBank(self.causal)
+        self.precision = precision or choose_precision("auto", self._device)
+        self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision)
+        self._rows: list[_Row] = []
+        self._paused: deque[_Row] = deque()
+        self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
+        self.waiting: Waiting[Asked, Written] = Waiting(limit)
+
+    def add_adapter(self, name: str, folder: Path) -> int:
+        """Puts an adapter beside the base; the bytes it takes. Called where passes are computed."""
+        return self._bank.add(name, folder)
+
+    def remove_adapter(self, name: str) -> None:
+        """Forgets an adapter that nobody asks any more. Called where passes are computed."""
+        self._bank.remove(name)
+        kept = [each for each in self._beginnings if each.adapter != name]
+        self._beginnings = deque(kept, maxlen=KEPT_BEGINNINGS)
+
+    @torch.inference_mode()
+    def step(self) -> bool:
+        """One pass; whether there is more to do."""
+        self._drop_those_gone()
+        self._make_room()
+        self._admit()
+        if not self._rows:
+            return bool(self.waiting)
+        try:
+            ready, logits_RV = self._lanes.compute(self._pieces())
+        except Exception as error:  # whatever it is, nobody may wait for ever
+            self._fail(error)
+            raise
+        if logits_RV is not None:
+            self._write(ready, logits_RV)
+        return bool(self._rows) or bool(self.waiting)
+
+    def close(self) -> None:
+        """Ends what is still asked for, with an error."""
+        self._fail(stopping())
+
+    @property
+    def size_bytes(self) -> int:
+        """Weights, and the keys and values there is room for now."""
+        return bytes_of(self.causal) + self._lanes.size_bytes
+
+    def _pieces(self) -> list[tuple[Lane, int]]:
+        """How many tokens of which prompts this pass reads, the oldest request first."""
+        room = PROMPT_TOKENS[self._device.type]
+        pieces = []
+        for row in self._rows:
+            left = row.prompt - row.lane.held
+            if left > 0 and room > 0:
+                count = min(left, room) if self._lanes.in_pieces else left
+                pieces.append((row.lane, count))
+                room -= count
+        return pieces
+
+    def _admit(self) -> None:
+        """Lets requests in, in their order, as long as there is room for the longest that they can become."""
+        while self._paused and self._fits(self._paused[0].lane.ids, self._paused[0].asked):
+            self._resume(self._paused.popleft())
+        while not self._paused and len(self._rows) < ROWS[self._device.type]:
+            head = self.waiting.head()
+            if head is None:
+                return
+            asked = head.asked
+            if not self._fits(asked.ids, asked) or self._twin_is_read(asked):
+                return
+            self.waiting.pop()
+            self._enter(head)
+
+    def _fits(self, ids: Sequence[int], asked: Asked) -> bool:
+        """Whether there is room for one more row, as long as the longest may soon be."""
+        lengths = [(len(row.lane.ids), row.asked.max_new_tokens - len(row.chosen)) for row in self._rows]
+        lengths.append((len(self._learned) + len(ids), asked.max_new_tokens))
+        longest = max(length + min(more, EXPECTED_TOKENS) for length, more in lengths)
+        return not self._rows or len(lengths) * longest <= CACHED_TOKENS[self._device.type]
+
+    def _make_room(self) -> None:
+        """Lets the newest rows wait when the others have outgrown the room; they are read again later."""
+        while len(self._rows) > 1:
+            longest = max(len(row.lane.ids) for row in self._rows)
+            if len(self._rows) * longest <= CACHED_TOKENS[self._device.type]:
+                return
+            row = self._rows.pop()
+            self._lanes.leave(row.lane)
+            self._paused.appendleft(row)
+
+    def _resume(self, row: _Row) -> None:
+        row.lane.held, row.prompt = 0, len(row.lane.ids)
+        self._lanes.enter(row.lane, self._known_beginning(row.asked, row.lane.ids))
+        self._rows.append(row)
+
+    def _twin_is_read(self, asked: Asked) -> bool:
+        """Whether the same prompt is being read for another answer to the same request: its reading will be shared."""
+        if asked.branch == 0 or len(asked.ids) < SHARED_TOKENS:
+            return False
+        return any(
+            row.asked.ids is asked.ids and row.lane.held < row.prompt and row.asked.tenant == asked.tenant
+            for row in self._rows
+        )
+
+    def _enter(self, ticket: Ticket[Written]) -> None:
+        asked: Asked = ticket.asked
+        lane = Lane([*self._learned, *asked.ids], asked.adapter)
+        row = _Row(
+            asked,
+            ticket,
+            lane,
+            Chooser(asked.choice, asked.branch),
+            Spelling(self._tokenizer, asked.stops, stripped=asked.stripped),
+            len(lane.ids),
+        )
+        self._lanes.enter(lane, self._known_beginning(asked, lane.ids))
+        self._rows.append(row)
+
+    def _known_beginning(self, asked: Asked, ids: Sequence[int]) -> tuple[Any, int] | None:
+        """The longest beginning that an earlier prompt of the same tenant has in common; the last token is computed."""
+        best: tuple[Any, int] | None = None
+        for each in self._beginnings:
+            if (each.tenant, each.adapter) != (asked.tenant, asked.adapter):
+                continue
+            shared = _shared(each.ids, ids, len(ids) - 1)
+            if shared >= SHARED_TOKENS and (best is None or shared > best[1]):
+                best = (each.held, shared)
+        return best
+
+    def _keep_beginning(self, row: _Row) -> None:
+        """Keeps the keys and values of a prompt that was read, in place of those that it goes on from."""
+        if row.prompt < SHARED_TOKENS:
+            return
+        ids = row.lane.ids[: row.prompt]
+        whose = (row.asked.tenant, row.asked.adapter)
+        for each in list(self._beginnings):
+            if (each.tenant, each.adapter) == whose:
+                shared = _shared(each.ids, ids, len(ids))
+                if shared == len(ids):
+                    return
+                if shared == len(each.ids):
+                    self._beginnings.remove(each)
+        held = self._lanes.beginning(row.lane, row.prompt)
+        if held is not None:
+            self._beginnings.append(_Beginning(*whose, ids, held))
+
+    def _write(self, ready: Sequence[Lane], logits_RV: torch.Tensor) -> None:
+        by_lane = {id(row.lane): row for row in self._rows}
+        rows = [by_lane[id(lane)] for lane in ready]
+        numbers = torch.isfinite(logits_RV.amax(dim=-1)).tolist()
+        for row, is_number in zip(rows, numbers, strict=True):
+            if not is_number:
+                self._end_with(row, _not_numbers(), wipe=True)
+        good = [index for index, is_number in enumerate(numbers) if is_number]
+        if len(good) < len(rows):
+            rows, logits_RV = [rows[index] for index in good], logits_RV[good]
+        for row, chosen in zip(rows, choose_tokens(logits_RV, [row.chooser for row in rows]), strict=True):
+            if not row.chosen and row.lane.held == row.prompt:
+                self._keep_beginning(row)
+            self._take(row, chosen)
+
+    def _take(self, row: _Row, chosen: Chosen) -> None:
+        """One more token of an answer, told at once where its text is wanted as it comes."""
+        asked, finish, text = row.asked, None, ""
+        if chosen.token in asked.ends:
+            finish = "stop"
+        else:
+            row.lane.ids.append(chosen.token)
+            row.chosen.append(chosen)
+            if asked.streams or asked.stops:
+                text = row.spelling.push(chosen.token)
+            if row.spelling.stopped:
+                finish = "stop"
+            elif len(row.chosen) >= asked.max_new_tokens:
+                finish = "length"
+        if finish is not None:
+            self._finish(row, finish, text)
+        elif asked.streams and (text or asked.choice.top_logprobs is not None):
+            self._tell(row, text, None)
+
+    def _finish(self, row: _Row, finish: str, text: str) -> None:
+        if row.asked.streams:
+            text += row.spelling.finish()
+        elif row.asked.stops:
+            text = row.spelling.whole()
+        else:
+            text = self._tokenizer.decode([each.token for each in row.chosen], skip_special_tokens=True)
+            text = text.strip() if row.asked.stripped else text
+        self._tell(row, text, finish)
+        self._remove(row)
+
+    def _tell(self, row: _Row, text: str, finish: str | None) -> None:
+        new = tuple(row.chosen[row.told :])
+        row.told = len(row.chosen)
+        row.ticket.tell(Written(text, new, finish, len(row.chosen)), last=finish is not None)
+
+    def _drop_those_gone(self) -> None:
+        """Frees the places of those who do not wait any more."""
+        now = time.monotonic()
+        for row in [*self._rows, *self._paused]:
+            if row.ticket.gone:
+                self._remove(row)
+            elif row.ticket.late(now):
+                self._end_with(row, row.ticket.too_late())
+        self.waiting.drop_those_gone(now)
+
+    def _end_with(self, row: _Row, error: Exception, *, wipe: bool = False) -> None:
+        row.ticket.fail(error)
+        self._remove(row, wipe=wipe)
+
+    def _remove(self, row: _Row, *, wipe: bool = False) -> None:
+        if row in self._paused:
+            self._paused.remove(row)
+            return
+        self._rows.remove(row)
+        self._lanes.leave(row.lane, wipe=wipe)
+
+    def _fail(self, error: Exception) -> None:
+        """Everybody gets an error."""
+        for row in [*self._rows, *self._paused]:
+            self._end_with(row, error, wipe=True)
+        self.waiting.fail(error)
+
+
+def _shared(known: Sequence[int], ids: Sequence[int], limit: int) -> int:
+    """How many tokens two rows begin with in common, at most `limit`."""
+    most = min(len(known), len(ids), limit)
+    if list(known[:most]) == list(ids[:most]):
+        return most
+    return next(place for place in range(most) if known[place] != ids[place])
+
+
+def _not_numbers() -> ServiceError:
+    return ServiceError("service/not-a-number", "the model computed what is no number", status=500)

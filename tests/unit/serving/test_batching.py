@@ -1,0 +1,132 @@
+"""Dynamic batches and turns: together when many wait, alone when one does, and a fault is one request's own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from burnish.errors import DataProblemError, ServiceError
+from burnish.serving.batching import PASS_TOKENS, Batcher, Prepared
+from burnish.serving.readers import image_bytes
+from burnish.serving.turns import Turns
+from burnish.serving.waiting import Ticket
+
+
+class Doubles:
+    """Answers twice the number; cannot read 13."""
+
+    size_bytes = 0
+
+    def __init__(self) -> None:
+        self.passes: list[int] = []
+
+    def prepare(self, given: Sequence[Any]) -> list[Prepared]:
+        return [Prepared(number, 1_000) for number in given]
+
+    def answer(self, prepared: Sequence[Prepared]) -> list[int]:
+        self.passes.append(len(prepared))
+        if any(each.content == 13 for each in prepared):
+            raise DataProblemError("predict/bad-text", "13")
+        return [2 * each.content for each in prepared]
+
+
+def line_up(batcher: Batcher, *requests: Sequence[int]) -> list[Any]:
+    found: list[Any] = [None] * len(requests)
+    for index, numbers in enumerate(requests):
+
+        def told(piece: Any, _: bool, index: int = index) -> None:
+            found[index] = piece
+
+        def failed(error: Exception, index: int = index) -> None:
+            found[index] = error
+
+        batcher.waiting.join(Ticket(batcher.model.prepare(numbers), told, failed))
+    return found
+
+
+def test_what_waits_is_answered_in_one_pass() -> None:
+    model = Doubles()
+    batcher = Batcher(model)
+    found = line_up(batcher, [1], [2, 3], [4])
+    assert not batcher.step()
+    assert found == [[2], [4, 6], [8]]
+    assert model.passes == [4]
+    many = line_up(batcher, *([n] for n in range(10)))
+    while batcher.step():
+        pass
+    assert many == [[2 * n] for n in range(10)]
+    assert model.passes[1:] == [PASS_TOKENS // 1_000] * 2 + [2]
+
+
+def test_a_request_that_cannot_be_answered_fails_alone() -> None:
+    batcher = Batcher(Doubles())
+    found = line_up(batcher, [1], [13], [2])
+    batcher.step()
+    assert (found[0], found[2]) == ([2], [4])
+    assert isinstance(found[1], DataProblemError)
+
+
+def test_the_line_is_bounded_and_closes() -> None:
+    batcher = Batcher(Doubles(), limit=2)
+    found = line_up(batcher, [1], [2])
+    with pytest.raises(ServiceError, match="too many requests"):
+        line_up(batcher, [3])
+    batcher.close()
+    assert [error.status for error in found] == [503, 503]
+
+
+def test_models_take_turns_and_a_fault_of_one_stops_no_other() -> None:
+    turns, order, done = Turns(), [], threading.Event()
+    left = {"a": 3, "b": 3}
+    together = threading.Barrier(2)
+
+    def step(name: str) -> bool:
+        order.append(name)
+        left[name] -= 1
+        if not any(left.values()):
+            done.set()
+        if name == "a" and left["a"] == 1:
+            raise RuntimeError("a fault of this pass")
+        return left[name] > 0
+
+    def step_a() -> bool:
+        return step("a")
+
+    def step_b() -> bool:
+        return step("b")
+
+    waiting = turns.call(together.wait)  # holds the thread until both are in line
+    turns.wake(step_a)
+    turns.wake(step_b)
+    turns.wake(step_a)
+    together.wait()
+    assert done.wait(60)
+    assert order == ["a", "b"] * 3
+    assert waiting.done()
+    assert turns.call(lambda: 7).result() == 7
+    with pytest.raises(ZeroDivisionError):
+        turns.call(lambda: 1 // 0).result()
+    turns.stop()
+
+
+@pytest.mark.parametrize(
+    "sent", ["/etc/passwd", "file:///etc/passwd", "http://169.254.169.254/", "data:image/png;base64,???", None, 3]
+)
+def test_no_path_and_no_url_is_opened_for_an_image(sent: Any) -> None:
+    with pytest.raises(DataProblemError) as refused:
+        image_bytes(sent, "item 1")
+    assert refused.value.code == "predict/bad-image"
+
+
+def test_an_image_that_was_sent_is_read_as_its_file_is(image_folder: Any) -> None:
+    import base64
+
+    from burnish.data.images import image_of, read_image
+
+    path = sorted(image_folder.glob("*/*.png"))[0]
+    sent = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    one, other = image_of(image_bytes(sent, "item 1")), read_image(path)
+    assert (one.image.tobytes(), one.sha256, one.changes) == (other.image.tobytes(), other.sha256, other.changes)
