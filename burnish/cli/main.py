@@ -21,6 +21,7 @@ from burnish.cli import (
     export,
     gc,
     import_model,
+    import_openai,
     keys,
     log,
     models,
@@ -33,6 +34,7 @@ from burnish.cli import (
     train_arguments,
     use_arguments,
     verify,
+    worker,
 )
 from burnish.errors import (
     BurnishError,
@@ -168,6 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     use_arguments.chat(command)
     reproduce.arguments(command)
     import_model.arguments(command)
+    import_openai.arguments(command)
     runs.arguments(command)
     data_arguments.audit(command)
     data_arguments.augment(command)
@@ -181,6 +184,7 @@ def build_parser() -> argparse.ArgumentParser:
     backup.arguments(command)
     verify.arguments(command)
     gc.arguments(command)
+    worker.arguments(command)
     return parser
 
 

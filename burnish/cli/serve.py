@@ -44,6 +44,9 @@ def arguments(command: Command) -> None:
         default=[],
         help="another name of a base, e.g. gpt-4o-mini=SmolLM2-135M-Instruct; again for more",
     )
+    serve.add_argument(
+        "--minimum-rows", metavar="N", type=_count, default=10, help="rows that a training file needs (default: 10)"
+    )
     serve.add_argument("--no-worker", action="store_true", help="run no jobs; `burnish worker` does, anywhere")
     serve.add_argument("--certfile", metavar="FILE", help="TLS certificate with its chain, PEM")
     serve.add_argument("--keyfile", metavar="FILE", help="its private key, PEM")
@@ -66,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     _require_packages()
     proxies = [_network(text) for text in options.behind_proxy]
     certificate, key = _certificate(options.certfile, options.keyfile)
-    service = open_service(models=options.model, aliases=options.alias)
+    service = open_service(models=options.model, aliases=options.alias, minimum_rows=options.minimum_rows)
     _require_safe(service, options.host, tls=certificate is not None, proxies=bool(proxies))
     server, front = importlib.import_module(SERVER), importlib.import_module(RULES)
     names = frozenset({options.host.lower(), *(name.lower() for name in options.name)})
@@ -74,27 +77,36 @@ def run(options: argparse.Namespace) -> int:
     with _listening(options.host, options.port) as listener:
         url = _url(options.host, listener.getsockname()[1], tls=certificate is not None)
         worker = None if options.no_worker else Beside(_worker_arguments(options))
+        hurried = True
         try:
             if worker is not None:
                 worker.start()
-            server.run(
+            hurried = server.run(
                 service,
                 listener=listener,
                 rules=rules,
                 open_without_keys=_is_loopback(options.host) and not proxies,
                 ready=lambda: _say(url, options),
+                stopping=worker.ask if worker is not None else lambda: None,
                 certfile=certificate,
                 keyfile=key,
             )
         finally:
             if worker is not None:
-                worker.stop()
+                worker.stop(now=hurried)
     return 0
 
 
 def _worker_arguments(options: argparse.Namespace) -> list[str]:
-    pairs = [("--model", each) for each in options.model] + [("--alias", each) for each in options.alias]
-    return ["worker", *(word for pair in pairs for word in pair)]
+    """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens."""
+    bases = [word for each in options.model for word in ("--model", each)]
+    return ["worker", *bases, "--minimum-rows", str(options.minimum_rows), "--end-with-stdin"]
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) < 10**9:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number from 1')
+    return int(text)
 
 
 def _say(url: str, options: argparse.Namespace) -> None:

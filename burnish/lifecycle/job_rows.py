@@ -1,4 +1,4 @@
-"""The files of a job, read before anything is trained: what is wrong with them, line by line, in the job's own words."""
+"""The files of a job, read before anything is trained: what is wrong with them, line by line."""
 
 from __future__ import annotations
 

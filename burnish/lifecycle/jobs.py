@@ -415,7 +415,17 @@ def _jobs(connection: Connection, rows: list[RowMapping] | Any) -> list[Job]:
 
 
 def _job(row: RowMapping, metadata: Mapping[str, str]) -> Job:
-    same: tuple[str, ...] = ("id", "project", "status", "seed", "training_file", "validation_file", "result_file", "model", "created")
+    same: tuple[str, ...] = (
+        "id",
+        "project",
+        "status",
+        "seed",
+        "training_file",
+        "validation_file",
+        "result_file",
+        "model",
+        "created",
+    )
     same = (*same, "started", "finished", "trained_tokens", "priority", "slot")
     return Job(
         **{name: row[name] for name in same},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ from burnish.errors import (
 )
 from burnish.types import Progress, Silent
 
+LOADED = ("peft", "transformers", "burnish.lifecycle.trainer_orders", "burnish.lifecycle.judge_chat")
 PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
 DATA, DIVERGED, MEMORY, REQUEST, MACHINE, BUG = "data", "diverged", "memory", "request", "machine", "bug"
 KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
@@ -118,13 +120,8 @@ def _die_with_supervisor() -> None:
 
 def _load_libraries() -> None:
     """What every training needs, loaded before the first one waits for it."""
-    import peft
-    import torch
-    import transformers
-
-    from burnish.lifecycle import benches, judge_chat, train, trainer_orders
-
-    assert peft and torch and transformers and benches and judge_chat and train and trainer_orders
+    for name in LOADED:
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from burnish.errors import BurnishError, ServiceError
 from burnish.lifecycle.at_step import package_step
-from burnish.lifecycle.decided import decided
-from burnish.lifecycle.job_recipe import AUTO, JobRequest, recipe_tree, recipe_with_files
+from burnish.lifecycle.job_recipe import JobRequest, recipe_tree
 from burnish.lifecycle.job_rows import CheckedFile, check_file
-from burnish.lifecycle.own import Own
-from burnish.lifecycle.train import permitted_base, read_rows, train
-from burnish.method.options import HeadOptions
-from burnish.recipe.read import build_recipe
-from burnish.recipe.schema import Recipe
+from burnish.lifecycle.job_settle import settle
+from burnish.lifecycle.train import train
 from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Progress, Silent
@@ -46,7 +41,7 @@ def prepare(order: Order, progress: Progress) -> dict[str, Any]:
     found = checked["training_file"]
     rows = found.rows - len(found.faults)
     tree = recipe_tree(asked, rows=rows, seed=order["seed"], filename=order["filename"], task=found.task)
-    numbers = _settled(tree, asked, order)
+    numbers = settle(tree, asked, order["base"], order["files"])
     return {"tree": tree, "numbers": {**numbers, "task": tree["task"], "rows": rows}}
 
 
@@ -67,41 +62,6 @@ def package(order: Order, progress: Progress) -> dict[str, Any]:
     package_step(source, order["step"], target, evaluation, runs=settings().runs, progress=Silent())
     target.update_manifest(status="finished", task=judged.manifest().get("task"))
     return {}
-
-
-def _settled(tree: dict[str, Any], asked: JobRequest, order: Order) -> dict[str, Any]:
-    """What "auto" became; a multiplier becomes a rate in the tree."""
-    given = asked.hyperparameters
-    recipe, task, data = read_rows(_built(tree, order), Own())
-    base = permitted_base(recipe, settings().runs)
-    recipe = decided(recipe, data, base, task, Silent())
-    multiplier = given.get("learning_rate_multiplier", AUTO)
-    training = recipe.training
-    steps = recipe.method is not None and not isinstance(recipe.method, HeadOptions)
-    if multiplier != AUTO and steps and training.learning_rate is not None:
-        rate = min(1.0, float(f"{training.learning_rate * multiplier:.6g}"))
-        tree["training"]["learning_rate"] = rate
-        training = training.model_copy(update={"learning_rate": rate})
-    return {
-        "n_epochs": training.epochs,
-        "batch_size": training.global_batch_size,
-        "learning_rate_multiplier": 1.0 if multiplier == AUTO else multiplier,
-        "learning_rate": training.learning_rate,
-        **({"beta": recipe.preference.scale} if task.name == "preference" else {}),
-        "method": recipe.method.name if recipe.method else None,
-    }
-
-
-def _built(tree: Mapping[str, Any], order: Order) -> Recipe:
-    whole = recipe_with_files(_plain(tree), order["base"], order["files"])
-    try:
-        return build_recipe(whole, source="job")
-    except ServiceError as error:
-        raise BurnishError(error.code, error.message) from error
-
-
-def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in tree.items()}
 
 
 ORDERS: Mapping[str, Callable[[Order, Progress], dict[str, Any]]] = {

@@ -6,12 +6,14 @@ there. The trainer is a process of its own, so that whatever a job does to it to
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from burnish.errors import BurnishError, LeaseLostError, TrainerDiedError
 from burnish.lifecycle.service import Service
@@ -48,13 +50,18 @@ class Stopping:
     """What a signal asks of a worker: once, to finish the step; twice, to end at once."""
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.now = threading.Event()
+        self.asked = self.now = False
+        self.woken: SimpleQueue[None] = SimpleQueue()  # which a signal may fill while its reader waits
 
     def ask(self) -> None:
-        if self.asked.is_set():
-            self.now.set()
-        self.asked.set()
+        self.now = self.asked
+        self.asked = True
+        self.woken.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Returns after so long, or when it is asked to."""
+        with contextlib.suppress(Empty):
+            self.woken.get(timeout=seconds)
 
 
 class Heartbeat:
@@ -89,7 +96,7 @@ class Heartbeat:
 
     def _keep(self) -> None:
         """Extends the lease again and again, until the work ends or the job is another worker's."""
-        every = min(0.5, self.lease_seconds / 6)
+        every = min(0.5, self.lease_seconds / 30)
         extended = time.monotonic()
         while not self.ended.wait(every):
             try:
@@ -122,7 +129,7 @@ def work(
     seen, worked = time.monotonic(), 0
     try:
         trainer.start()
-        while not stopping.asked.is_set():
+        while not stopping.asked:
             claim = _claimed(service, worker, options)
             if claim is not None:
                 _work_on(service, claim, trainer, options, stopping, say)
@@ -134,7 +141,7 @@ def work(
             if time.monotonic() - seen > options.lease_seconds / 3:
                 queue.show_worker(engine, worker, job=None)
                 seen = time.monotonic()
-            stopping.asked.wait(options.poll_seconds)
+            stopping.wait(options.poll_seconds)
     finally:
         trainer.close()
         queue.forget_worker(engine, worker)

@@ -78,7 +78,7 @@ class Working:
         self.folder.chmod(0o700)
         files = self._files()
         try:
-            base = base_of(self.service, self.claim.row["project"], self.asked.model)
+            base = base_of(self.service, self.claim.row["project"], self.chosen["base"])
         except (ServiceError, RegistryError) as error:
             return self.failed("request", {"code": error.code, "message": error.message})
         if "recipe" not in self.chosen:
@@ -224,7 +224,7 @@ class Working:
 
     def _out_of_patience(self) -> bool:
         """Asks the trainer to stop when that is wanted; whether it has been given long enough to do so."""
-        stop = self.stopping.asked.is_set()
+        stop = self.stopping.asked
         if not stop and self.beat.wanted != "pause":
             return False
         if self.attempt.path.is_dir() and self.attempt.manifest() and self.attempt.asked() is None:
@@ -234,7 +234,7 @@ class Working:
         if not self.training:  # nothing is lost
             return True
         self.asked_to_stop = self.asked_to_stop or time.monotonic()
-        return self.stopping.now.is_set() or time.monotonic() - self.asked_to_stop > self.options.grace_seconds
+        return self.stopping.now or time.monotonic() - self.asked_to_stop > self.options.grace_seconds
 
     def publish(self, *, last: bool) -> None:
         """Tells what is new in the run's folder: figures, and checkpoints that another attempt may go on from."""

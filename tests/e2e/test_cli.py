@@ -36,6 +36,7 @@ COMMANDS = (
     "chat",
     "reproduce",
     "import",
+    "import-openai",
     "runs",
     "audit",
     "augment",
@@ -50,6 +51,7 @@ COMMANDS = (
     "backup",
     "verify",
     "gc",
+    "worker",
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

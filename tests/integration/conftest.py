@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from burnish.registry.database import open_database
 
 ROOT = Path(__file__).parents[2]
 WALL_CLOCK = ("rows_per_second", "tokens_per_second")
@@ -87,3 +94,55 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The URL of a server of its own, which ends with the test."""
+    pytest.importorskip("pg8000")
+    if shutil.which("postgres") is None or shutil.which("initdb") is None:
+        pytest.skip("PostgreSQL is not installed")
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        yield from _served(Path(folder))
+
+
+def _served(folder: Path) -> Iterator[str]:
+    owner = "nobody" if getpass.getuser() == "root" else None  # the server refuses to run as root
+    if owner is not None:
+        shutil.chown(folder, owner)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    make = ["initdb", "-D", str(folder / "data"), "-U", "burnish", "--auth=trust", "--no-sync", "--encoding=UTF8"]
+    subprocess.run(make, check=True, capture_output=True, user=owner, cwd=folder)
+    run = [
+        "postgres",
+        "-D",
+        str(folder / "data"),
+        "-p",
+        str(port),
+        "-k",
+        str(folder),
+        "-c",
+        "listen_addresses=127.0.0.1",
+    ]
+    with (folder / "log").open("w", encoding="utf-8") as said:
+        server = subprocess.Popen(run, stdout=said, stderr=said, user=owner, cwd=folder)
+        try:
+            yield _answering(f"postgresql://burnish@127.0.0.1:{port}/postgres", server, folder / "log")
+        finally:
+            open_database.cache_clear()
+            server.send_signal(signal.SIGINT)  # without waiting for clients
+            server.wait(timeout=30)
+
+
+def _answering(url: str, server: subprocess.Popen[bytes], log: Path) -> str:
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    for _ in range(300):
+        if server.poll() is not None:
+            raise AssertionError(log.read_text(encoding="utf-8"))
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0 and "ready to accept" in log.read_text(encoding="utf-8"):
+                return url
+        time.sleep(0.1)
+    raise AssertionError(log.read_text(encoding="utf-8"))

@@ -1,0 +1,99 @@
+"""The unmodified `openai` package against `burnish serve` with its worker: the newest one, and one of the 2.x."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("openai")
+
+import psutil
+
+from burnish.lifecycle.service import open_service
+from burnish.registry.keys import create_key
+from burnish.registry.log import ServiceLog
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
+SCRIPT = Path(__file__).with_name("openai_user.py")
+OLDER = Path(sys.prefix) / "openai2"  # where the Makefile puts an openai of the 2.x
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    url: str
+    key: str
+    home: Path
+    process: subprocess.Popen[bytes]
+
+    def limited_key(self) -> str:
+        """A new key that may read, four times a minute."""
+        registry = open_service(home=self.home).registry
+        return create_key(registry, role="reader", limits={"requests_per_minute": 4})[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, sentence_base: Path) -> Iterator[Server]:
+    """A server with one worker; at its end nothing of it is left."""
+    home = tmp_path_factory.mktemp("home")
+    key = create_key(open_service(home=home).registry, role="writer")[1]
+    environment = {**os.environ, "BURNISH_HOME": str(home), "BURNISH_MAX_UPLOAD_BYTES": "200000"}
+    command = [sys.executable, "-m", "burnish", "serve", "--port", "0", "--json"]
+    command += ["--model", f"tiny={language_base}", "--model", f"words={sentence_base}"]
+    with (home / "stderr").open("wb") as errors:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors)
+    with process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, (home / "stderr").read_text()
+        worker = psutil.Process(process.pid).children()[0]
+        children = [worker, *worker.children(recursive=True)]
+        worker.kill()  # another one is started in its place, or no job would ever run
+        yield Server(json.loads(line)["base_url"], key, home, process)
+        children += psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 0, (home / "stderr").read_text()[-3000:]
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    log = ServiceLog(open_service(home=home).registry, home / "service")
+    assert log.damages() == []
+    assert "POST /v1/fine_tuning/jobs/{job_id}/pause" in {entry.get("what") for entry in log.entries()}
+
+
+def ran(server: Server, *arguments: str, **environment: str) -> dict[str, Any]:
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(SCRIPT), server.url, server.key]
+    command += [server.limited_key(), *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, f"{done.stderr[-3000:]}\n{(server.home / 'stderr').read_text()[-3000:]}"
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_the_newest_client(
+    server: Server, conversations: list[dict[str, Any]], toy_rows: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    chats = written(tmp_path / "chats.jsonl", conversations[:30])
+    labelled = written(tmp_path / "labelled.jsonl", [{"text": text, "label": label} for text, label in toy_rows[:60]])
+    assert ran(server, "tiny", chats, "words", labelled)["openai"] >= "3."
+
+
+def test_an_older_client(server: Server, conversations: list[dict[str, Any]], tmp_path: Path) -> None:
+    if not (OLDER / "openai").is_dir():
+        pytest.skip(f"there is no older openai in {OLDER}; `make test` puts it there")
+    chats = written(tmp_path / "chats.jsonl", conversations[:30])
+    assert ran(server, "tiny", chats, PYTHONPATH=str(OLDER))["openai"].startswith("2.")

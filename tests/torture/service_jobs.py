@@ -1,0 +1,95 @@
+"""A service with a tiny base and small files of rows, and workers as processes of their own, for tests and torture."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from burnish.lifecycle.job_recipe import JobRequest
+from burnish.lifecycle.jobs import Job, create_job, list_events
+from burnish.lifecycle.service import Service
+from burnish.registry.database import open_database, reading
+from burnish.registry.files import store_file
+from burnish.registry.queue import LIVE
+from burnish.registry.service_tables import JOBS
+from burnish.registry.store import Registry, SentFiles
+from burnish.storage.version_store import open_version_store
+
+PROJECT = "default"
+PATIENCE_SECONDS = 600.0
+QUICK = {  # two steps, and a verdict that takes no time
+    "training": {"max_steps": 2},
+    "evaluation": {"resamples": 100, "max_prompts": 8, "robustness_rows": 0},
+}
+
+
+def chat_rows(count: int = 20) -> str:
+    """Conversations as a file of the protocol."""
+    rows = [
+        [{"role": "user", "content": f"{n} plus {n}"}, {"role": "assistant", "content": str(2 * n)}]
+        for n in range(count)
+    ]
+    return "".join(json.dumps({"messages": messages}) + "\n" for messages in rows)
+
+
+def service_at(home: Path, base: Path, url: str | None = None) -> Service:
+    """A service on a home of its own, which serves one base as "tiny"."""
+    store, files = open_version_store(home, None), open_version_store(home / "service", None, folder="files")
+    registry = Registry(open_database(home, url), store, SentFiles(files, home / "service" / "incoming"))
+    (home / "service").mkdir(parents=True, exist_ok=True)
+    return Service(registry, home, {"gpt-4o-mini": "tiny"}, {"tiny": base})
+
+
+def sent(service: Service, text: str, name: str = "train.jsonl") -> str:
+    """The id of a file that was uploaded."""
+    chunks = [text.encode()]
+    return store_file(service.registry, PROJECT, filename=name, purpose="fine-tune", chunks=chunks).id
+
+
+def asked_for(service: Service, file_id: str, **changes: Any) -> Job:
+    """A job of two steps, unless the changes say otherwise."""
+    about: dict[str, Any] = {"model": "tiny", "training_file": file_id, "seed": 7, "burnish": QUICK}
+    about |= {"hyperparameters": {"batch_size": 8, "n_epochs": 2}}
+    return create_job(service, PROJECT, None, JobRequest(**{**about, **changes}))
+
+
+def started_worker(
+    service: Service, log: Path, arguments: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """`burnish worker` on a service, as a process of its own."""
+    base = service.bases["tiny"]
+    command = [sys.executable, "-m", "burnish", "worker", "--model", f"tiny={base}", "--threads", "1", *arguments]
+    own = {**os.environ, "BURNISH_HOME": str(service.home), "OMP_NUM_THREADS": "1", **(environment or {})}
+    if service.registry.engine.url.get_backend_name() != "sqlite":
+        own["BURNISH_DATABASE_URL"] = service.registry.engine.url.render_as_string(hide_password=False)
+    with log.open("ab") as stream:
+        return subprocess.Popen(command, env=own, stdout=stream, stderr=stream)
+
+
+def until(happened: Callable[[], Any], what: str, every: float = 0.05) -> Any:
+    """What a condition gives as soon as it gives something."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < ends:
+        if found := happened():
+            return found
+        time.sleep(every)
+    raise TimeoutError(what)
+
+
+def live(service: Service) -> int:
+    """How many jobs have not ended."""
+    with reading(service.registry.engine) as connection:
+        return len(connection.scalars(select(JOBS.c.id).where(JOBS.c.status.in_(LIVE))).all())
+
+
+def messages(service: Service, job: str) -> list[str]:
+    """What was told about a job, in the order it was told."""
+    return [event.message for event in reversed(list_events(service, PROJECT, job, limit=10_000)[0])]
