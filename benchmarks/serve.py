@@ -61,7 +61,8 @@ CLIENTS, WARM_UP, NEW_TOKENS = 32, 32, 32
 STORIES = ROOT.parent / "shared" / "models" / "stories260k"
 START_SECONDS = 180
 TEMPLATE = (
-    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 PLAIN = """
 import sys
@@ -150,6 +151,7 @@ def measure(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = os.environ | {"BURNISH_HOME": str(Path(folder) / "home"), "TOKENIZERS_PARALLELISM": "false"}
+    environment.pop("BURNISH_THREADS", None)  # each server divides the cores as it does by itself
     with (place.work / "server.log").open("w+") as log:
         process = subprocess.Popen(server(place, Path(folder), port), stdout=log, stderr=log, env=environment)
         try:
@@ -282,7 +284,10 @@ def summary(measured: Measured) -> tuple[str, dict[str, Any]]:
     for arm, rounds in measured.items():
         pairs = zip(rounds[0]["answers"], reference, strict=True)
         same = sum(one == other for one, other in pairs) / len(reference)
-        cells = [arm, *(f"{median_of(measured, arm, name):.0f}" for name in ("requests_per_second", "tokens_per_second"))]
+        cells = [
+            arm,
+            *(f"{median_of(measured, arm, name):.0f}" for name in ("requests_per_second", "tokens_per_second")),
+        ]
         cells += [f"{1000 * median_of(measured, arm, name):,.0f}" for name in ("p50_seconds", "p99_seconds")]
         cells += [f"{same:.1%}", ""]
         if arm != "burnish":
