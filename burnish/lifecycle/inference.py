@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from burnish.errors import DataProblemError, ServiceError
+from burnish.lifecycle.environment import default_threads
 from burnish.lifecycle.served_models import Found, Loader, find_model
 from burnish.lifecycle.service import Service
 from burnish.model.template import RefusedConversationError
@@ -109,7 +110,8 @@ class Inference:
         memory_bytes: that models may take; None: as the settings say, else half of the machine.
         limit: requests that may wait for one model.
         seconds: after which a request is given up.
-        threads: that a product is spread over.
+        threads: that a product is spread over; None: as the settings say, else one less than there are cores, which
+            is left to the loop: products that wait for a core that is busy cost more than they win.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Inference:
         chosen = settings()
         self.service = service
         self.seconds = seconds if seconds is not None else chosen.serve_seconds
-        self._turns = Turns(threads if threads is not None else chosen.threads)
+        self._turns = Turns(threads or chosen.threads or max(1, default_threads() - 1))
         self._loader = Loader(self._turns, limit if limit is not None else chosen.serve_queue)
         self.pool: Pool[Model] = Pool(memory_bytes or chosen.serve_memory_bytes or _share_of_machine())
         self._threads = ThreadPoolExecutor(READING_THREADS, "burnish-reading")

@@ -200,7 +200,7 @@ def slot_attention(
     parts = []
     if computed.lengths:
         rows, longest = len(computed.lengths), max(computed.lengths)
-        _, heads, width = query_THd.shape
+        heads, width = query_THd.shape[1:]
         grouped = query_THd[:rows].reshape(rows, key.shape[1], heads // key.shape[1], width)  # a group shares its keys
         found = F.scaled_dot_product_attention(
             grouped.to(keys_SGLd.dtype),

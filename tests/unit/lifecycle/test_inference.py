@@ -1,0 +1,58 @@
+"""A service that stops, and one that has too much to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from burnish.errors import ServiceError
+from burnish.lifecycle.inference import Inference, Wish, whole
+from burnish.lifecycle.service import Service
+from burnish.registry.store import open_registry
+from burnish.serving.choosing import Choice
+
+LONG = Wish(max_new_tokens=60, choice=Choice(bias={1: -100.0}))  # token 1 ends an answer
+
+
+async def answered(inference: Inference, prompts: Sequence[str]) -> list[int]:
+    writing = await inference.complete("default", "tiny", prompts, LONG)
+    try:
+        return [each.tokens for each in await whole(writing, len(prompts))]
+    finally:
+        await writing.close()
+
+
+def test_what_was_begun_is_finished_and_nothing_new_is_taken(language_base: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        inference = Inference(Service(open_registry(tmp_path), tmp_path, {}, {"tiny": language_base}))
+        begun = [asyncio.create_task(answered(inference, [f"number {n}"])) for n in range(8)]
+        while inference._running < 8:
+            await asyncio.sleep(0)
+        draining = asyncio.create_task(inference.drain(300))
+        await asyncio.sleep(0)
+        with pytest.raises(ServiceError) as refused:
+            await answered(inference, ["late"])
+        assert (refused.value.status, refused.value.retry_after_seconds) == (503, 5.0)
+        assert [await each for each in begun] == [[60]] * 8
+        assert await draining
+        assert not inference._turns._thread.is_alive()
+
+    asyncio.run(work())
+
+
+def test_too_many_requests_are_told_when_to_come_back(language_base: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        service = Service(open_registry(tmp_path), tmp_path, {}, {"tiny": language_base})
+        inference = Inference(service, limit=2)
+        found = await asyncio.gather(
+            *(answered(inference, [f"{n} {part}" for part in range(2)]) for n in range(64)), return_exceptions=True
+        )
+        refused = [each for each in found if isinstance(each, ServiceError)]
+        assert [each for each in found if not isinstance(each, ServiceError)] == [[60, 60]] * (64 - len(refused))
+        assert {(each.status, each.retry_after_seconds) for each in refused} == {(429, 1.0)}
+        assert await inference.drain()
+
+    asyncio.run(work())
