@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import Any
 
 from burnish.errors import (
     BurnishError,
@@ -57,20 +57,21 @@ class Told(Silent):
 
 
 class Answers:
-    """Lines of JSON to the supervisor."""
+    """Lines of JSON to the supervisor, through an open pipe."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    def __init__(self, pipe: int) -> None:
+        self.pipe = pipe
 
     def say(self, value: Mapping[str, Any]) -> None:
+        rest = (json.dumps(value, ensure_ascii=False, default=str) + "\n").encode()
         with contextlib.suppress(BrokenPipeError):  # nobody listens any more: the end of stdin ends this process
-            self.stream.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-            self.stream.flush()
+            while rest:
+                rest = rest[os.write(self.pipe, rest) :]
 
 
 def main() -> None:
     """Answers orders until there are no more."""
-    answers = Answers(os.fdopen(os.dup(1), "w", encoding="utf-8"))  # what libraries print must not get between
+    answers = Answers(os.dup(1))  # what libraries print must not get between
     os.dup2(2, 1)
     _die_with_supervisor()
     for number in (signal.SIGINT, signal.SIGTERM):  # one who stops the worker asks its supervisor, which asks us

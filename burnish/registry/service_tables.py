@@ -24,7 +24,7 @@ KEYS = Table(
     Column("requests_per_minute", Integer),  # None: no limit
     Column("concurrency", Integer),  # requests at once
     Column("tokens_per_day", BigInteger),  # prompts and answers
-    Column("max_jobs", Integer),  # queued or running at once
+    Column("max_jobs", Integer),  # that run at once; more wait in the line
 )
 
 USAGE = Table(

@@ -88,7 +88,7 @@ def test_help_of_each_command_has_an_example(burnish: Burnish, command: str) -> 
 def test_help_lists_the_commands(burnish: Burnish) -> None:
     shown = burnish("--help")
     assert (shown.code, shown.err) == (0, "")
-    assert tuple(re.findall(r"^    (\w+)(?:  |$)", shown.out, re.MULTILINE)) == COMMANDS
+    assert tuple(re.findall(r"^    ([\w-]+)(?:  |$)", shown.out, re.MULTILINE)) == COMMANDS
     assert burnish().out == shown.out
 
 

@@ -480,7 +480,7 @@ def test_a_server_finishes_what_it_has_begun_and_keeps_no_secret(tmp_path: Path)
         assert served.process.wait(timeout=60) == 0
     log = ServiceLog(service.registry, service.folder)
     assert [(entry["what"], entry["status"]) for entry in log.entries()] == [("POST /v1/files", 200)]
-    secret = key.rpartition("_")[2].encode()
+    secret = key.split("_", 2)[2].encode()
     for path in [served.errors, *home.rglob("*")]:
         if path.is_file():
             content = path.read_bytes()

@@ -96,6 +96,7 @@ def storm(
     outcome.seconds = round(time.monotonic() - started, 1)
     outcome.wrong += [f"a worker that was asked to end ended with {code}" for code in codes if code not in (0, -9)]
     _look(service, log, outcome)
+    service.registry.engine.dispose()
     return outcome
 
 
