@@ -66,6 +66,7 @@ TEMPLATE = (
 )
 PLAIN = """
 import sys
+from pathlib import Path
 sys.path.insert(0, {here!r})
 import torch
 from fastapi import FastAPI
@@ -74,7 +75,7 @@ from pydantic import BaseModel
 from transformers import pipeline
 import uvicorn
 torch.set_num_threads({threads})
-model, tokenizer = open_plain({final!r})
+model, tokenizer = open_plain(Path({final!r}))
 classify = pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True)
 app = FastAPI()
 class Asked(BaseModel):

@@ -245,22 +245,25 @@ def test_no_client_reads_what_another_asked(url: str) -> None:
 
 
 def test_who_goes_away_frees_the_place(url: str, app: Any) -> None:
-    inference = app.state.inference
-    with httpx.stream("POST", f"{url}/completions", json=_long(), timeout=60) as answer:
-        next(answer.iter_lines())
-        assert inference._running == 1
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{url}/completions", json={**_long(), "stream": False}, timeout=0.05)
-    while inference._running:
-        httpx.get(url.removesuffix("/v1") + "/health")
+    """Noticed while no pass is computed, so nobody computes for who is gone."""
+    inference, health = app.state.inference, url.removesuffix("/v1") + "/health"
+    body: dict[str, Any] = {"model": "tiny", "messages": ASKED, "max_tokens": 100, "n": 4}
+    httpx.post(f"{url}/chat/completions", json={**body, "max_tokens": 1}, timeout=60)  # it is loaded now
+    go_on = threading.Event()
+    inference._turns.call(go_on.wait)
+    try:
+        with httpx.stream("POST", f"{url}/chat/completions", json={**body, "stream": True}, timeout=60) as answer:
+            next(answer.iter_lines())  # the role, before anything is written
+            assert inference._running == 1
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/chat/completions", json=body, timeout=2)
+        while inference._running:
+            httpx.get(health)
+    finally:
+        go_on.set()
     decoder = next(e.model.decoder for e in inference.pool._entries.values() if e.key.startswith("base:"))
-    while decoder._rows:
-        httpx.get(url.removesuffix("/v1") + "/health")
-
-
-def _long() -> dict[str, Any]:
-    bias = {"1": -100}  # the token that ends an answer
-    return {"model": "tiny", "prompt": "a", "max_tokens": 250, "stream": True, "logit_bias": bias, "n": 8}
+    while decoder._rows or len(decoder.waiting):
+        httpx.get(health)
 
 
 def test_a_deleted_model_and_one_of_another_project_are_gone(
