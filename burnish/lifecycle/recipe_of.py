@@ -40,7 +40,10 @@ def recipe_of(
     if seed is not None:
         extra.append(f"training.seed={seed}")
     if isinstance(source, Recipe):
-        return build_recipe(source.model_dump(mode="json"), extra, source="recipe"), Path.cwd()
+        said = source.model_dump(mode="json", exclude_unset=True)  # a default is not something that somebody said
+        if source.method is not None:
+            said["method"] = {"name": source.method.name, **said.get("method", {})}
+        return build_recipe(said, extra, source="recipe"), Path.cwd()
     if not str(source):
         raise DataReadError(
             "data/not-a-file", "is no name", where='""', hint="name a file of rows, a folder of images or a recipe"
