@@ -1,4 +1,4 @@
-"""Garbage: versions that no alias means or can go back to, that nothing came from, and that nobody touched for long."""
+"""Garbage: versions that nobody serves, no alias means or can mean again, nothing came from, nobody touched for long."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from burnish.registry.aliases import ever_meant
 from burnish.registry.database import reading, writing
+from burnish.registry.service_tables import SERVED
 from burnish.registry.store import Registry, doom
 from burnish.registry.tables import PARENTS, PENDING, READY, VERSIONS
 from burnish.registry.version import Version, version_of
@@ -47,6 +48,7 @@ def _unneeded(connection: Connection, older_than_days: float) -> list[str]:
     young = (VERSIONS.c.touched >= time.time() - older_than_days * DAY) | (VERSIONS.c.state == PENDING)
     needed = set(connection.scalars(select(VERSIONS.c.id).where(young | (VERSIONS.c.kind == "run"))))
     needed |= ever_meant(connection)
+    needed |= set(connection.scalars(select(SERVED.c.version).where(SERVED.c.deleted.is_(None))))
     parents: dict[str, list[str]] = {}
     for row in connection.execute(select(PARENTS.c.child, PARENTS.c.parent)):
         parents.setdefault(row.child, []).append(row.parent)

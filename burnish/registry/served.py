@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from burnish.errors import ServiceError
 from burnish.registry.database import reading, writing
 from burnish.registry.service_tables import SERVED
-from burnish.registry.store import Registry
+from burnish.registry.store import Registry, require_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ def add_served(connection: Connection, name: str, project: str, version: str, *,
 
     Raises:
         ServiceError: [models/name-taken], 409, when the name means something else.
+        RegistryError: [registry/not-found] when the version was deleted in the meantime.
     """
+    require_ready(connection, version)
     found = connection.execute(select(SERVED).where(SERVED.c.name == name)).mappings().one_or_none()
     if found is None:
         row = {"name": name, "project": project, "version": version, "job": job, "task": task}

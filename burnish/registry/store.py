@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, sel
 
 from burnish.errors import DamagedStoreError, RegistryError, RunError, nearest
 from burnish.registry.database import open_database, reading, writing
+from burnish.registry.service_tables import SERVED
 from burnish.registry.tables import ALIASES, DOOMED, PARENTS, PENDING, READY, VERSIONS
 from burnish.registry.version import (
     COLUMNS,
@@ -252,7 +253,9 @@ class Registry:
         with writing(self.engine) as connection:
             meant = connection.execute(select(ALIASES).where(ALIASES.c.version == version.id)).all()
             children = connection.scalars(select(PARENTS.c.child).where(PARENTS.c.parent == version.id).distinct())
+            served = (SERVED.c.version == version.id) & SERVED.c.deleted.is_(None)
             needs = [f"{row.name}:{row.alias}" for row in meant] + [f"version {child[:SHOWN]}" for child in children]
+            needs += [f"{name}, which is served" for name in connection.scalars(select(SERVED.c.name).where(served))]
             if needs:
                 raise RegistryError(
                     "registry/needed",
@@ -277,6 +280,7 @@ class Registry:
             with writing(self.engine) as connection:  # nobody can store it anew while its files go
                 if connection.scalar(query.where(VERSIONS.c.id == version)) is not None:
                     self.store.remove(version)
+                    connection.execute(delete(SERVED).where(SERVED.c.version == version))  # names that were given up
                     connection.execute(delete(VERSIONS).where(VERSIONS.c.id == version))
         return doomed
 
