@@ -1,4 +1,4 @@
-"""Garbage: versions that nobody serves, no alias means or can mean again, nothing came from, nobody touched for long."""
+"""Garbage: versions that nobody serves, no alias can mean again, nothing came from, and nobody touched for long."""
 
 from __future__ import annotations
 
