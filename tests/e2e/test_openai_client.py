@@ -27,6 +27,8 @@ from burnish.registry.log import ServiceLog
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
 SCRIPT = Path(__file__).with_name("openai_user.py")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_script"
+SECRET = "s3cretOfTheEnvironment"
+PRIVATE = ("pr1v4te", "r0wOfSomebody")  # in a prompt, in rows
 OLDER = Path(sys.prefix) / "openai2"  # where the Makefile puts an openai of the 2.x
 
 
@@ -49,6 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, senten
     home = tmp_path_factory.mktemp("home")
     key = create_key(open_service(home=home).registry, role="writer")[1]
     environment = {**os.environ, "BURNISH_HOME": str(home), "BURNISH_MAX_UPLOAD_BYTES": "200000"}
+    environment |= dict.fromkeys(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"), SECRET)
     command = [sys.executable, "-m", "burnish", "serve", "--port", "0", "--json"]
     command += ["--model", f"tiny={language_base}", "--model", f"words={sentence_base}"]
     command += ["--alias", "gpt-4o-mini=tiny"]
@@ -66,9 +69,25 @@ def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, senten
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=120) == 0, (home / "stderr").read_text()[-3000:]
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    _require_private(home, key)
     log = ServiceLog(open_service(home=home).registry, home / "service")
     assert log.damages() == []
     assert "POST /v1/fine_tuning/jobs" in {entry.get("what") for entry in log.entries()}
+
+
+def _require_private(home: Path, key: str) -> None:
+    """Keys and the environment are nowhere; prompts too; rows are in the files that were sent and in no log."""
+    nowhere = [each.encode() for each in (key.split("_", 2)[2], SECRET, PRIVATE[0])]
+    found = set()
+    for path in home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            place = path.relative_to(home).as_posix()
+            found |= {(place, each) for each in nowhere if each in content}
+            found |= (
+                {(place, PRIVATE[1])} if PRIVATE[1].encode() in content and "service/files/" not in place else set()
+            )
+    assert found == set()
 
 
 def ran(server: Server, *arguments: str, **environment: str) -> dict[str, Any]:
@@ -83,7 +102,8 @@ def ran(server: Server, *arguments: str, **environment: str) -> dict[str, Any]:
 
 
 def written(path: Path, rows: list[dict[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    """The rows as a file; one word in them is private."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows).replace("card", PRIVATE[1]))
     return str(path)
 
 
