@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from burnish.errors import UsageError
+from burnish.errors import ModelError, UsageError
+from burnish.model.intake import PICKLES, inspect_model_folder
+from burnish.model.template import RefusedConversationError, find_template
 from burnish.registry.store import Registry, open_registry
 from burnish.settings import expanded, settings
 from burnish.storage.durable import make_folder
@@ -42,6 +44,7 @@ def open_service(
 
     Raises:
         UsageError: [serve/no-model], [serve/same-name], [serve/bad-alias].
+        ModelError: those of the intake for a folder that no library may open; [model/bad-template].
     """
     place = home if home is not None else settings().expanded_home()
     make_folder(place / "service")
@@ -67,8 +70,31 @@ def _bases(models: Iterable[str]) -> dict[str, Path]:
                 where="--model",
                 hint=f"give one another name: --model other={folder}",
             )
+        _require_harmless(folder.resolve())
         bases[known_as] = folder.resolve()
     return bases
+
+
+def _require_harmless(folder: Path) -> None:
+    """A server that could open a folder only to refuse it says so before it takes requests.
+
+    Raises:
+        ModelError: those of the intake; [model/bad-template] for a template that breaks or exceeds its limits.
+    """
+    weights = any(path.suffix in (".safetensors", *PICKLES) for path in folder.iterdir())  # else they may be drawn
+    inspect_model_folder(folder, weights_needed=weights)
+    try:
+        template = find_template(folder, None)
+    except ModelError as error:
+        if error.code == "model/no-template":  # it is not for conversations, or takes one of ours
+            return
+        raise
+    try:
+        template.render([{"role": "user", "content": "?"}], add_generation_prompt=True)
+    except RefusedConversationError:
+        return
+    except ModelError as error:
+        raise ModelError(error.code, error.message, where=str(folder), hint=error.hint) from None
 
 
 def _aliases(given: Iterable[str]) -> dict[str, str]:

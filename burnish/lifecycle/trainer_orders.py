@@ -10,7 +10,7 @@ from burnish.lifecycle.at_step import package_step
 from burnish.lifecycle.job_recipe import JobRequest, recipe_tree
 from burnish.lifecycle.job_rows import CheckedFile, check_file
 from burnish.lifecycle.job_settle import settle
-from burnish.lifecycle.train import train
+from burnish.lifecycle.train import resume_run, train
 from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Progress, Silent
@@ -47,7 +47,11 @@ def prepare(order: Order, progress: Progress) -> dict[str, Any]:
 
 def train_job(order: Order, progress: Progress) -> dict[str, Any]:
     """Trains a recipe, or goes on with a run, in "folder"; gives the run's status."""
-    run = train(order["recipe"], output=order["folder"], resume=True, progress=progress, record=False)
+    folder = RunFolder(Path(order["folder"]))
+    if folder.manifest():  # of an earlier attempt, whose recipe lay elsewhere
+        run = resume_run(folder, progress=progress, record=False)
+    else:
+        run = train(order["recipe"], output=folder.path, resume=True, progress=progress, record=False)
     return {"status": run.status}
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from burnish.errors import BurnishError, LeaseLostError, TrainerDiedError
+from burnish.lifecycle.leftovers import place_of_worker, remove_ended_jobs
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
 from burnish.lifecycle.work_job import Working
@@ -121,30 +122,44 @@ def work(
         say: told a line about each job.
     """
     stopping = stopping or Stopping()
-    engine = service.registry.engine
     worker = queue.new_id(f"{socket.gethostname()[:24]}-{os.getpid()}-", 8)
-    trainer = TrainerProcess(service.folder / "trainers" / worker, slot=options.slot)
-    about = {"host": socket.gethostname(), "pid": os.getpid(), "slot": options.slot, "started": time.time()}
-    queue.show_worker(engine, worker, job=None, **about)
+    with place_of_worker(service, worker) as home:
+        remove_ended_jobs(service)
+        trainer = TrainerProcess(home, slot=options.slot)
+        about = {"host": socket.gethostname(), "pid": os.getpid(), "slot": options.slot, "started": time.time()}
+        queue.show_worker(service.registry.engine, worker, job=None, **about)
+        try:
+            return _work_as(worker, service, trainer, options, stopping, say)
+        finally:
+            trainer.close()
+            queue.forget_worker(service.registry.engine, worker)
+
+
+def _work_as(
+    worker: str,
+    service: Service,
+    trainer: TrainerProcess,
+    options: WorkerOptions,
+    stopping: Stopping,
+    say: Callable[[str], None],
+) -> int:
+    """One claim after the other; gives how many there were."""
+    engine = service.registry.engine
     seen, worked = time.monotonic(), 0
-    try:
-        trainer.start()
-        while not stopping.asked:
-            claim = _claimed(service, worker, options)
-            if claim is not None:
-                _work_on(service, claim, trainer, options, stopping, say)
-                worked += 1
-                trainer.start()
-                continue
-            if options.once and queue.waiting(engine, queue.SLOTS[options.slot]) == 0:
-                break
-            if time.monotonic() - seen > options.lease_seconds / 3:
-                queue.show_worker(engine, worker, job=None)
-                seen = time.monotonic()
-            stopping.wait(options.poll_seconds)
-    finally:
-        trainer.close()
-        queue.forget_worker(engine, worker)
+    trainer.start()
+    while not stopping.asked:
+        claim = _claimed(service, worker, options)
+        if claim is not None:
+            _work_on(service, claim, trainer, options, stopping, say)
+            worked += 1
+            trainer.start()
+            continue
+        if options.once and queue.waiting(engine, queue.SLOTS[options.slot]) == 0:
+            break
+        if time.monotonic() - seen > options.lease_seconds / 3:
+            queue.show_worker(engine, worker, job=None)
+            seen = time.monotonic()
+        stopping.wait(options.poll_seconds)
     return worked
 
 

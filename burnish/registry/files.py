@@ -22,6 +22,7 @@ from burnish.registry.database import reading, writing
 from burnish.registry.service_tables import FILES, PARTS, UPLOADS
 from burnish.registry.store import Registry
 from burnish.settings import settings
+from burnish.storage.durable import TEMPORARY
 from burnish.storage.fingerprint import file_sha256
 from burnish.storage.incoming import Incoming, incoming
 
@@ -250,6 +251,7 @@ def damage_of_file(path: Path, file: StoredFile) -> str | None:
 
 def sweep_files(registry: Registry) -> list[str]:
     """Deletes files that have expired, and bytes that no file has; gives the ids of the expired ones."""
+    _sweep_incoming(registry.files.incoming)
     gone = select(FILES.c.id).where(FILES.c.expires <= time.time())
     with reading(registry.engine) as connection:
         expired = list(connection.scalars(gone))
@@ -264,6 +266,14 @@ def sweep_files(registry: Registry) -> list[str]:
         if place not in known and age_seconds > ORPHAN_SECONDS:
             registry.files.store.remove(place)
     return expired
+
+
+def _sweep_incoming(folder: Path) -> None:
+    """Removes what was arriving when its server was killed: an upload that goes on is written to all the time."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ORPHAN_SECONDS:
+                path.unlink()
 
 
 def used_bytes(registry: Registry, project: str) -> int:

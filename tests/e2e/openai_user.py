@@ -21,6 +21,7 @@ import openai
 from openai import OpenAI
 
 COLUMNS = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
+PROMPT = "where is my card, asked in pr1v4te?"
 PATIENCE_SECONDS = 400  # for a job, on a machine that does other things besides
 
 
@@ -192,7 +193,7 @@ def watched(client: OpenAI, strict: OpenAI, done: Any) -> str:
 
 def chat(client: OpenAI, strict: OpenAI, model: str) -> None:
     """Answers whole and in pieces are the same."""
-    messages: Any = [{"role": "user", "content": "where is my card"}]
+    messages: Any = [{"role": "user", "content": PROMPT}]
     given = {"model": model, "messages": messages, "max_completion_tokens": 12, "temperature": 0}
     whole = strict.chat.completions.create(**given)
     assert (whole.model, whole.object) == (model, "chat.completion")
@@ -217,7 +218,7 @@ def classifier(client: OpenAI, base: str, labelled: bytes) -> None:
     done = until(lambda: jobs.retrieve(made.id), lambda job: job.status in ("succeeded", "failed"))
     assert done.status == "succeeded", done.error
     found: Any = client.post(
-        "/burnish/predict", body={"model": done.fine_tuned_model, "input": ["where is my card"]}, cast_to=object
+        "/burnish/predict", body={"model": done.fine_tuned_model, "input": [PROMPT]}, cast_to=object
     )
     assert found["data"], found
     with refused(openai.BadRequestError, 400, None, "/v1/burnish/predict"):

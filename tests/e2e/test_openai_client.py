@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from burnish.registry.log import ServiceLog
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
 SCRIPT = Path(__file__).with_name("openai_user.py")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_script"
+SECRET = "s3cretOfTheEnvironment"
+PRIVATE = ("pr1v4te", "r0wOfSomebody")  # in a prompt, in rows
 OLDER = Path(sys.prefix) / "openai2"  # where the Makefile puts an openai of the 2.x
 
 
@@ -47,8 +51,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, senten
     home = tmp_path_factory.mktemp("home")
     key = create_key(open_service(home=home).registry, role="writer")[1]
     environment = {**os.environ, "BURNISH_HOME": str(home), "BURNISH_MAX_UPLOAD_BYTES": "200000"}
+    environment |= dict.fromkeys(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"), SECRET)
     command = [sys.executable, "-m", "burnish", "serve", "--port", "0", "--json"]
     command += ["--model", f"tiny={language_base}", "--model", f"words={sentence_base}"]
+    command += ["--alias", "gpt-4o-mini=tiny"]
     with (home / "stderr").open("wb") as errors:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors)
     with process:
@@ -63,9 +69,22 @@ def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, senten
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=120) == 0, (home / "stderr").read_text()[-3000:]
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    _require_private(home, key)
     log = ServiceLog(open_service(home=home).registry, home / "service")
     assert log.damages() == []
-    assert "POST /v1/fine_tuning/jobs/{job_id}/pause" in {entry.get("what") for entry in log.entries()}
+    assert "POST /v1/fine_tuning/jobs" in {entry.get("what") for entry in log.entries()}
+
+
+def _require_private(home: Path, key: str) -> None:
+    """Keys, the environment and prompts are nowhere; rows are in no log and not in the database."""
+    nowhere = [each.encode() for each in (key.split("_", 2)[2], SECRET, PRIVATE[0])]
+    found = set()
+    for path in home.rglob("*"):
+        if path.is_file():
+            content, kept = path.read_bytes(), path.parent not in (home, home / "service")
+            watched = nowhere if kept else [*nowhere, PRIVATE[1].encode()]
+            found |= {(str(path.relative_to(home)), each) for each in watched if each in content}
+    assert found == set()
 
 
 def ran(server: Server, *arguments: str, **environment: str) -> dict[str, Any]:
@@ -80,7 +99,8 @@ def ran(server: Server, *arguments: str, **environment: str) -> dict[str, Any]:
 
 
 def written(path: Path, rows: list[dict[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    """The rows as a file; one word in them is private."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows).replace("my card", f"my {PRIVATE[1]} card"))
     return str(path)
 
 
@@ -97,3 +117,22 @@ def test_an_older_client(server: Server, conversations: list[dict[str, Any]], tm
         pytest.skip(f"there is no older openai in {OLDER}; `make test` puts it there")
     chats = written(tmp_path / "chats.jsonl", conversations[:30])
     assert ran(server, "tiny", chats, PYTHONPATH=str(OLDER))["openai"].startswith("2.")
+
+
+def test_scripts_of_the_public_guides(server: Server, tmp_path: Path) -> None:
+    """Only the environment is ours, and for the classifier the name of a base that is there."""
+    own = {**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": server.key}
+    said = {}
+    for script, *arguments in (["chat.py"], ["classify.py", "words"]):
+        command = [sys.executable, str(EXAMPLE / script), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode == 0, f"{done.stdout}{done.stderr[-3000:]}"
+        said[script] = done.stdout
+    assert "dates_train.jsonl: 48 conversations, {'system': 48, 'user': 48, 'assistant': 48}" in said["chat.py"]
+    assert "The job has successfully completed" in said["chat.py"]
+    assert "in 12 steps: step_metrics.csv" in said["chat.py"]
+    assert re.search(r"^ft:gpt-4o-mini:local:dates:\w+ says: ", said["chat.py"], re.MULTILINE)
+    assert (tmp_path / "step_metrics.csv").read_text().startswith("step,train_loss,")
+    assert re.search(r"^verdict: (better|same|worse|too little data)$", said["classify.py"], re.MULTILINE)
+    guessed = said["classify.py"].splitlines()[-3:]
+    assert {line.split()[0] for line in guessed} <= {"support", "customer", "nobody"}

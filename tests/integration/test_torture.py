@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ if os.name != "nt":
     import damage
     import disk_full
     import kill
+    import server_kills
     import sigterm
     import write_order
     from toy_runs import Outcome, Toys, toys
@@ -52,3 +54,9 @@ def test_order_of_writes(lab: Toys) -> None:
 @pytest.mark.parametrize("second", [False, True])
 def test_terminated_at_any_moment(lab: Toys, second: bool) -> None:
     assert_flawless(sigterm.torture(lab, signals=2, seed=2, second=second))
+
+
+def test_server_killed_in_the_middle_of_jobs(language_base: Path, tmp_path: Path) -> None:
+    """Alone while a request is answered, and with all it started while a job is trained."""
+    pytest.importorskip("fastapi")
+    assert server_kills.server_kills(tmp_path, language_base, ["create", "step 7"])["wrong"] == []

@@ -18,12 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from service_jobs import PROJECT, QUICK, asked_for, chat_rows, sent, service_at
+from service_jobs import (
+    PROJECT,
+    QUICK,
+    asked_for,
+    chat_rows,
+    differences,
+    sent,
+    service_at,
+    told_of,
+    weights,
+)
 
-from burnish.lifecycle.jobs import Job, find_job, list_events
-from burnish.lifecycle.service import Service
+from burnish.lifecycle.jobs import find_job, list_events
 from burnish.lifecycle.work import WorkerOptions, work
-from burnish.registry.served import find_served
 
 STEPS = 120
 BLOCK = {**QUICK, "training": {"max_steps": STEPS, "evaluate_every_steps": 10, "patience": 50}}
@@ -49,12 +57,12 @@ def job_kills(folder: Path, base: Path, *, kills: int, seed: int) -> dict[str, A
     quiet, struck = done
     wrong = [f"{job.id} is {job.status}: {job.error}" for job in done if job.status != "succeeded"]
     if not wrong:
-        wrong += [] if _weights(service, quiet) == _weights(service, struck) else ["the weights differ"]
+        wrong += [] if weights(service, quiet) == weights(service, struck) else ["the weights differ"]
         said = [event.message for event in list_events(service, PROJECT, struck.id, limit=10_000)[0]]
         twice = {each for each in said if said.count(each) > 1 and each.startswith("Checkpoint")}
         wrong += [f"told twice: {each}" for each in sorted(twice)]
         wrong += [
-            f"told is {mine}, not {his}" for his, mine in _differences(_told(service, quiet), _told(service, struck))
+            f"told is {mine}, not {his}" for his, mine in differences(told_of(service, quiet), told_of(service, struck))
         ]
     service.registry.engine.dispose()
     return {"kills": len(killed), "attempts": struck.attempt, "steps": STEPS, "wrong": wrong}
@@ -67,31 +75,6 @@ def _strike(chance: random.Random, blows: int, ended: threading.Event, killed: l
             if child.is_running():
                 child.send_signal(signal.SIGKILL)
                 killed.append(time.monotonic())
-
-
-def _weights(service: Service, job: Job) -> dict[str, str]:
-    version = service.registry.get(find_served(service.registry, str(job.model), PROJECT).version)
-    return {name: sha256 for name, sha256 in version.files.items() if name.endswith(".safetensors")}
-
-
-def _differences(first: list[Any], second: list[Any]) -> list[Any]:
-    """The first places where two lists are not the same, and their lengths."""
-    pairs = [(a, b) for a, b in zip(first, second, strict=False) if a != b]
-    return pairs[:3] + ([] if len(first) == len(second) else [(len(first), len(second))])
-
-
-def _told(service: Service, job: Job) -> list[Any]:
-    """Steps with their figures and the end, as they were told; without the clock, and without retries.
-
-    A checkpoint that the trainer replaced before its worker looked is not told, so which ones are told depends on time.
-    """
-    found = list_events(service, PROJECT, job.id, limit=10_000)[0]
-    clock = ("rows_per_second", "tokens_per_second")
-    left_out = ("The job goes on from step", "Checkpoint created")
-    events = [event for event in reversed(found) if event.level == "info" and not event.message.startswith(left_out)]
-    figures = [{name: value for name, value in event.data.items() if name not in clock} for event in events]
-    said = [event.message.replace(job.id, "").replace(str(job.model), "") for event in events]
-    return list(zip(said, figures, strict=True))
 
 
 def main() -> None:

@@ -19,12 +19,15 @@ from burnish.lifecycle.service import Service
 from burnish.registry.database import open_database, reading
 from burnish.registry.files import store_file
 from burnish.registry.queue import LIVE
+from burnish.registry.served import find_served
 from burnish.registry.service_tables import JOBS
 from burnish.registry.store import Registry, SentFiles
 from burnish.storage.version_store import open_version_store
 
 PROJECT = "default"
 PATIENCE_SECONDS = 600.0
+CLOCK = ("rows_per_second", "tokens_per_second")
+INTERRUPTED = ("The job goes on from step", "The job pauses", "The job is paused", "The job is in the line again")
 QUICK = {  # two steps, and a verdict that takes no time
     "training": {"max_steps": 2},
     "evaluation": {"resamples": 100, "max_prompts": 8, "robustness_rows": 0},
@@ -93,3 +96,34 @@ def live(service: Service) -> int:
 def messages(service: Service, job: str) -> list[str]:
     """What was told about a job, in the order it was told."""
     return [event.message for event in reversed(list_events(service, PROJECT, job, limit=10_000)[0])]
+
+
+def weights(service: Service, job: Job) -> dict[str, str]:
+    """sha256 of the weights of a job's model."""
+    version = service.registry.get(find_served(service.registry, str(job.model), PROJECT).version)
+    return {name: sha256 for name, sha256 in version.files.items() if name.endswith(".safetensors")}
+
+
+def told_of(service: Service, job: Job) -> list[Any]:
+    """Steps with their figures and the end, as they were told; without names and the clock, without interruptions.
+
+    A checkpoint that the trainer replaced before its worker looked is not told, so which ones are told depends on time.
+    """
+    found = list_events(service, PROJECT, job.id, limit=10_000)[0]
+    left_out = (*INTERRUPTED, "Checkpoint created")
+    events = [event for event in reversed(found) if event.level == "info" and not event.message.startswith(left_out)]
+    figures = [{name: value for name, value in event.data.items() if name not in CLOCK} for event in events]
+    names = (job.id, str(job.model), job.training_file)
+    return list(zip([_without(event.message, names) for event in events], figures, strict=True))
+
+
+def _without(text: str, names: Sequence[str]) -> str:
+    for name in names:
+        text = text.replace(name, "")
+    return text
+
+
+def differences(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    """The first places where two lists are not the same, and their lengths."""
+    pairs = [(a, b) for a, b in zip(first, second, strict=False) if a != b]
+    return pairs[:3] + ([] if len(first) == len(second) else [(len(first), len(second))])
