@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import re
 import sys
@@ -107,6 +106,8 @@ def _moment(text: str, now: float) -> float:
     Raises:
         UsageError: [keys/bad-expiry].
     """
+    import datetime
+
     moment = None
     if match := re.fullmatch(r"([0-9]{1,6})([mhdw])", text):
         moment = now + int(match.group(1)) * UNITS[match.group(2)]
@@ -127,4 +128,6 @@ def _moment(text: str, now: float) -> float:
 
 
 def _day(seconds: float) -> str:
+    import datetime
+
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M")

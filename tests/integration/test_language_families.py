@@ -26,7 +26,7 @@ from burnish.model.generate import Sampling
 from burnish.model.language import load_language_model
 from burnish.model.load import find_base, load_tokenizer
 from burnish.model.options import ModelOptions
-from burnish.model.quantized import NF4, quantization_config
+from burnish.model.quantized import NF4, keep_exact, quantization_config
 from burnish.model.template import find_template
 from burnish.serving.answer import Answerer, Prompt
 from burnish.serving.language_package import save_language_model
@@ -174,6 +174,8 @@ def plainly(final: Path, base: Path, method: str, masker: Masker, prompts: list[
     if method == "adapter":
         put_behind(model, load_file(final / "bottleneck.safetensors"))
     elif not whole:
+        if method == "qlora":
+            keep_exact(model)  # bitsandbytes' packing for CPUs with bf16 fails on shapes as small as these
         model = peft.PeftModel.from_pretrained(model, final)
     answers = []
     for prompt in prompts:
