@@ -94,6 +94,11 @@ class Waiting(Generic[Question, Told]):
                 raise busy()
             self._line.extend(tickets)
 
+    def again(self, ticket: Ticket[Told]) -> None:
+        """The end of the line for one that was answered in part, however long the line is."""
+        with self._lock:
+            self._line.append(ticket)
+
     def head(self) -> Ticket[Told] | None:
         """Who is next; those who do not wait any more are passed over."""
         with self._lock:

@@ -61,6 +61,31 @@ def test_what_waits_is_answered_in_one_pass() -> None:
     assert model.passes[1:] == [PASS_TOKENS // 1_000] * 2 + [2]
 
 
+def test_a_large_request_is_answered_in_parts_and_others_come_between() -> None:
+    model = Doubles()
+    batcher = Batcher(model)
+    found = line_up(batcher, range(100, 110), [1])
+    passes = []
+    while batcher.step():
+        passes.append((found[0] is not None, found[1] is not None))
+    assert max(model.passes) == PASS_TOKENS // 1_000
+    assert (False, True) in passes, "the small one was answered before the large one"
+    assert found == [[2 * n for n in range(100, 110)], [2]]
+    assert not batcher._begun
+
+
+def test_a_large_request_that_nobody_waits_for_is_not_gone_on_with() -> None:
+    model = Doubles()
+    batcher = Batcher(model)
+    told: list[Any] = []
+    ticket = Ticket(model.prepare(range(100, 110)), lambda piece, _: told.append(piece), told.append)
+    batcher.waiting.join(ticket)
+    assert batcher.step()
+    ticket.cancel()
+    assert not batcher.step()
+    assert (model.passes, told, batcher._begun) == ([PASS_TOKENS // 1_000], [], {})
+
+
 def test_a_request_that_cannot_be_answered_fails_alone() -> None:
     batcher = Batcher(Doubles())
     found = line_up(batcher, [1], [13], [2])
