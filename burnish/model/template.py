@@ -203,6 +203,8 @@ class _Renderer:
     def ask(self, request: Mapping[str, Any]) -> dict[str, str]:
         line = json.dumps(request).encode() + b"\n"
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self.close()  # it ended while nobody asked anything: that is no fault of this template
             answer = self._exchange(line)
         if not answer:
             self.close()

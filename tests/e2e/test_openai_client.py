@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, senten
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, (home / "stderr").read_text()
-        worker = psutil.Process(process.pid).children()[0]
+        worker = next(each for each in psutil.Process(process.pid).children() if "worker" in each.cmdline())
         children = [worker, *worker.children(recursive=True)]
         worker.kill()  # another one is started in its place, or no job would ever run
         yield Server(json.loads(line)["base_url"], key, home, process)
@@ -100,7 +100,7 @@ def ran(server: Server, *arguments: str, **environment: str) -> dict[str, Any]:
 
 def written(path: Path, rows: list[dict[str, Any]]) -> str:
     """The rows as a file; one word in them is private."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows).replace("my card", f"my {PRIVATE[1]} card"))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows).replace(" my ", f" my {PRIVATE[1]} "))
     return str(path)
 
 

@@ -75,17 +75,16 @@ def test_a_base_that_means_harm_is_not_served(
 
 
 def _bombs() -> dict[str, bytes]:
-    """Ten gigabytes in ten megabytes, under every name that might open them."""
+    """Ten gigabytes in ten megabytes, and smaller ones under every name that might open them."""
     member = gzip.compress(b"\n" * (64 * MEGABYTE))
-    many = member * (10 * 1024 // 64)
     text = gzip.compress(b'{"messages": [{"role": "user", "content": "' + b"a" * (32 * MEGABYTE), compresslevel=1)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as stream:
         stream.writestr("rows.jsonl", b"a" * (32 * MEGABYTE))
     raw = zlib.compress(b"a" * MEGABYTE)
     return {
-        "rows.jsonl": many,
-        "rows.csv.gz": many,
+        "rows.jsonl": member * (10 * 1024 // 64),
+        "rows.csv.gz": member * 4,
         "long.jsonl.gz": text,
         "rows.zip": archive.getvalue(),
         "zipped.jsonl": archive.getvalue(),
@@ -104,9 +103,9 @@ def test_files_that_expand_without_end_are_refused_before_they_fill_the_memory(
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with TestClient(make_app(service), base_url="http://localhost") as client:
         for name, content in bombs.items():
-            for task in ({}, {"burnish": {"task": "text-classification"}}):
-                sent = {"file": (name, content)}
-                file = client.post("/v1/files", files=sent, data={"purpose": "fine-tune"}).json()
+            sent = {"file": (name, content)}
+            file = client.post("/v1/files", files=sent, data={"purpose": "fine-tune"}).json()
+            for task in ({}, {"burnish": {"task": "text-classification"}})[: 1 if name == "rows.jsonl" else 2]:
                 asked = {"model": "tiny", "training_file": file["id"], **task}
                 answer = client.post("/v1/fine_tuning/jobs", json=asked)
                 assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_training_file"), name

@@ -11,7 +11,14 @@ import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from burnish.errors import ModelError
-from burnish.model.template import OURS, ChatTemplate, RefusedConversationError, find_template, special_tokens
+from burnish.model.template import (
+    OURS,
+    ChatTemplate,
+    RefusedConversationError,
+    _renderer,
+    find_template,
+    special_tokens,
+)
 
 MESSAGES: list[dict[str, Any]] = [
     {"role": "system", "content": "Be kind."},
@@ -99,6 +106,17 @@ def test_hostile_templates_are_stopped(source: str, words: str, tmp_path: Path) 
     assert error.value.code == "model/bad-template"
     assert not list(tmp_path.iterdir())
     assert chat("{{ messages[0].role }}").render(MESSAGES) == "system", "the next text is rendered as ever"
+
+
+def test_a_renderer_that_was_killed_is_replaced() -> None:
+    template = ChatTemplate("base", "{{ messages[0].content }}", {})
+    said = [{"role": "user", "content": "hi"}]
+    assert template.render(said) == "hi"
+    process = _renderer()._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert template.render(said) == "hi"
 
 
 def test_a_template_may_refuse_a_conversation() -> None:
