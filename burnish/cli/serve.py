@@ -23,7 +23,7 @@ def arguments(command: Command) -> None:
         "burnish serve --model models/SmolLM2-135M-Instruct",
     )
     serve.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    serve.add_argument("--port", metavar="N", type=int, default=PORT, help=f"port; 0: any free one (default: {PORT})")
+    serve.add_argument("--port", metavar="N", type=_port, default=PORT, help=f"port; 0: any free one (default: {PORT})")
     serve.add_argument(
         "--model",
         metavar="FOLDER",
@@ -98,6 +98,12 @@ def _worker_arguments(options: argparse.Namespace) -> list[str]:
     """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens."""
     bases = [word for each in options.model for word in ("--model", each)]
     return ["worker", *bases, "--minimum-rows", str(options.minimum_rows), "--end-with-stdin"]
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f'"{text}" is no port; write a number from 0 to 65535')
+    return int(text)
 
 
 def _count(text: str) -> int:

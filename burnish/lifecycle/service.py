@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from burnish.errors import ModelError, UsageError
+from burnish.model.catalogue import CATALOGUE
 from burnish.model.intake import PICKLES, inspect_model_folder
 from burnish.model.template import RefusedConversationError, find_template
 from burnish.registry.store import Registry, open_registry
@@ -40,7 +41,7 @@ def open_service(
     Args:
         home: another home than the settings' own.
         models: folders of bases, each served under the name of its folder, or "NAME=FOLDER".
-        aliases: "NAME=BASE" each.
+        aliases: "NAME=BASE" each; the base is one of the models, of the catalogue, or a tuned model.
 
     Raises:
         UsageError: [serve/no-model], [serve/same-name], [serve/bad-alias].
@@ -49,7 +50,8 @@ def open_service(
     place = home if home is not None else settings().expanded_home()
     make_folder(place / "service")
     (place / "service").chmod(PRIVATE)
-    return Service(open_registry(home), place, _aliases(aliases), _bases(models), minimum_rows)
+    bases = _bases(models)
+    return Service(open_registry(home), place, _aliases(aliases, bases), bases, minimum_rows)
 
 
 def _bases(models: Iterable[str]) -> dict[str, Path]:
@@ -97,7 +99,7 @@ def _require_harmless(folder: Path) -> None:
         raise ModelError(error.code, error.message, where=str(folder), hint=error.hint) from None
 
 
-def _aliases(given: Iterable[str]) -> dict[str, str]:
+def _aliases(given: Iterable[str], bases: Mapping[str, Path]) -> dict[str, str]:
     aliases: dict[str, str] = {}
     for each in given:
         name, separator, base = each.partition("=")
@@ -107,6 +109,15 @@ def _aliases(given: Iterable[str]) -> dict[str, str]:
                 f'"{each}" is not NAME=BASE',
                 where="--alias",
                 hint="e.g. --alias gpt-4o-mini=SmolLM2-135M-Instruct",
+            )
+        known = [*bases, *CATALOGUE]
+        if base.strip() not in known and ":" not in base:  # with a colon it is a model that may be tuned later
+            raise UsageError(
+                "serve/bad-alias",
+                f'"{base.strip()}" is no base that is served',
+                where="--alias",
+                known=known,
+                hint=f"serve its folder as well: --model {base.strip()}=FOLDER",
             )
         aliases[name.strip()] = base.strip()
     return aliases
