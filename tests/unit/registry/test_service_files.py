@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from burnish.registry.keys import check_key, create_key
 from burnish.registry.store import Registry, open_registry
 from burnish.registry.uploads import cancel_upload, complete_upload, create_upload, receive_part, sweep_uploads
 from burnish.settings import settings
+from burnish.storage.durable import TEMPORARY
 
 
 @pytest.fixture
@@ -127,6 +129,17 @@ def test_an_expired_file_is_gone_at_once_and_swept_later(registry: Registry) -> 
     assert [each.id for each in list_files(registry, "a")[0]] == [kept.id]
     assert sweep_files(registry) == [file.id]
     assert [place for place, _ in registry.files.store.ids()] == [place_of(kept.id)]
+
+
+def test_what_was_arriving_when_a_server_was_killed_is_swept_later(registry: Registry) -> None:
+    folder = registry.files.incoming
+    folder.mkdir(parents=True, exist_ok=True)
+    old, new = folder / f"{TEMPORARY}old", folder / f"{TEMPORARY}new"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0.0, 0.0))
+    sweep_files(registry)
+    assert list(folder.iterdir()) == [new]  # it may be arriving still
 
 
 def test_changed_bytes_are_never_handed_out(registry: Registry) -> None:
