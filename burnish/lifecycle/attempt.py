@@ -132,6 +132,7 @@ class Figures:
 
     run: RunFolder
     offset: int = 0  # bytes of metrics.jsonl that were read
+    newest: bytes = b""  # the last line of them
     waiting: dict[str, Any] = field(default_factory=dict)  # of the newest step, which may still be evaluated
 
     def news(self, *, saved: int = 0, last: bool = False) -> Iterator[dict[str, Any]]:
@@ -154,17 +155,18 @@ class Figures:
         """Whole lines that were not read before; from the beginning when the run went back to an older checkpoint."""
         if not self.run.metrics.exists():
             return []
-        size = self.run.metrics.stat().st_size
-        if size < self.offset:
-            self.offset, self.waiting = 0, {}
-        if size == self.offset:
-            return []
         with self.run.metrics.open("rb") as stream:
-            stream.seek(self.offset)
+            stream.seek(self.offset - len(self.newest))
             read = stream.read()
-        whole = read[: read.rfind(b"\n") + 1]
+            if not read.startswith(self.newest):  # cut, and perhaps longer again by now
+                self.offset, self.newest, self.waiting = 0, b"", {}
+                stream.seek(0)
+                read = stream.read()
+        whole = read[len(self.newest) : read.rfind(b"\n") + 1]
+        lines = whole.splitlines(keepends=True)
         self.offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        self.newest = lines[-1] if lines else self.newest
+        return [json.loads(line) for line in lines]
 
 
 def figures_of(line: Mapping[str, Any]) -> dict[str, Any]:

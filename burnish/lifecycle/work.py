@@ -7,6 +7,7 @@ there. The trainer is a process of its own, so that whatever a job does to it to
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -15,12 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from burnish.errors import BurnishError, LeaseLostError, TrainerDiedError
+from burnish.errors import BurnishError, DiskFullError, LeaseLostError, RegistryError
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
 from burnish.lifecycle.work_job import Working
 from burnish.registry import queue
 from burnish.registry.queue import Claim
+
+LOGGER = logging.getLogger("burnish.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +127,27 @@ def work(
     engine = service.registry.engine
     worker = queue.new_id(f"{socket.gethostname()[:24]}-{os.getpid()}-", 8)
     trainer = TrainerProcess(service.folder / "trainers" / worker, slot=options.slot)
-    about = {"host": socket.gethostname(), "pid": os.getpid(), "slot": options.slot, "started": time.time()}
-    queue.show_worker(engine, worker, job=None, **about)
-    seen, worked = time.monotonic(), 0
+    worked, away = 0, False
     try:
         trainer.start()
         while not stopping.asked:
-            claim = _claimed(service, worker, options)
-            if claim is not None:
-                _work_on(service, claim, trainer, options, stopping, say)
-                worked += 1
-                trainer.start()
+            try:
+                claim = _claimed(service, worker, options)
+                if claim is None and options.once and queue.waiting(engine, queue.SLOTS[options.slot]) == 0:
+                    break
+                away = False
+            except (RegistryError, DiskFullError) as error:
+                if not away:
+                    say(f"{error.message}; the worker waits")
+                claim, away = None, True
+            if claim is None:
+                stopping.wait(options.poll_seconds)
                 continue
-            if options.once and queue.waiting(engine, queue.SLOTS[options.slot]) == 0:
-                break
-            if time.monotonic() - seen > options.lease_seconds / 3:
-                queue.show_worker(engine, worker, job=None)
-                seen = time.monotonic()
-            stopping.wait(options.poll_seconds)
+            _work_on(service, claim, trainer, options, stopping, say)
+            worked += 1
+            trainer.start()
     finally:
         trainer.close()
-        queue.forget_worker(engine, worker)
     return worked
 
 
@@ -166,26 +169,54 @@ def _work_on(
     stopping: Stopping,
     say: Callable[[str], None],
 ) -> None:
-    """One claim from its beginning to whatever end it comes to."""
+    """One claim from its beginning to whatever end it comes to; the worker itself outlives all of them."""
     say(f"job {claim.job} attempt {claim.token}: begun")
     with Heartbeat(service, claim, options.lease_seconds) as beat:
-        working = Working(service, claim, trainer, beat, stopping, options)
         try:
-            outcome = working.run()
+            outcome = _outcome(service, claim, trainer, beat, stopping, options)
         except LeaseLostError:
-            working.leave()
             outcome = "taken away"
-        except TrainerDiedError as error:
-            outcome = _after(working, "machine", error.message)
-        except (BurnishError, OSError) as error:  # ours: the disk, the store or the database
-            outcome = _after(working, "machine", error.message if isinstance(error, BurnishError) else str(error))
+        except BurnishError as error:  # nothing can be written; whoever finds the job when its lease is over goes on
+            outcome = f"left to whoever is next: {error.message}"
+        finally:
+            if trainer.busy:  # its answer would be taken for that of the next job
+                trainer.kill()
     say(f"job {claim.job} attempt {claim.token}: {outcome}")
 
 
-def _after(working: Working, kind: str, message: str) -> str:
+def _outcome(
+    service: Service,
+    claim: Claim,
+    trainer: TrainerProcess,
+    beat: Heartbeat,
+    stopping: Stopping,
+    options: WorkerOptions,
+) -> str:
+    working = None
+    try:
+        working = Working(service, claim, trainer, beat, stopping, options)
+        return working.run()
+    except LeaseLostError:
+        if working is not None:
+            working.leave()
+        raise
+    except (BurnishError, OSError) as error:  # the trainer died; or it is ours: the disk, the store or the database
+        if working is None:
+            raise
+        message = error.message if isinstance(error, BurnishError) else str(error)
+        return _after(working, message)
+    except Exception:
+        LOGGER.exception("job %s attempt %s", claim.job, claim.token)
+        error = {"code": "internal_error", "message": "an error of this server, which its log explains", "param": None}
+        with queue.holding(service.registry.engine, claim) as connection:
+            queue.fail(connection, claim, error)
+        return "failed"
+
+
+def _after(working: Working, message: str) -> str:
     """What becomes of a job whose machine failed; another worker may have it already."""
     try:
-        return working.failed(kind, {"code": "worker", "message": message})
+        return working.failed("machine", {"code": "worker", "message": message})
     except LeaseLostError:
         working.leave()
-        return "taken away"
+        raise

@@ -124,7 +124,7 @@ class Working:
             if kind == "bug":
                 message = "an error of this server, which its log explains"
             param = "training_file" if code == "invalid_training_file" else None
-            self._end_failed(connection, {"code": code, "message": message[:MOST_SAID], "param": param})
+            queue.fail(connection, self.claim, {"code": code, "message": message[:MOST_SAID], "param": param})
         for rest in (self.folder / "data", self.folder / "published", self.attempt.checkpoints):
             remove_folder(rest)  # what explains the failure stays
         return "failed"
@@ -160,7 +160,7 @@ class Working:
             return self.failed(answer["kind"], answer["error"])
         if "refused" in answer:
             with holding(self.engine, self.claim) as connection:
-                self._end_failed(connection, answer["refused"])
+                queue.fail(connection, self.claim, answer["refused"])
             return "failed"
         self.chosen |= {"recipe": answer["tree"], **answer["numbers"]}
         with holding(self.engine, self.claim) as connection:
@@ -290,11 +290,6 @@ class Working:
             status = queue.QUEUED if "recipe" in self.chosen else queue.VALIDATING
             lay_down(connection, self.claim, status=status)
         return "given back"
-
-    def _end_failed(self, connection: Connection, error: Mapping[str, Any]) -> None:
-        ended = {"status": queue.FAILED, "finished": time.time(), "wanted": None, "error": json.dumps(dict(error))}
-        lay_down(connection, self.claim, **ended)
-        self._tell(connection, "end", f"The job failed: {error['message']}", level="error", data=error)
 
     def _tell(self, connection: Connection, once: str, message: str, **more: Any) -> None:
         tell(connection, self.claim.job, once, message, **more)

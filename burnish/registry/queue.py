@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, an
 
 from burnish.errors import LeaseLostError, ServiceError
 from burnish.registry.database import reading, writing
-from burnish.registry.service_tables import JOB_EVENTS, JOB_METADATA, JOBS, KEYS, WORKERS
+from burnish.registry.service_tables import JOB_EVENTS, JOB_METADATA, JOBS, KEYS
 
 VALIDATING, QUEUED, RUNNING = "validating_files", "queued", "running"
 PAUSING, PAUSED = "pausing", "paused"
@@ -142,6 +142,17 @@ def lay_down(connection: Connection, held: Claim, **values: Any) -> None:
     _lay_down(connection, held.job, **values)
 
 
+def fail(connection: Connection, held: Claim, error: Mapping[str, Any]) -> None:
+    """Ends a job within `holding`, for good.
+
+    Args:
+        error: code, message, param.
+    """
+    ended = {"status": FAILED, "finished": time.time(), "wanted": None, "error": json.dumps(dict(error))}
+    lay_down(connection, held, **ended)
+    tell(connection, held.job, "end", f"The job failed: {error['message']}", level="error", data=error)
+
+
 def take_away(connection: Connection, job: str, **values: Any) -> None:
     """Ends whatever claim there is on a job: its worker is refused from now on."""
     _lay_down(connection, job, token=JOBS.c.token + 1, **values)
@@ -201,22 +212,6 @@ def waiting(engine: Engine, slots: Collection[str] = ("cpu", "gpu")) -> int:
     query = select(func.count()).where(JOBS.c.status.in_((VALIDATING, QUEUED, RUNNING, PAUSING)))
     with reading(engine) as connection:
         return int(connection.scalar(query.where(JOBS.c.slot.in_(tuple(slots)))) or 0)
-
-
-def show_worker(engine: Engine, worker: str, *, job: str | None, **about: Any) -> None:
-    """Says that a worker is there, and what it works on; what it is (host, pid, slot, started) the first time."""
-    seen = {"seen": time.time(), "job": job}
-    with writing(engine) as connection:
-        if about:
-            connection.execute(insert(WORKERS).values(id=worker, **about, **seen))
-        else:
-            connection.execute(update(WORKERS).where(WORKERS.c.id == worker).values(**seen))
-
-
-def forget_worker(engine: Engine, worker: str) -> None:
-    """Takes a worker that ends off the list."""
-    with writing(engine) as connection:
-        connection.execute(WORKERS.delete().where(WORKERS.c.id == worker))
 
 
 def _in_line(slot: str, now: float) -> Select[Any]:

@@ -172,15 +172,3 @@ SERVED = Table(
     Column("deleted", Float),
     Index("served_of_project", "project", "created"),
 )
-
-WORKERS = Table(
-    "workers",
-    METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("host", String(256), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("slot", String(8), nullable=False),
-    Column("started", Float, nullable=False),
-    Column("seen", Float, nullable=False),
-    Column("job", String(40)),
-)

@@ -152,13 +152,3 @@ def upgrade() -> None:
         sa.Column("deleted", sa.Float),
     )
     op.create_index("served_of_project", "served_models", ["project", "created"])
-    op.create_table(
-        "workers",
-        sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("host", sa.String(256), nullable=False),
-        sa.Column("pid", sa.Integer, nullable=False),
-        sa.Column("slot", sa.String(8), nullable=False),
-        sa.Column("started", sa.Float, nullable=False),
-        sa.Column("seen", sa.Float, nullable=False),
-        sa.Column("job", sa.String(40)),
-    )
