@@ -69,7 +69,7 @@ def line_up(connection: Connection, values: Mapping[str, Any], metadata: Mapping
 def claim(engine: Engine, *, worker: str, slot: str, lease_seconds: float, retries: int) -> Claim | None:
     """The next job that this worker shall work on; None when no job may run now.
 
-    The highest priority first, then the oldest; of a slot that the worker has, not before its time, and not more at
+    The highest priority first, then those for an accelerator, then the oldest; of a slot that the worker has, not before its time, and not more at
     once than the key of who asked for it allows. A job whose lease ran out is claimed like one that waits; after
     `retries` of them it fails.
     """
@@ -83,7 +83,7 @@ def claim(engine: Engine, *, worker: str, slot: str, lease_seconds: float, retri
             if lost and row["wanted"] == "pause":
                 _lay_down(connection, row["id"], status=PAUSED, wanted=None)
                 tell(connection, row["id"], f"paused {row['token']}", "The job is paused")
-            elif attempts > retries:
+            elif lost and attempts > retries:
                 _fail_lost(connection, row, attempts)
             else:
                 taken = {"token": row["token"] + 1, "worker": worker, "lease_until": time.time() + lease_seconds}
@@ -217,14 +217,15 @@ def waiting(engine: Engine, slots: Collection[str] = ("cpu", "gpu")) -> int:
 def _in_line(slot: str, now: float) -> Select[Any]:
     """Jobs that nobody holds and that may run now, in the order in which they are claimed."""
     others = JOBS.alias()
-    held = select(func.count()).where(others.c.key == JOBS.c.key, others.c.lease_until >= now).scalar_subquery()
-    allowed = select(KEYS.c.max_jobs).where(KEYS.c.id == JOBS.c.key).scalar_subquery()
+    running = select(others.c.key, func.count().label("jobs")).where(others.c.lease_until >= now)
+    held = running.group_by(others.c.key).subquery()
+    few = or_(KEYS.c.max_jobs.is_(None), func.coalesce(held.c.jobs, 0) < KEYS.c.max_jobs)
+    keys = JOBS.outerjoin(KEYS, KEYS.c.id == JOBS.c.key).outerjoin(held, held.c.key == JOBS.c.key)
     free = or_(JOBS.c.lease_until.is_(None), JOBS.c.lease_until < now)
-    waits = JOBS.c.status.in_((VALIDATING, QUEUED)) & (JOBS.c.not_before <= now)
-    orphan = JOBS.c.status.in_((RUNNING, PAUSING))
-    slots = JOBS.c.slot.in_(SLOTS[slot])
-    query = select(JOBS).where(slots, free, waits | orphan, or_(allowed.is_(None), held < allowed))
-    return query.order_by(JOBS.c.priority.desc(), JOBS.c.place)
+    claimable = JOBS.c.status.in_((VALIDATING, QUEUED, RUNNING, PAUSING))
+    due = or_(JOBS.c.status.in_((RUNNING, PAUSING)), JOBS.c.not_before <= now)
+    query = select(JOBS).select_from(keys).where(claimable, JOBS.c.slot.in_(SLOTS[slot]), free, due, few)
+    return query.order_by(JOBS.c.priority.desc(), JOBS.c.slot.desc(), JOBS.c.place)  # "gpu" before "cpu"
 
 
 def _lay_down(connection: Connection, job: str, **values: Any) -> None:

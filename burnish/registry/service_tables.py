@@ -121,6 +121,7 @@ JOBS = Table(
     UniqueConstraint("project", "idempotency_key", name="one_job_per_idempotency_key"),
     Index("jobs_in_line", "status", "slot", "priority", "place"),
     Index("jobs_of_project", "project", "place"),
+    Index("jobs_held", "lease_until", "key"),
 )
 
 JOB_METADATA = Table(

@@ -110,6 +110,7 @@ def upgrade() -> None:
     )
     op.create_index("jobs_in_line", "jobs", ["status", "slot", "priority", "place"])
     op.create_index("jobs_of_project", "jobs", ["project", "place"])
+    op.create_index("jobs_held", "jobs", ["lease_until", "key"])
     op.create_table(
         "job_metadata",
         sa.Column("job", sa.String(40), sa.ForeignKey("jobs.id"), primary_key=True),
