@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from burnish.registry.files import StoredFile
 from burnish.storage.durable import (
     assembled_folder,
     damage_of,
@@ -56,13 +57,20 @@ def attempt_folder(service_folder: Path, job: str, token: int) -> RunFolder:
     return RunFolder(job_folder(service_folder, job) / f"{job}-{token}")
 
 
-def hold_file(folder: Path, file_id: str, source: Path) -> Path:
-    """The path of a file of a job, which stays the same for all attempts on this machine."""
-    place = folder / "data" / file_id
-    if not place.is_file():
-        make_folder(folder / "data")
-        with contextlib.suppress(FileExistsError):  # another attempt was faster
-            link_file(source, place)
+def held_file(folder: Path, file: StoredFile) -> Path | None:
+    """The path of a file of a job, which stays the same for all attempts on this machine; None when it is not there."""
+    place = folder / "data" / file.id
+    return place if place.is_file() and place.stat().st_size == file.size_bytes else None
+
+
+def hold_file(folder: Path, file: StoredFile, source: Path) -> Path:
+    """Keeps a file for the attempts at a job, as what `held_file` finds."""
+    place = folder / "data" / file.id
+    make_folder(folder / "data")
+    if held_file(folder, file) is None:
+        place.unlink(missing_ok=True)
+    with contextlib.suppress(FileExistsError):  # another attempt was faster
+        link_file(source, place)
     return place
 
 

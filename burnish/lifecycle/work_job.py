@@ -76,7 +76,10 @@ class Working:
         """
         make_folder(self.folder)
         self.folder.chmod(0o700)
-        files = self._files()
+        try:
+            files = self._files()
+        except ServiceError as error:  # one is gone, and will not come back
+            return self.failed("data", {"code": error.code, "message": error.message})
         try:
             base = base_of(self.service, self.claim.row["project"], self.chosen["base"])
         except (ServiceError, RegistryError) as error:
@@ -135,11 +138,10 @@ class Working:
         for param in ("training_file", "validation_file"):
             file_id = self.claim.row[param]
             if file_id is not None:
-                place = self.folder / "data" / file_id
-                if not place.is_file():
-                    file = find_file(self.service.registry, self.claim.row["project"], file_id)
-                    attempt.hold_file(self.folder, file_id, file_path(self.service.registry, file))
-                held[param] = str(place)
+                registry, project = self.service.registry, self.claim.row["project"]
+                file = find_file(registry, project, file_id, param=param, also_expired=True)
+                place = attempt.held_file(self.folder, file)
+                held[param] = str(place or attempt.hold_file(self.folder, file, file_path(registry, file)))
         return held
 
     def _prepare(self, files: Mapping[str, str], base: str) -> str | None:
