@@ -207,6 +207,19 @@ def row_of(connection: Connection, project: str, job: str) -> RowMapping:
     return row
 
 
+def live_job_of_file(connection: Connection, file_id: str) -> str | None:
+    """The id of a job that still needs a file, which is therefore not deleted; None where there is no such job."""
+    uses = or_(JOBS.c.training_file == file_id, JOBS.c.validation_file == file_id)
+    found = connection.scalar(select(JOBS.c.id).where(uses, JOBS.c.status.in_(LIVE)).limit(1))
+    return None if found is None else str(found)
+
+
+def live_job_of_model(connection: Connection, project: str, name: str) -> str | None:
+    """The same for a model that a job of a project starts from."""
+    live = select(JOBS.c.id, JOBS.c.chosen).where(JOBS.c.project == project, JOBS.c.status.in_(LIVE))
+    return next((str(row.id) for row in connection.execute(live) if json.loads(row.chosen).get("base") == name), None)
+
+
 def waiting(engine: Engine, slots: Collection[str] = ("cpu", "gpu")) -> int:
     """How many jobs are not finished and not paused: what the workers still have to do."""
     query = select(func.count()).where(JOBS.c.status.in_((VALIDATING, QUEUED, RUNNING, PAUSING)))

@@ -53,6 +53,14 @@ def test_a_job_that_breaks_the_worker_fails_and_the_next_one_is_taken(service: S
         assert json.loads(job(service, name).error)["code"] == "internal_error"
 
 
+def test_a_job_whose_file_is_gone_fails_at_once(service: Service) -> None:
+    asked = {"model": "b", "training_file": "file-1"}
+    add(service, "one", asked=json.dumps(asked), chosen=json.dumps({"root": "b", "base": "b"}))
+    assert work(service, WorkerOptions(once=True), say=lambda _: None) == 1
+    assert job(service, "one").status == "failed"
+    assert json.loads(job(service, "one").error)["code"] == "invalid_training_file"
+
+
 def test_a_database_that_is_away_ends_no_worker(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     add(service, "one")
     away = [queue.claim, queue.holding]  # once each: while nothing is held, and while a job's end is written

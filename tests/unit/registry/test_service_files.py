@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select, update
 
 from burnish.errors import DamagedStoreError, ServiceError
 from burnish.lifecycle.housekeeping import backup, verify
+from burnish.registry.database import reading, writing
 from burnish.registry.files import (
     StoredFile,
     delete_file,
@@ -22,6 +24,8 @@ from burnish.registry.files import (
     sweep_files,
 )
 from burnish.registry.keys import check_key, create_key
+from burnish.registry.queue import line_up
+from burnish.registry.service_tables import JOBS, UPLOADS
 from burnish.registry.store import Registry, open_registry
 from burnish.registry.uploads import cancel_upload, complete_upload, create_upload, receive_part, sweep_uploads
 from burnish.settings import settings
@@ -127,6 +131,22 @@ def test_an_expired_file_is_gone_at_once_and_swept_later(registry: Registry) -> 
     assert [each.id for each in list_files(registry, "a")[0]] == [kept.id]
     assert sweep_files(registry) == [file.id]
     assert [place for place, _ in registry.files.store.ids()] == [place_of(kept.id)]
+
+
+def test_a_file_stays_as_long_as_a_job_needs_it(registry: Registry) -> None:
+    file = stored(registry, expires=time.time() - 1)
+    row = {"id": "ftjob-1", "project": "a", "created": 0.0, "status": "queued", "asked": "{}", "chosen": "{}"}
+    row |= {"base": "b", "seed": 1, "training_file": "file-0", "validation_file": file.id, "priority": 0, "slot": "cpu"}
+    with writing(registry.engine) as connection:
+        line_up(connection, row, {})
+    assert sweep_files(registry) == []
+    with pytest.raises(ServiceError) as caught:
+        delete_file(registry, "a", file.id)
+    assert (caught.value.status, caught.value.code) == (409, "files/in-use")
+    assert file_path(registry, find_file(registry, "a", file.id, also_expired=True)).read_bytes() == b"rows"
+    with writing(registry.engine) as connection:
+        connection.execute(update(JOBS).values(status="cancelled"))
+    assert sweep_files(registry) == [file.id]
 
 
 def test_changed_bytes_are_never_handed_out(registry: Registry) -> None:
