@@ -101,13 +101,17 @@ class Receiving:
         try:
             with writing(self._registry.engine) as connection:
                 along(connection, made)
-                if self._quota is not None and _used(connection, self._project) + made.size_bytes > self._quota:
-                    raise over_quota(self._quota)
+                self.require_room(connection, made.size_bytes)
                 add_row(connection, made)
         except ServiceError:
             self._registry.files.store.remove(place_of(made.id))
             raise
         return made
+
+    def require_room(self, connection: Connection, size: int) -> None:
+        """Raises ServiceError [files/quota] when the project has no room for so many bytes, within a transaction."""
+        if self._quota is not None and _used(connection, self._project) + size > self._quota:
+            raise over_quota(self._quota)
 
     def keep(self, *, filename: str, purpose: str, expires: float | None = None) -> StoredFile:
         """Stores the bytes; the file is there once `add_row` has made it one of the project.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from burnish.errors import DamagedStoreError, ServiceError
 from burnish.lifecycle.housekeeping import backup, verify
@@ -216,3 +217,30 @@ def test_a_cancelled_upload_keeps_no_parts(registry: Registry) -> None:
     with pytest.raises(ServiceError) as caught:
         create_upload(registry, "a", size_bytes=1001, **about)  # type: ignore[arg-type]
     assert caught.value.status == 413
+
+
+def test_parts_that_come_at_once_keep_to_the_quota_together(registry: Registry) -> None:
+    about = {"filename": "x", "purpose": "batch", "mime_type": "", "keep_seconds": None}
+    uploads = [create_upload(registry, "a", size_bytes=1000, **about) for _ in range(3)]  # type: ignore[arg-type]
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(receive_part(registry, "a", upload.id)) for upload in uploads]
+        for each in parts:
+            each.write(bytes(1000))
+        for each in parts[:2]:
+            each.store()
+        with pytest.raises(ServiceError) as caught:
+            parts[2].store()
+    assert (caught.value.code, caught.value.status) == ("files/quota", 413)
+    assert len(list(registry.files.store.ids())) == 2
+
+
+def test_uploads_that_ended_are_forgotten_a_day_later(registry: Registry) -> None:
+    about = {"filename": "x", "purpose": "batch", "mime_type": "", "keep_seconds": None}
+    ids = [create_upload(registry, "a", size_bytes=1000, **about).id for _ in range(2)]  # type: ignore[arg-type]
+    part(registry, ids[0], b"abc")
+    with writing(registry.engine) as connection:
+        connection.execute(update(UPLOADS).where(UPLOADS.c.id == ids[0]).values(expires=time.time() - 90_000))
+    sweep_uploads(registry)
+    with reading(registry.engine) as connection:
+        assert list(connection.scalars(select(UPLOADS.c.id))) == [ids[1]]
+    assert not list(registry.files.store.ids())
