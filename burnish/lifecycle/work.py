@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import threading
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from burnish.errors import BurnishError, DiskFullError, LeaseLostError, RegistryError
+from burnish.lifecycle.job_sweep import SWEEP_SECONDS, sweep_jobs
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
 from burnish.lifecycle.work_job import Working
@@ -127,7 +129,7 @@ def work(
     engine = service.registry.engine
     worker = queue.new_id(f"{socket.gethostname()[:24]}-{os.getpid()}-", 8)
     trainer = TrainerProcess(service.folder / "trainers" / worker, slot=options.slot)
-    worked, away = 0, False
+    worked, away, swept = 0, False, -math.inf
     try:
         trainer.start()
         while not stopping.asked:
@@ -135,6 +137,9 @@ def work(
                 claim = _claimed(service, worker, options)
                 if claim is None and options.once and queue.waiting(engine, queue.SLOTS[options.slot]) == 0:
                     break
+                if claim is None and time.monotonic() - swept > SWEEP_SECONDS:
+                    sweep_jobs(service)
+                    swept = time.monotonic()
                 away = False
             except (RegistryError, DiskFullError) as error:
                 if not away:

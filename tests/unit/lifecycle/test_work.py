@@ -15,7 +15,7 @@ from burnish.lifecycle import work as module
 from burnish.lifecycle.attempt import Figures
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
-from burnish.lifecycle.work import WorkerOptions, work
+from burnish.lifecycle.work import Stopping, WorkerOptions, work
 from burnish.registry import queue
 from burnish.registry.database import reading, writing
 from burnish.registry.queue import line_up
@@ -29,6 +29,13 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     """One whose trainers are not started: no job here comes so far."""
     monkeypatch.setattr(TrainerProcess, "start", lambda _: None)
     return Service(open_registry(tmp_path / "home"), tmp_path / "home")
+
+
+class Ending(Stopping):
+    """What has a worker end when it would wait."""
+
+    def wait(self, seconds: float) -> None:
+        self.asked = True
 
 
 def add(service: Service, job: str, **changes: Any) -> None:
@@ -81,6 +88,24 @@ def test_a_database_that_is_away_ends_no_worker(service: Service, monkeypatch: p
     assert work(service, options, say=said.append) == 2, said
     assert (away, job(service, "one").status, job(service, "one").attempts) == ([], "failed", 1)
     assert sum("does not answer" in line for line in said) == 2
+
+
+def test_what_ended_jobs_left_is_swept_and_nothing_else(service: Service) -> None:
+    long_ago = time.time() - 1_000
+    ends = {"cancelled": long_ago, "succeeded": long_ago, "failed": long_ago, "just": time.time(), "live": None}
+    for name, finished in ends.items():
+        status = {"just": "cancelled", "live": "queued"}.get(name, name)
+        add(service, name, status=status, finished=finished, not_before=time.time() + 1_000)
+    for name in (*ends, "unknown"):
+        for part in ("data", "published", f"{name}-1/checkpoints"):
+            (service.folder / "jobs" / name / part).mkdir(parents=True)
+            (service.folder / "jobs" / name / part / "file").write_text("rows")
+    add(service, "next")  # which the worker fails, so that it looks at an empty line before it ends
+    assert work(service, WorkerOptions(once=True, slot="cpu"), stopping=Ending(), say=lambda _: None) == 1
+    left = {str(path.relative_to(service.folder / "jobs")) for path in (service.folder / "jobs").rglob("file")}
+    whole = {f"{name}/{part}/file" for name in ("just", "live", "unknown") for part in ("data", "published")}
+    assert left == whole | {f"{name}/{name}-1/checkpoints/file" for name in ("just", "live", "unknown")}
+    assert (service.folder / "jobs" / "failed" / "failed-1").is_dir()
 
 
 def test_figures_of_a_file_that_was_cut_and_has_grown_past_where_it_was_read(tmp_path: Path) -> None:
