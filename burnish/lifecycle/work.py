@@ -15,9 +15,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from burnish.errors import BurnishError, DiskFullError, LeaseLostError, RegistryError
+from burnish.lifecycle.follow import visible_gpus
 from burnish.lifecycle.job_sweep import SWEEP_SECONDS, sweep_jobs
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
@@ -49,6 +51,11 @@ class WorkerOptions:
     backoff_seconds: float = 10.0
     poll_seconds: float = 0.5
     grace_seconds: float = 60.0
+
+
+def own_slot() -> str:
+    """The slot of a worker that is told none: "gpu" where there is one. Nothing is loaded to find out."""
+    return "gpu" if visible_gpus() or Path("/dev/kfd").exists() else "cpu"
 
 
 class Stopping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from burnish.cli import serve
 from burnish.errors import RegistryError
 from burnish.lifecycle import work as module
 from burnish.lifecycle.attempt import Figures
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
-from burnish.lifecycle.work import Stopping, WorkerOptions, work
+from burnish.lifecycle.work import Stopping, WorkerOptions, own_slot, work
 from burnish.registry import queue
 from burnish.registry.database import reading, writing
 from burnish.registry.queue import line_up
@@ -122,3 +124,18 @@ def test_figures_of_a_file_that_was_cut_and_has_grown_past_where_it_was_read(tmp
     assert [each["train_loss"] for each in figures.news(last=True)] == [0.5, 0.25, 0.125, 0.0625, 0.03125]
     write(0.5, 0.25, 0.125, 0.0625, 0.03125, 0.01)
     assert [each["step"] for each in figures.news(last=True)] == [6]
+
+
+def test_a_worker_finds_its_accelerator_without_loading_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    for visible, slot in (("0,1", "gpu"), ("", "cpu"), ("-1", "cpu")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert own_slot() == slot
+
+
+def test_the_worker_of_a_server_takes_the_slot_it_is_given() -> None:
+    parser = argparse.ArgumentParser()
+    serve.arguments(lambda *_: parser)
+    assert "--slot" not in serve._worker_arguments(parser.parse_args([]))
+    given = serve._worker_arguments(parser.parse_args(["--slot", "gpu"]))
+    assert given[given.index("--slot") + 1] == "gpu"
