@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from burnish.errors import ServiceError
@@ -339,9 +339,7 @@ def _usable_file(service: Service, project: str, asked: JobRequest, param: str) 
     return file
 
 
-def _require_still_there(
-    connection: Connection, service: Service, project: str, asked: JobRequest, known: str
-) -> None:
+def _require_still_there(connection: Connection, service: Service, project: str, asked: JobRequest, known: str) -> None:
     """What was deleted while the request was checked is missed now; from here on the job protects it."""
     named = {"training_file": asked.training_file, "validation_file": asked.validation_file}
     try:
@@ -349,7 +347,9 @@ def _require_still_there(
         if not is_base(service, known):
             require_served(connection, known, project)
     except ServiceError as error:
-        raise refused(str(error.param), error.message, "model_not_found" if error.param == "model" else "invalid_file") from error
+        raise refused(
+            str(error.param), error.message, "model_not_found" if error.param == "model" else "invalid_file"
+        ) from error
 
 
 def _root(service: Service, known: str, asked: str) -> str:
