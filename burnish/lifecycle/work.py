@@ -219,9 +219,9 @@ def _outcome(
         return _after(working, message)
     except Exception:
         LOGGER.exception("job %s attempt %s", claim.job, claim.token)
-        error = {"code": "internal_error", "message": "an error of this server, which its log explains", "param": None}
+        said = {"code": "internal_error", "message": "an error of this server, which its log explains", "param": None}
         with queue.holding(service.registry.engine, claim) as connection:
-            queue.fail(connection, claim, error)
+            queue.fail(connection, claim, said)
         return "failed"
 
 

@@ -275,7 +275,7 @@ def damage_of_file(path: Path, file: StoredFile) -> str | None:
 
 
 def sweep_files(registry: Registry) -> list[str]:
-    """Deletes files that have expired and that no job needs, and bytes that no file has; gives the ids of the former."""
+    """Deletes files that have expired and that no job needs, and bytes that no file has; gives the ids of the files."""
     gone = select(FILES.c.id).where(FILES.c.expires <= time.time())
     with reading(registry.engine) as connection:
         late = list(connection.scalars(gone))

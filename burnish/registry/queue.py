@@ -69,9 +69,9 @@ def line_up(connection: Connection, values: Mapping[str, Any], metadata: Mapping
 def claim(engine: Engine, *, worker: str, slot: str, lease_seconds: float, retries: int) -> Claim | None:
     """The next job that this worker shall work on; None when no job may run now.
 
-    The highest priority first, then those for an accelerator, then the oldest; of a slot that the worker has, not before its time, and not more at
-    once than the key of who asked for it allows. A job whose lease ran out is claimed like one that waits; after
-    `retries` of them it fails.
+    The highest priority first, of these those for an accelerator, then the oldest; of a slot that the worker has, not
+    before its time, and not more at once than the key of who asked for it allows. A job whose lease ran out is claimed
+    like one that waits; after `retries` of them it fails.
     """
     with reading(engine) as connection:
         if connection.execute(_in_line(slot, time.time()).limit(1)).first() is None:

@@ -151,7 +151,7 @@ def link_folder(source: Path, target: Path) -> None:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Gives a file that never changes a second name; a file system without links copies it durably, whole or not at all.
+    """Gives a file that never changes a second name; without links it is copied durably, whole or not at all.
 
     Raises:
         FileExistsError: when the name is taken.
