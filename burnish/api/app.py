@@ -38,6 +38,7 @@ from burnish.api.metrics import Metrics
 from burnish.api.routing import GuardedRoute, require_guarded
 from burnish.errors import BurnishError
 from burnish.lifecycle.inference import Inference
+from burnish.lifecycle.job_sweep import sweep_jobs
 from burnish.lifecycle.service import Service
 from burnish.registry.files import sweep_files
 from burnish.registry.log import LogWriter, ServiceLog
@@ -146,6 +147,7 @@ async def _care(app: FastAPI) -> None:
             if count % SWEEP_EVERY == 0:
                 await run_in_threadpool(sweep_uploads, registry)
                 await run_in_threadpool(sweep_files, registry)
+                await run_in_threadpool(sweep_jobs, app.state.service)
         except BurnishError as error:  # the database or the store is away; the next round tries again
             LOGGER.error("care", extra={"error": str(error)})
 

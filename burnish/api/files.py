@@ -17,7 +17,6 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from burnish.api.multipart import Form, read_form
 from burnish.api.routing import READ, WRITE, At, By, allow, router
 from burnish.errors import ServiceError
-from burnish.lifecycle.jobs import live_job_of_file
 from burnish.registry.files import SENT, StoredFile, delete_file, file_path, find_file, list_files, receive_file
 
 ROUTER = router()
@@ -87,15 +86,6 @@ def retrieve(file_id: str, caller: By, service: At) -> dict[str, Any]:
 @allow(WRITE)
 def delete(file_id: str, caller: By, service: At) -> dict[str, Any]:
     find_file(service.registry, caller.project, file_id)
-    if job := live_job_of_file(service, file_id):
-        raise ServiceError(
-            "files/in-use",
-            f"the file is used by the job {job}, which has not ended",
-            status=409,
-            param="file_id",
-            kind="file_in_use",
-            hint="cancel the job, or wait until it has ended",
-        )
     delete_file(service.registry, caller.project, file_id)
     return {"id": file_id, "object": "file", "deleted": True}
 

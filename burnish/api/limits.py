@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+from anyio import to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive
 
-from burnish.api.access import Caller
+from burnish.api.access import KNOWN_SECONDS, Caller
 from burnish.errors import ServiceError
 from burnish.registry.keys import DAY_SECONDS, note_use, tokens_today
 from burnish.registry.store import Registry
@@ -126,18 +130,25 @@ class _Use:
     allowance: float  # requests it may send at once; grows with time
     at: float  # when that was so
     running: int = 0
-    day: int = 0
-    tokens: int = 0  # today
-    new_tokens: int = 0  # of these, not noted in the database yet
+    day: int = 0  # that was read last
+    read: float = -math.inf  # when
+    tokens: int = 0  # of that day, as far as all servers had noted them then
+    new_tokens: int = 0  # since this server noted them last
     new_requests: int = 0
 
 
 class Meter:
-    """What each key uses: requests a minute, requests at once, tokens a day."""
+    """What each key uses: requests a minute, requests at once, tokens a day.
+
+    Tokens are counted in the database, for all servers together; each knows there what the others noted a second ago.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._used: dict[str, _Use] = {}
+        self._threads = anyio.CapacityLimiter(8)  # of its own: nobody waits here for slow requests
+        self._noting = threading.Lock()  # while the database is told or asked
+        self._counting = threading.Lock()  # while numbers are changed
 
     async def enter(self, caller: Caller) -> None:
         """Counts a request in.
@@ -150,16 +161,16 @@ class Meter:
             return
         now, today = time.monotonic(), int(time.time() // DAY_SECONDS)
         use = self._used.setdefault(key.id, _Use(float(key.requests_per_minute or 0), now))
-        if use.day != today:
-            spent = await run_in_threadpool(tokens_today, self._registry, key.id, time.time())
-            use.day, use.tokens = today, spent + use.new_tokens
-        if key.tokens_per_day is not None and use.tokens >= key.tokens_per_day:
-            wait = DAY_SECONDS - time.time() % DAY_SECONDS
-            raise _busy("limits/tokens", f"this key has used its {key.tokens_per_day:,} tokens of today", wait)
+        if key.tokens_per_day is not None:
+            if use.day != today or now - use.read > KNOWN_SECONDS:
+                await to_thread.run_sync(self._read, key.id, use, limiter=self._threads)
+            if use.tokens + use.new_tokens >= key.tokens_per_day:
+                wait = DAY_SECONDS - time.time() % DAY_SECONDS
+                raise _busy("limits/tokens", f"this key has used its {key.tokens_per_day:,} tokens of today", wait)
         if key.concurrency is not None and use.running >= key.concurrency:
             raise _busy("limits/concurrency", f"this key has {key.concurrency} requests running", 1)
         if key.requests_per_minute is not None:
-            rate = key.requests_per_minute / 60
+            rate, now = key.requests_per_minute / 60, time.monotonic()
             use.allowance = min(float(key.requests_per_minute), use.allowance + (now - use.at) * rate)
             use.at = now
             if use.allowance < 1:
@@ -167,7 +178,8 @@ class Meter:
                 raise _busy("limits/rate", text, (1 - use.allowance) / rate)
             use.allowance -= 1
         use.running += 1
-        use.new_requests += 1
+        with self._counting:
+            use.new_requests += 1
 
     def leave(self, caller: Caller) -> None:
         """Counts a request out that was counted in."""
@@ -177,19 +189,36 @@ class Meter:
     def spend(self, caller: Caller, tokens: int) -> None:
         """Adds the tokens of a prompt and its answer to what a key has used today."""
         if caller.key is not None and (use := self._used.get(caller.key.id)) is not None:
-            use.tokens += tokens
-            use.new_tokens += tokens
+            with self._counting:
+                use.new_tokens += tokens
 
     def flush(self) -> None:
-        """Notes in the database what was used since the last time."""
+        """Notes in the database what was used since the last time; what cannot be noted is kept for the next time."""
         now = time.time()
-        noted: dict[str, tuple[float, int, int]] = {}
-        for key, use in list(self._used.items()):
-            if use.new_requests or use.new_tokens:
-                noted[key] = (now, use.new_requests, use.new_tokens)
-                use.new_requests = use.new_tokens = 0
-        if noted:
-            note_use(self._registry, noted)
+        with self._noting:
+            used = [(key, use, use.new_requests, use.new_tokens) for key, use in list(self._used.items())]
+            used = [each for each in used if each[2] or each[3]]
+            if not used:
+                return
+            note_use(self._registry, {key: (now, requests, tokens) for key, _, requests, tokens in used})
+            for _, use, requests, tokens in used:
+                with self._counting:
+                    use.new_requests -= requests
+                    use.new_tokens -= tokens
+                    use.tokens += tokens
+
+    def _read(self, key: str, use: _Use) -> None:
+        """Asks the database what a key has used today, on all servers; not while it is told, which may take long."""
+        now = time.time()
+        today = int(now // DAY_SECONDS)
+        if not self._noting.acquire(timeout=-1 if use.day != today else KNOWN_SECONDS):
+            return  # what was known a moment ago has to do
+        try:
+            tokens = tokens_today(self._registry, key, now)
+            with self._counting:
+                use.tokens, use.day, use.read = tokens, today, time.monotonic()
+        finally:
+            self._noting.release()
 
 
 def _busy(code: str, message: str, seconds: float) -> ServiceError:

@@ -30,7 +30,7 @@ def arguments(command: Command) -> None:
     keys.add_argument("--requests-per-minute", metavar="N", type=_count)
     keys.add_argument("--concurrency", metavar="N", type=_count, help="requests at once")
     keys.add_argument("--tokens-per-day", metavar="N", type=_count, help="of prompts and answers, until midnight UTC")
-    keys.add_argument("--max-jobs", metavar="N", type=_count, help="queued or running at once")
+    keys.add_argument("--max-jobs", metavar="N", type=_count, help="running at once; more wait in the line")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -42,6 +42,9 @@ def arguments(command: Command) -> None:
         "--minimum-rows", metavar="N", type=_count, default=10, help="rows that a training file needs (default: 10)"
     )
     serve.add_argument("--no-worker", action="store_true", help="run no jobs; `burnish worker` does, anywhere")
+    serve.add_argument(
+        "--slot", choices=("cpu", "gpu"), help="what the worker trains on (default: gpu where there is one, else cpu)"
+    )
     serve.add_argument("--certfile", metavar="FILE", help="TLS certificate with its chain, PEM")
     serve.add_argument("--keyfile", metavar="FILE", help="its private key, PEM")
     serve.add_argument(
@@ -97,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
 def _worker_arguments(options: argparse.Namespace) -> list[str]:
     """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens."""
     bases = [word for each in options.model for word in ("--model", each)]
-    return ["worker", *bases, "--minimum-rows", str(options.minimum_rows), "--end-with-stdin"]
+    slot = ["--slot", options.slot] if options.slot else []  # else it looks for itself
+    return ["worker", *bases, *slot, "--minimum-rows", str(options.minimum_rows), "--end-with-stdin"]
 
 
 def _port(text: str) -> int:

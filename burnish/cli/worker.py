@@ -19,7 +19,9 @@ def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         help="a base that jobs may start from, as with serve; NAME=FOLDER for another name; may be repeated",
     )
     parser.add_argument(
-        "--slot", choices=("cpu", "gpu"), default="cpu", help="gpu: also the jobs that ask for one, and those first"
+        "--slot",
+        choices=("cpu", "gpu"),
+        help="gpu: also the jobs that ask for one, and those first (default: gpu where there is one, else cpu)",
     )
     parser.add_argument(
         "--end-with-stdin", action="store_true", help="stop when stdin ends, as it does when who started it is gone"
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     import threading
 
     from burnish.lifecycle.service import open_service
-    from burnish.lifecycle.work import Stopping, WorkerOptions, work
+    from burnish.lifecycle.work import Stopping, WorkerOptions, own_slot, work
 
     if options.threads is not None:
         os.environ["BURNISH_THREADS"] = str(options.threads)  # which the trainer reads
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if options.end_with_stdin:
         threading.Thread(target=_ask_at_the_end, args=(stopping.ask,), daemon=True).start()
     chosen = WorkerOptions(
-        slot=options.slot,
+        slot=options.slot or own_slot(),
         once=options.once,
         lease_seconds=options.lease,
         retries=options.retries,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from burnish.registry.files import StoredFile
 from burnish.storage.durable import (
     assembled_folder,
     damage_of,
@@ -56,13 +57,20 @@ def attempt_folder(service_folder: Path, job: str, token: int) -> RunFolder:
     return RunFolder(job_folder(service_folder, job) / f"{job}-{token}")
 
 
-def hold_file(folder: Path, file_id: str, source: Path) -> Path:
-    """The path of a file of a job, which stays the same for all attempts on this machine."""
-    place = folder / "data" / file_id
-    if not place.is_file():
-        make_folder(folder / "data")
-        with contextlib.suppress(FileExistsError):  # another attempt was faster
-            link_file(source, place)
+def held_file(folder: Path, file: StoredFile) -> Path | None:
+    """The path of a file of a job, which stays the same for all attempts on this machine; None when it is not there."""
+    place = folder / "data" / file.id
+    return place if place.is_file() and place.stat().st_size == file.size_bytes else None
+
+
+def hold_file(folder: Path, file: StoredFile, source: Path) -> Path:
+    """Keeps a file for the attempts at a job, as what `held_file` finds."""
+    place = folder / "data" / file.id
+    make_folder(folder / "data")
+    if held_file(folder, file) is None:
+        place.unlink(missing_ok=True)
+    with contextlib.suppress(FileExistsError):  # another attempt was faster
+        link_file(source, place)
     return place
 
 
@@ -132,6 +140,7 @@ class Figures:
 
     run: RunFolder
     offset: int = 0  # bytes of metrics.jsonl that were read
+    newest: bytes = b""  # the last line of them
     waiting: dict[str, Any] = field(default_factory=dict)  # of the newest step, which may still be evaluated
 
     def news(self, *, saved: int = 0, last: bool = False) -> Iterator[dict[str, Any]]:
@@ -154,17 +163,18 @@ class Figures:
         """Whole lines that were not read before; from the beginning when the run went back to an older checkpoint."""
         if not self.run.metrics.exists():
             return []
-        size = self.run.metrics.stat().st_size
-        if size < self.offset:
-            self.offset, self.waiting = 0, {}
-        if size == self.offset:
-            return []
         with self.run.metrics.open("rb") as stream:
-            stream.seek(self.offset)
+            stream.seek(self.offset - len(self.newest))
             read = stream.read()
-        whole = read[: read.rfind(b"\n") + 1]
+            if not read.startswith(self.newest):  # cut, and perhaps longer again by now
+                self.offset, self.newest, self.waiting = 0, b"", {}
+                stream.seek(0)
+                read = stream.read()
+        whole = read[len(self.newest) : read.rfind(b"\n") + 1]
+        lines = whole.splitlines(keepends=True)
         self.offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        self.newest = lines[-1] if lines else self.newest
+        return [json.loads(line) for line in lines]
 
 
 def figures_of(line: Mapping[str, Any]) -> dict[str, Any]:

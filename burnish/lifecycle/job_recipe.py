@@ -180,7 +180,7 @@ def known_base(service: Service, project: str, name: str) -> str:
         ServiceError: [jobs/unknown-model], 400.
     """
     known = service.aliases.get(name, name)
-    if known in service.bases or known in CATALOGUE or known == RANDOM_ROWS:
+    if is_base(service, known):
         return known
     try:
         return find_served(service.registry, known, project).name
@@ -195,6 +195,11 @@ def known_base(service: Service, project: str, name: str) -> str:
             kind="model_not_found",
             hint=f"did you mean {close}?" if close else None,
         ) from error
+
+
+def is_base(service: Service, known: str) -> bool:
+    """Whether a name means a base that belongs to the server, and not a tuned model."""
+    return known in service.bases or known in CATALOGUE or known == RANDOM_ROWS
 
 
 def auto_epochs(rows: int) -> int:

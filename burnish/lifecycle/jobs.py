@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from burnish.errors import ServiceError
@@ -22,6 +22,7 @@ from burnish.lifecycle.job_recipe import (
     LARGEST_SEED,
     JobRequest,
     check_request,
+    is_base,
     known_base,
     priority_of,
     recipe_tree,
@@ -32,7 +33,8 @@ from burnish.lifecycle.job_rows import FIRST_ROWS, check_file
 from burnish.lifecycle.service import Service
 from burnish.registry import queue
 from burnish.registry.database import reading, writing
-from burnish.registry.files import StoredFile, file_path, find_file
+from burnish.registry.files import StoredFile, file_path, find_file, require_files
+from burnish.registry.served import require_served
 from burnish.registry.service_tables import JOB_CHECKPOINTS, JOB_EVENTS, JOB_METADATA, JOBS, SERVED
 from burnish.storage.durable import remove_folder
 
@@ -101,7 +103,7 @@ class JobCheckpoint:
     """A state of a job that its model was saved in.
 
     Attributes:
-        model: name that it is served by, from the end of the job on.
+        model: name that it is served by once the job has succeeded.
         metrics: of that step, in the words of the events.
     """
 
@@ -151,11 +153,14 @@ def create_job(service: Service, project: str, key_id: str | None, asked: JobReq
     try:
         with writing(engine) as connection:
             _require_room(connection, project)
+            _require_still_there(connection, service, project, asked, known)
             queue.line_up(connection, values, asked.metadata)
             queue.tell(connection, job_id, "created", f"Created fine-tuning job: {job_id}")
             if known != asked.model:
                 queue.tell(connection, job_id, "base", f"The base model of {asked.model} is {known} here")
             queue.tell(connection, job_id, "validating", f"Validating training file: {asked.training_file}")
+            if values["slot"] == "gpu":
+                queue.tell(connection, job_id, "slot", "The job waits for a worker with an accelerator (--slot gpu)")
     except IntegrityError:  # the same request was here twice at once
         earlier = _earlier(service, project, asked)
         if earlier is None:
@@ -281,14 +286,15 @@ def list_events(
 def list_checkpoints(
     service: Service, project: str, job_id: str, *, after: str | None = None, limit: int = 10
 ) -> tuple[list[JobCheckpoint], bool]:
-    """States of a job that are kept, the newest first, and whether there are more.
+    """States of a job that are kept, the newest first, and whether there are more; none of one that came to nothing.
 
     Raises:
         ServiceError: [jobs/not-found], 404; [jobs/bad-cursor], 400.
     """
     query = select(JOB_CHECKPOINTS).where(JOB_CHECKPOINTS.c.job == job_id)
     with reading(service.registry.engine) as connection:
-        queue.row_of(connection, project, job_id)
+        if queue.row_of(connection, project, job_id)["status"] in (queue.FAILED, queue.CANCELLED):
+            return [], False
         if after is not None:
             mine = JOB_CHECKPOINTS.c.id == after, JOB_CHECKPOINTS.c.job == job_id
             query = query.where(
@@ -300,14 +306,6 @@ def list_checkpoints(
         JobCheckpoint(**{name: row[name] for name in names}, metrics=json.loads(row["metrics"])) for row in rows[:limit]
     ]
     return found, len(rows) > limit
-
-
-def live_job_of_file(service: Service, file_id: str) -> str | None:
-    """The id of a job that still needs a file, which is therefore not deleted; None where there is no such job."""
-    uses = or_(JOBS.c.training_file == file_id, JOBS.c.validation_file == file_id)
-    with reading(service.registry.engine) as connection:
-        found = connection.scalar(select(JOBS.c.id).where(uses, JOBS.c.status.in_(queue.LIVE)).limit(1))
-    return None if found is None else str(found)
 
 
 def model_name(base: str, project: str, suffix: str | None, job_id: str) -> str:
@@ -339,6 +337,19 @@ def _usable_file(service: Service, project: str, asked: JobRequest, param: str) 
     if wrong is not None:
         raise refused(param, wrong, f"invalid_{param}")
     return file
+
+
+def _require_still_there(connection: Connection, service: Service, project: str, asked: JobRequest, known: str) -> None:
+    """What was deleted while the request was checked is missed now; from here on the job protects it."""
+    named = {"training_file": asked.training_file, "validation_file": asked.validation_file}
+    try:
+        require_files(connection, project, {param: file_id for param, file_id in named.items() if file_id is not None})
+        if not is_base(service, known):
+            require_served(connection, known, project)
+    except ServiceError as error:
+        raise refused(
+            str(error.param), error.message, "model_not_found" if error.param == "model" else "invalid_file"
+        ) from error
 
 
 def _root(service: Service, known: str, asked: str) -> str:

@@ -7,21 +7,28 @@ there. The trainer is a process of its own, so that whatever a job does to it to
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from burnish.errors import BurnishError, LeaseLostError, TrainerDiedError
-from burnish.lifecycle.leftovers import place_of_worker, remove_ended_jobs
+from burnish.errors import BurnishError, DiskFullError, LeaseLostError, RegistryError
+from burnish.lifecycle.follow import visible_gpus
+from burnish.lifecycle.job_sweep import SWEEP_SECONDS, sweep_jobs
+from burnish.lifecycle.leftovers import place_of_worker
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
 from burnish.lifecycle.work_job import Working
 from burnish.registry import queue
 from burnish.registry.queue import Claim
+
+LOGGER = logging.getLogger("burnish.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,11 @@ class WorkerOptions:
     backoff_seconds: float = 10.0
     poll_seconds: float = 0.5
     grace_seconds: float = 60.0
+
+
+def own_slot() -> str:
+    """The slot of a worker that is told none: "gpu" where there is one. Nothing is loaded to find out."""
+    return "gpu" if visible_gpus() or Path("/dev/kfd").exists() else "cpu"
 
 
 class Stopping:
@@ -124,15 +136,11 @@ def work(
     stopping = stopping or Stopping()
     worker = queue.new_id(f"{socket.gethostname()[:24]}-{os.getpid()}-", 8)
     with place_of_worker(service, worker) as home:
-        remove_ended_jobs(service)
         trainer = TrainerProcess(home, slot=options.slot)
-        about = {"host": socket.gethostname(), "pid": os.getpid(), "slot": options.slot, "started": time.time()}
-        queue.show_worker(service.registry.engine, worker, job=None, **about)
         try:
             return _work_as(worker, service, trainer, options, stopping, say)
         finally:
             trainer.close()
-            queue.forget_worker(service.registry.engine, worker)
 
 
 def _work_as(
@@ -145,21 +153,27 @@ def _work_as(
 ) -> int:
     """One claim after the other; gives how many there were."""
     engine = service.registry.engine
-    seen, worked = time.monotonic(), 0
+    worked, away, swept = 0, False, -math.inf
     trainer.start()
     while not stopping.asked:
-        claim = _claimed(service, worker, options)
-        if claim is not None:
-            _work_on(service, claim, trainer, options, stopping, say)
-            worked += 1
-            trainer.start()
+        try:
+            claim = _claimed(service, worker, options)
+            if claim is None and options.once and queue.waiting(engine, queue.SLOTS[options.slot]) == 0:
+                break
+            if claim is None and time.monotonic() - swept > SWEEP_SECONDS:
+                sweep_jobs(service)
+                swept = time.monotonic()
+            away = False
+        except (RegistryError, DiskFullError) as error:
+            if not away:
+                say(f"{error.message}; the worker waits")
+            claim, away = None, True
+        if claim is None:
+            stopping.wait(options.poll_seconds)
             continue
-        if options.once and queue.waiting(engine, queue.SLOTS[options.slot]) == 0:
-            break
-        if time.monotonic() - seen > options.lease_seconds / 3:
-            queue.show_worker(engine, worker, job=None)
-            seen = time.monotonic()
-        stopping.wait(options.poll_seconds)
+        _work_on(service, claim, trainer, options, stopping, say)
+        worked += 1
+        trainer.start()
     return worked
 
 
@@ -181,26 +195,54 @@ def _work_on(
     stopping: Stopping,
     say: Callable[[str], None],
 ) -> None:
-    """One claim from its beginning to whatever end it comes to."""
+    """One claim from its beginning to whatever end it comes to; the worker itself outlives all of them."""
     say(f"job {claim.job} attempt {claim.token}: begun")
     with Heartbeat(service, claim, options.lease_seconds) as beat:
-        working = Working(service, claim, trainer, beat, stopping, options)
         try:
-            outcome = working.run()
+            outcome = _outcome(service, claim, trainer, beat, stopping, options)
         except LeaseLostError:
-            working.leave()
             outcome = "taken away"
-        except TrainerDiedError as error:
-            outcome = _after(working, "machine", error.message)
-        except (BurnishError, OSError) as error:  # ours: the disk, the store or the database
-            outcome = _after(working, "machine", error.message if isinstance(error, BurnishError) else str(error))
+        except BurnishError as error:  # nothing can be written; whoever finds the job when its lease is over goes on
+            outcome = f"left to whoever is next: {error.message}"
+        finally:
+            if trainer.busy:  # its answer would be taken for that of the next job
+                trainer.kill()
     say(f"job {claim.job} attempt {claim.token}: {outcome}")
 
 
-def _after(working: Working, kind: str, message: str) -> str:
+def _outcome(
+    service: Service,
+    claim: Claim,
+    trainer: TrainerProcess,
+    beat: Heartbeat,
+    stopping: Stopping,
+    options: WorkerOptions,
+) -> str:
+    working = None
+    try:
+        working = Working(service, claim, trainer, beat, stopping, options)
+        return working.run()
+    except LeaseLostError:
+        if working is not None:
+            working.leave()
+        raise
+    except (BurnishError, OSError) as error:  # the trainer died; or it is ours: the disk, the store or the database
+        if working is None:
+            raise
+        message = error.message if isinstance(error, BurnishError) else str(error)
+        return _after(working, message)
+    except Exception:
+        LOGGER.exception("job %s attempt %s", claim.job, claim.token)
+        said = {"code": "internal_error", "message": "an error of this server, which its log explains", "param": None}
+        with queue.holding(service.registry.engine, claim) as connection:
+            queue.fail(connection, claim, said)
+        return "failed"
+
+
+def _after(working: Working, message: str) -> str:
     """What becomes of a job whose machine failed; another worker may have it already."""
     try:
-        return working.failed(kind, {"code": "worker", "message": message})
+        return working.failed("machine", {"code": "worker", "message": message})
     except LeaseLostError:
         working.leave()
-        return "taken away"
+        raise

@@ -76,7 +76,10 @@ class Working:
         """
         make_folder(self.folder)
         self.folder.chmod(0o700)
-        files = self._files()
+        try:
+            files = self._files()
+        except ServiceError as error:  # one is gone, and will not come back
+            return self.failed("data", {"code": error.code, "message": error.message})
         try:
             base = base_of(self.service, self.claim.row["project"], self.chosen["base"])
         except (ServiceError, RegistryError) as error:
@@ -124,7 +127,7 @@ class Working:
             if kind == "bug":
                 message = "an error of this server, which its log explains"
             param = "training_file" if code == "invalid_training_file" else None
-            self._end_failed(connection, {"code": code, "message": message[:MOST_SAID], "param": param})
+            queue.fail(connection, self.claim, {"code": code, "message": message[:MOST_SAID], "param": param})
         for rest in (self.folder / "data", self.folder / "published", self.attempt.checkpoints):
             remove_folder(rest)  # what explains the failure stays
         return "failed"
@@ -135,11 +138,10 @@ class Working:
         for param in ("training_file", "validation_file"):
             file_id = self.claim.row[param]
             if file_id is not None:
-                place = self.folder / "data" / file_id
-                if not place.is_file():
-                    file = find_file(self.service.registry, self.claim.row["project"], file_id)
-                    attempt.hold_file(self.folder, file_id, file_path(self.service.registry, file))
-                held[param] = str(place)
+                registry, project = self.service.registry, self.claim.row["project"]
+                file = find_file(registry, project, file_id, param=param, also_expired=True)
+                place = attempt.held_file(self.folder, file)
+                held[param] = str(place or attempt.hold_file(self.folder, file, file_path(registry, file)))
         return held
 
     def _prepare(self, files: Mapping[str, str], base: str) -> str | None:
@@ -160,7 +162,7 @@ class Working:
             return self.failed(answer["kind"], answer["error"])
         if "refused" in answer:
             with holding(self.engine, self.claim) as connection:
-                self._end_failed(connection, answer["refused"])
+                queue.fail(connection, self.claim, answer["refused"])
             return "failed"
         self.chosen |= {"recipe": answer["tree"], **answer["numbers"]}
         with holding(self.engine, self.claim) as connection:
@@ -290,11 +292,6 @@ class Working:
             status = queue.QUEUED if "recipe" in self.chosen else queue.VALIDATING
             lay_down(connection, self.claim, status=status)
         return "given back"
-
-    def _end_failed(self, connection: Connection, error: Mapping[str, Any]) -> None:
-        ended = {"status": queue.FAILED, "finished": time.time(), "wanted": None, "error": json.dumps(dict(error))}
-        lay_down(connection, self.claim, **ended)
-        self._tell(connection, "end", f"The job failed: {error['message']}", level="error", data=error)
 
     def _tell(self, connection: Connection, once: str, message: str, **more: Any) -> None:
         tell(connection, self.claim.job, once, message, **more)

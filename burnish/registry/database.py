@@ -25,6 +25,7 @@ PATIENCE_SECONDS = 60  # that a writer waits for another one
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x6275726E  # of PostgreSQL's advisory lock while the tables are changed
 DRIVERS = {"postgresql": "pg8000"}  # of a URL that names none
+_AWAY = ("connect", "database system is")  # "... starting up", "... shutting down"
 _DAMAGED = ("malformed", "not a database", "disk image", "corrupt")
 
 
@@ -83,7 +84,7 @@ def told(engine: Engine) -> Iterator[None]:
         if any(word in reason for word in _DAMAGED):
             hint = "restore it from a copy made by `burnish backup`"
             raise DamagedStoreError("storage/damaged", f"the registry: {reason}", where=where, hint=hint) from error
-        if isinstance(error, OperationalError) or "connect" in reason.lower():
+        if isinstance(error, OperationalError) or any(word in reason.lower() for word in _AWAY):
             raise RegistryError(
                 "registry/unreachable",
                 f"the database does not answer: {reason}",

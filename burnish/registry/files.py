@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select
 
 from burnish.errors import DamagedStoreError, ServiceError, excerpt
 from burnish.registry.database import reading, writing
+from burnish.registry.queue import live_job_of_file
 from burnish.registry.service_tables import FILES, PARTS, UPLOADS
 from burnish.registry.store import Registry
 from burnish.settings import settings
@@ -101,13 +102,17 @@ class Receiving:
         try:
             with writing(self._registry.engine) as connection:
                 along(connection, made)
-                if self._quota is not None and _used(connection, self._project) + made.size_bytes > self._quota:
-                    raise over_quota(self._quota)
+                self.require_room(connection, made.size_bytes)
                 add_row(connection, made)
         except ServiceError:
             self._registry.files.store.remove(place_of(made.id))
             raise
         return made
+
+    def require_room(self, connection: Connection, size: int) -> None:
+        """Raises ServiceError [files/quota] when the project has no room for so many bytes, within a transaction."""
+        if self._quota is not None and _used(connection, self._project) + size > self._quota:
+            raise over_quota(self._quota)
 
     def keep(self, *, filename: str, purpose: str, expires: float | None = None) -> StoredFile:
         """Stores the bytes; the file is there once `add_row` has made it one of the project.
@@ -169,8 +174,13 @@ def add_row(connection: Connection, file: StoredFile) -> None:
     connection.execute(insert(FILES).values(**row))
 
 
-def find_file(registry: Registry, project: str, file_id: str, *, param: str = "file_id") -> StoredFile:
+def find_file(
+    registry: Registry, project: str, file_id: str, *, param: str = "file_id", also_expired: bool = False
+) -> StoredFile:
     """A file of a project.
+
+    Args:
+        also_expired: for a job that was asked for in time: its files stay until it has ended.
 
     Raises:
         ServiceError: [files/not-found] (404), also for a file of another project and for one that has expired.
@@ -178,7 +188,8 @@ def find_file(registry: Registry, project: str, file_id: str, *, param: str = "f
     query = select(FILES).where(FILES.c.id == file_id, FILES.c.project == project)
     with reading(registry.engine) as connection:
         row = connection.execute(query).mappings().one_or_none()
-    if row is None or (row["expires"] is not None and row["expires"] <= time.time()):
+    over = row is not None and row["expires"] is not None and row["expires"] <= time.time()
+    if row is None or (over and not also_expired):
         raise _not_found(file_id, param)
     return _file(row)
 
@@ -215,13 +226,28 @@ def delete_file(registry: Registry, project: str, file_id: str) -> None:
     """Deletes a file of a project.
 
     Raises:
-        ServiceError: [files/not-found].
+        ServiceError: [files/not-found]; [files/in-use], 409, while a job needs it.
     """
     with writing(registry.engine) as connection:
+        if job := live_job_of_file(connection, file_id):
+            raise _in_use(job)
         mine = (FILES.c.id == file_id) & (FILES.c.project == project)
         if connection.execute(delete(FILES).where(mine)).rowcount == 0:
             raise _not_found(file_id, "file_id")
     registry.files.store.remove(place_of(file_id))
+
+
+def require_files(connection: Connection, project: str, file_ids: Mapping[str, str]) -> None:
+    """Raises ServiceError [files/not-found] unless the files are still there, within a transaction that writes.
+
+    Args:
+        file_ids: param -> id.
+    """
+    query = select(FILES.c.id).where(FILES.c.project == project, FILES.c.id.in_(file_ids.values()))
+    known = set(connection.scalars(query))
+    for param, file_id in file_ids.items():
+        if file_id not in known:
+            raise _not_found(file_id, param)
 
 
 def file_path(registry: Registry, file: StoredFile) -> Path:
@@ -250,15 +276,19 @@ def damage_of_file(path: Path, file: StoredFile) -> str | None:
 
 
 def sweep_files(registry: Registry) -> list[str]:
-    """Deletes files that have expired, and bytes that no file has; gives the ids of the expired ones."""
+    """Deletes files that have expired and that no job needs, and bytes that no file has; gives the ids of the files."""
     _sweep_incoming(registry.files.incoming)
     gone = select(FILES.c.id).where(FILES.c.expires <= time.time())
     with reading(registry.engine) as connection:
-        expired = list(connection.scalars(gone))
-    for file_id in expired:
+        late = list(connection.scalars(gone))
+    expired = []
+    for file_id in late:
         with writing(registry.engine) as connection:
+            if live_job_of_file(connection, file_id):
+                continue
             connection.execute(delete(FILES).where(FILES.c.id == file_id))
         registry.files.store.remove(place_of(file_id))
+        expired.append(file_id)
     stored = list(registry.files.store.ids())
     with reading(registry.engine) as connection:
         known = {place_of(each) for table in (FILES, PARTS) for each in connection.scalars(select(table.c.id))}
@@ -337,6 +367,17 @@ def over_quota(quota: int) -> ServiceError:
         param="file",
         kind="quota_exceeded",
         hint="delete files that are no longer needed",
+    )
+
+
+def _in_use(job: str) -> ServiceError:
+    return ServiceError(
+        "files/in-use",
+        f"the file is used by the job {job}, which has not ended",
+        status=409,
+        param="file_id",
+        kind="file_in_use",
+        hint="cancel the job, or wait until it has ended",
     )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, an
 
 from burnish.errors import LeaseLostError, ServiceError
 from burnish.registry.database import reading, writing
-from burnish.registry.service_tables import JOB_EVENTS, JOB_METADATA, JOBS, KEYS, WORKERS
+from burnish.registry.service_tables import JOB_EVENTS, JOB_METADATA, JOBS, KEYS
 
 VALIDATING, QUEUED, RUNNING = "validating_files", "queued", "running"
 PAUSING, PAUSED = "pausing", "paused"
@@ -69,9 +69,9 @@ def line_up(connection: Connection, values: Mapping[str, Any], metadata: Mapping
 def claim(engine: Engine, *, worker: str, slot: str, lease_seconds: float, retries: int) -> Claim | None:
     """The next job that this worker shall work on; None when no job may run now.
 
-    The highest priority first, then the oldest; of a slot that the worker has, not before its time, and not more at
-    once than the key of who asked for it allows. A job whose lease ran out is claimed like one that waits; after
-    `retries` of them it fails.
+    The highest priority first, of these those for an accelerator, then the oldest; of a slot that the worker has, not
+    before its time, and not more at once than the key of who asked for it allows. A job whose lease ran out is claimed
+    like one that waits; after `retries` of them it fails.
     """
     with reading(engine) as connection:
         if connection.execute(_in_line(slot, time.time()).limit(1)).first() is None:
@@ -83,7 +83,7 @@ def claim(engine: Engine, *, worker: str, slot: str, lease_seconds: float, retri
             if lost and row["wanted"] == "pause":
                 _lay_down(connection, row["id"], status=PAUSED, wanted=None)
                 tell(connection, row["id"], f"paused {row['token']}", "The job is paused")
-            elif attempts > retries:
+            elif lost and attempts > retries:
                 _fail_lost(connection, row, attempts)
             else:
                 taken = {"token": row["token"] + 1, "worker": worker, "lease_until": time.time() + lease_seconds}
@@ -142,6 +142,17 @@ def lay_down(connection: Connection, held: Claim, **values: Any) -> None:
     _lay_down(connection, held.job, **values)
 
 
+def fail(connection: Connection, held: Claim, error: Mapping[str, Any]) -> None:
+    """Ends a job within `holding`, for good.
+
+    Args:
+        error: code, message, param.
+    """
+    ended = {"status": FAILED, "finished": time.time(), "wanted": None, "error": json.dumps(dict(error))}
+    lay_down(connection, held, **ended)
+    tell(connection, held.job, "end", f"The job failed: {error['message']}", level="error", data=error)
+
+
 def take_away(connection: Connection, job: str, **values: Any) -> None:
     """Ends whatever claim there is on a job: its worker is refused from now on."""
     _lay_down(connection, job, token=JOBS.c.token + 1, **values)
@@ -196,6 +207,19 @@ def row_of(connection: Connection, project: str, job: str) -> RowMapping:
     return row
 
 
+def live_job_of_file(connection: Connection, file_id: str) -> str | None:
+    """The id of a job that still needs a file, which is therefore not deleted; None where there is no such job."""
+    uses = or_(JOBS.c.training_file == file_id, JOBS.c.validation_file == file_id)
+    found = connection.scalar(select(JOBS.c.id).where(uses, JOBS.c.status.in_(LIVE)).limit(1))
+    return None if found is None else str(found)
+
+
+def live_job_of_model(connection: Connection, project: str, name: str) -> str | None:
+    """The same for a model that a job of a project starts from."""
+    live = select(JOBS.c.id, JOBS.c.chosen).where(JOBS.c.project == project, JOBS.c.status.in_(LIVE))
+    return next((str(row.id) for row in connection.execute(live) if json.loads(row.chosen).get("base") == name), None)
+
+
 def waiting(engine: Engine, slots: Collection[str] = ("cpu", "gpu")) -> int:
     """How many jobs are not finished and not paused: what the workers still have to do."""
     query = select(func.count()).where(JOBS.c.status.in_((VALIDATING, QUEUED, RUNNING, PAUSING)))
@@ -203,33 +227,18 @@ def waiting(engine: Engine, slots: Collection[str] = ("cpu", "gpu")) -> int:
         return int(connection.scalar(query.where(JOBS.c.slot.in_(tuple(slots)))) or 0)
 
 
-def show_worker(engine: Engine, worker: str, *, job: str | None, **about: Any) -> None:
-    """Says that a worker is there, and what it works on; what it is (host, pid, slot, started) the first time."""
-    seen = {"seen": time.time(), "job": job}
-    with writing(engine) as connection:
-        if about:
-            connection.execute(insert(WORKERS).values(id=worker, **about, **seen))
-        else:
-            connection.execute(update(WORKERS).where(WORKERS.c.id == worker).values(**seen))
-
-
-def forget_worker(engine: Engine, worker: str) -> None:
-    """Takes a worker that ends off the list."""
-    with writing(engine) as connection:
-        connection.execute(WORKERS.delete().where(WORKERS.c.id == worker))
-
-
 def _in_line(slot: str, now: float) -> Select[Any]:
     """Jobs that nobody holds and that may run now, in the order in which they are claimed."""
     others = JOBS.alias()
-    held = select(func.count()).where(others.c.key == JOBS.c.key, others.c.lease_until >= now).scalar_subquery()
-    allowed = select(KEYS.c.max_jobs).where(KEYS.c.id == JOBS.c.key).scalar_subquery()
+    running = select(others.c.key, func.count().label("jobs")).where(others.c.lease_until >= now)
+    held = running.group_by(others.c.key).subquery()
+    few = or_(KEYS.c.max_jobs.is_(None), func.coalesce(held.c.jobs, 0) < KEYS.c.max_jobs)
+    keys = JOBS.outerjoin(KEYS, KEYS.c.id == JOBS.c.key).outerjoin(held, held.c.key == JOBS.c.key)
     free = or_(JOBS.c.lease_until.is_(None), JOBS.c.lease_until < now)
-    waits = JOBS.c.status.in_((VALIDATING, QUEUED)) & (JOBS.c.not_before <= now)
-    orphan = JOBS.c.status.in_((RUNNING, PAUSING))
-    slots = JOBS.c.slot.in_(SLOTS[slot])
-    query = select(JOBS).where(slots, free, waits | orphan, or_(allowed.is_(None), held < allowed))
-    return query.order_by(JOBS.c.priority.desc(), JOBS.c.place)
+    claimable = JOBS.c.status.in_((VALIDATING, QUEUED, RUNNING, PAUSING))
+    due = or_(JOBS.c.status.in_((RUNNING, PAUSING)), JOBS.c.not_before <= now)
+    query = select(JOBS).select_from(keys).where(claimable, JOBS.c.slot.in_(SLOTS[slot]), free, due, few)
+    return query.order_by(JOBS.c.priority.desc(), JOBS.c.slot.desc(), JOBS.c.place)  # "gpu" before "cpu"
 
 
 def _lay_down(connection: Connection, job: str, **values: Any) -> None:

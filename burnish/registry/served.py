@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from burnish.errors import ServiceError
 from burnish.registry.database import reading, writing
+from burnish.registry.queue import live_job_of_model
 from burnish.registry.service_tables import SERVED
 from burnish.registry.store import Registry, require_ready
 
@@ -69,6 +70,13 @@ def find_served(registry: Registry, name: str, project: str) -> Served:
     return _served(row)
 
 
+def require_served(connection: Connection, name: str, project: str) -> None:
+    """Raises ServiceError [models/not-found], 404, unless a name means a model, within a transaction that writes."""
+    known = SERVED.c.name == name, SERVED.c.project == project, SERVED.c.deleted.is_(None)
+    if connection.scalar(select(SERVED.c.name).where(*known)) is None:
+        raise not_found(name)
+
+
 def list_served(registry: Registry, project: str) -> list[Served]:
     """All names of a project, the newest first."""
     query = select(SERVED).where(SERVED.c.project == project, SERVED.c.deleted.is_(None))
@@ -80,9 +88,18 @@ def delete_served(registry: Registry, name: str, project: str) -> None:
     """Lets a name mean nothing any more. It is not given to another model; the version stays in the registry.
 
     Raises:
-        ServiceError: [models/not-found], 404.
+        ServiceError: [models/not-found], 404; [models/in-use], 409, while a job starts from it.
     """
     with writing(registry.engine) as connection:
+        if job := live_job_of_model(connection, project, name):
+            raise ServiceError(
+                "models/in-use",
+                f"The job {job}, which has not ended, starts from this model.",
+                status=409,
+                param="model",
+                kind="model_in_use",
+                hint="cancel the job, or wait until it has ended",
+            )
         known = SERVED.c.name == name, SERVED.c.project == project, SERVED.c.deleted.is_(None)
         done = connection.execute(update(SERVED).where(*known).values(deleted=time.time()))
         if done.rowcount == 0:

@@ -121,6 +121,7 @@ JOBS = Table(
     UniqueConstraint("project", "idempotency_key", name="one_job_per_idempotency_key"),
     Index("jobs_in_line", "status", "slot", "priority", "place"),
     Index("jobs_of_project", "project", "place"),
+    Index("jobs_held", "lease_until", "key"),
 )
 
 JOB_METADATA = Table(
@@ -171,16 +172,4 @@ SERVED = Table(
     Column("task", String(64), nullable=False),
     Column("deleted", Float),
     Index("served_of_project", "project", "created"),
-)
-
-WORKERS = Table(
-    "workers",
-    METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("host", String(256), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("slot", String(8), nullable=False),
-    Column("started", Float, nullable=False),
-    Column("seen", Float, nullable=False),
-    Column("job", String(40)),
 )

@@ -15,6 +15,7 @@ from burnish.errors import ServiceError, excerpt
 from burnish.registry.database import reading, writing
 from burnish.registry.files import (
     CONTENT,
+    ORPHAN_SECONDS,
     Receiving,
     StoredFile,
     name_of,
@@ -139,7 +140,7 @@ class PartReceiving:
         """Adds it to its upload.
 
         Raises:
-            ServiceError: [uploads/too-much] (400), [uploads/not-pending] (409).
+            ServiceError: [uploads/too-much] (400), [uploads/not-pending] (409), [files/quota] (413).
         """
         path, size, sha256 = self._receiving.finish()
         made = Part(new_id("part_"), self._upload.id, time.time(), size, sha256)
@@ -158,6 +159,7 @@ class PartReceiving:
                         param="data",
                         kind="upload_too_large",
                     )
+                self._receiving.require_room(connection, size)
                 row = {name: getattr(made, name) for name in Part.__dataclass_fields__}
                 connection.execute(insert(PARTS).values(**row))
         except ServiceError:
@@ -224,7 +226,7 @@ def find_upload(registry: Registry, project: str, upload_id: str) -> Upload:
 
 
 def sweep_uploads(registry: Registry) -> None:
-    """Ends uploads that took too long, and removes the parts of all that have ended."""
+    """Ends uploads that took too long, removes the parts of all that have ended, and forgets the latter a day later."""
     with writing(registry.engine) as connection:
         late = (UPLOADS.c.status == PENDING) & (UPLOADS.c.expires <= time.time())
         connection.execute(update(UPLOADS).where(late).values(status="expired"))
@@ -232,6 +234,9 @@ def sweep_uploads(registry: Registry) -> None:
         over = connection.scalars(ended.distinct()).all()
     for upload_id in over:
         _remove_parts(registry, upload_id)
+    with writing(registry.engine) as connection:
+        old = (UPLOADS.c.status != PENDING) & (UPLOADS.c.expires <= time.time() - ORPHAN_SECONDS)
+        connection.execute(delete(UPLOADS).where(old, UPLOADS.c.id.not_in(select(PARTS.c.upload))))
 
 
 def require_pending(upload: Upload) -> None:

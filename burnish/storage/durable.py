@@ -151,15 +151,25 @@ def link_folder(source: Path, target: Path) -> None:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Gives a file that never changes a second name; a file system without links copies it durably."""
+    """Gives a file that never changes a second name; without links it is copied durably, whole or not at all.
+
+    Raises:
+        FileExistsError: when the name is taken.
+    """
     with explained(target, 0):
         try:
             os.link(source, target)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             raise
         except OSError:
-            shutil.copyfile(source, target)
-            _fsync(target)
+            temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
+            try:
+                shutil.copyfile(source, temporary)
+                _fsync(temporary)
+                temporary.rename(target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
 
 
 def copy_file(source: Path, target: Path) -> None:

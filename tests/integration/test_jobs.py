@@ -111,15 +111,20 @@ def steps_told(service: Service, job: Job) -> list[int]:
     return [event.data["step"] for event in reversed(found) if event.type == "metrics"]
 
 
+def needed_by(service: Service, file_id: str) -> str | None:
+    with reading(service.registry.engine) as connection:
+        return queue.live_job_of_file(connection, file_id)
+
+
 def test_a_job_from_its_request_to_its_model(service: Service, trainer: TrainerProcess, chats_file: str) -> None:
     about = {"model": "gpt-4o-mini", "suffix": "sums", "metadata": {"team": "a"}}
     job = asked_for(service, chats_file, **about, hyperparameters={"learning_rate_multiplier": 0.5})
     assert job.status == "validating_files"
-    assert jobs.live_job_of_file(service, chats_file) == job.id
+    assert needed_by(service, chats_file) == job.id
     done = worked(service, trainer, job)
     assert (done.status, done.error, done.metadata) == ("succeeded", None, {"team": "a"})
     assert done.model == f"ft:gpt-4o-mini:local:sums:{job.id.partition('-')[2][:8]}"
-    assert jobs.live_job_of_file(service, chats_file) is None
+    assert needed_by(service, chats_file) is None
     said = messages(service, job.id)
     assert said[0] == f"Created fine-tuning job: {job.id}"
     assert said[1] == "The base model of gpt-4o-mini is tiny here"
@@ -364,7 +369,15 @@ def test_a_storm_in_postgresql(tmp_path: Path, language_base: Path, postgresql: 
     assert outcome.wrong == [], outcome.table()
 
 
+def test_a_file_that_goes_while_a_job_is_asked_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = sent(service, chat_rows(12))
+    monkeypatch.setattr(jobs, "_root", lambda *_: delete_file(service.registry, PROJECT, file) or "tiny")
+    with pytest.raises(ServiceError) as caught:
+        asked_for(service, file)
+    assert (caught.value.status, caught.value.param) == (400, "training_file")
+
+
 def test_files_of_ended_jobs_may_go(service: Service, long_job: Job, chats_file: str) -> None:
-    assert jobs.live_job_of_file(service, chats_file) is None
+    assert needed_by(service, chats_file) is None
     delete_file(service.registry, PROJECT, str(long_job.result_file))
     open_database.cache_clear()

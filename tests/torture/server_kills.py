@@ -24,14 +24,15 @@ from typing import Any
 from server_moments import ENDED, MOMENTS, ROWS, Lab
 from server_process import Server
 from service_jobs import CLOCK, INTERRUPTED, PROJECT, differences, told_of, weights
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from burnish.lifecycle.job_sweep import sweep_jobs
 from burnish.lifecycle.jobs import Job, find_job, list_checkpoints, list_events
 from burnish.lifecycle.service import Service, open_service
-from burnish.registry.database import reading
+from burnish.registry.database import reading, writing
 from burnish.registry.files import file_path, find_file, sweep_files
 from burnish.registry.log import ServiceLog
-from burnish.registry.service_tables import FILES, WORKERS
+from burnish.registry.service_tables import FILES, JOBS
 from burnish.registry.verify import damages
 from burnish.storage.lock import LOCK
 
@@ -120,16 +121,13 @@ def _left(lab: Lab) -> list[str]:
     for path in (service.folder / "incoming").glob("*"):
         os.utime(path, (0.0, 0.0))  # as if it had been there for days
     sweep_files(service.registry)
-    found += [f"still listed: {each}" for each in _workers(lab)]
+    with writing(service.registry.engine) as connection:
+        connection.execute(update(JOBS).values(finished=0.0))
+    sweep_jobs(service)
     for name in ("incoming", "jobs", "trainers"):
         rest = sorted(each.name for each in (service.folder / name).glob("*") if each.name != LOCK)
         found += [f"left in {name}: {rest}"] if rest else []
     return found
-
-
-def _workers(lab: Lab) -> list[str]:
-    with reading(lab.service.registry.engine) as connection:
-        return list(connection.scalars(select(WORKERS.c.id)))
 
 
 def main() -> None:

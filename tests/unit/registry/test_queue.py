@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, event, insert, select, update
 
 from burnish.errors import LeaseLostError
 from burnish.registry import queue
@@ -58,7 +58,10 @@ def test_a_gpu_takes_jobs_for_a_cpu_and_not_the_other_way_round(engine: Engine) 
     add(engine, "large", slot="gpu")
     assert take(engine, slot="cpu") is None
     add(engine, "small")
-    assert {getattr(take(engine, slot="gpu"), "job", None) for _ in range(2)} == {"large", "small"}
+    add(engine, "also large", slot="gpu")
+    add(engine, "urgent", priority=1)
+    order = [getattr(take(engine, slot="gpu"), "job", None) for _ in range(4)]
+    assert order == ["urgent", "large", "also large", "small"]
 
 
 def test_a_key_has_as_many_jobs_running_as_it_may(engine: Engine) -> None:
@@ -75,6 +78,27 @@ def test_a_key_has_as_many_jobs_running_as_it_may(engine: Engine) -> None:
     with holding(engine, first) as connection:
         lay_down(connection, first, status="succeeded")
     assert getattr(take(engine), "job", None) == "b"
+
+
+def test_a_long_history_and_a_key_that_may_run_no_more_cost_an_idle_look_little(engine: Engine) -> None:
+    """Counted in instructions of SQLite: a count of the history for each waiting job would take some 10 million."""
+    key = {"id": "k", "sha256": "", "project": "p", "role": "writer", "name": "n", "created": 0.0, "max_jobs": 1}
+    row = {"project": "p", "key": "k", "created": 0.0, "asked": "{}", "chosen": "{}", "base": "b", "seed": 1}
+    row |= {"training_file": "f", "priority": 0, "slot": "cpu", "token": 0, "not_before": 0.0, "attempts": 0}
+    finished = [{**row, "id": f"old-{n}", "place": n, "status": "succeeded"} for n in range(4_000)]
+    waiting = [{**row, "id": f"new-{n}", "place": 4_000 + n, "status": "queued"} for n in range(500)]
+    with writing(engine) as connection:
+        connection.execute(insert(KEYS).values(**key))
+        connection.execute(insert(JOBS), finished + waiting)
+    assert take(engine) is not None
+    counted: list[None] = []
+
+    def count(connection: Any, _: object) -> None:
+        connection.set_progress_handler(lambda: counted.append(None), 1_000)
+
+    event.listen(engine, "connect", count)
+    assert take(engine) is None
+    assert len(counted) < 500
 
 
 def test_who_was_overtaken_publishes_nothing(engine: Engine) -> None:
@@ -132,6 +156,11 @@ def test_a_job_whose_workers_die_time_after_time_fails(engine: Engine) -> None:
     assert tokens == [1, 2, 3]
     found = row(engine, "a")
     assert (found.status, found.worker, json.loads(found.error)["code"]) == ("failed", None, "server_error")
+
+
+def test_a_job_that_only_waits_is_not_failed_by_a_worker_with_less_patience(engine: Engine) -> None:
+    add(engine, "a", attempts=1)
+    assert take(engine, retries=0) is not None
 
 
 def test_a_job_that_shall_pause_and_whose_worker_died_is_paused(engine: Engine) -> None:

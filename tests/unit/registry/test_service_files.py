@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -9,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, update
 
 from burnish.errors import DamagedStoreError, ServiceError
 from burnish.lifecycle.housekeeping import backup, verify
+from burnish.registry.database import reading, writing
 from burnish.registry.files import (
     StoredFile,
     delete_file,
@@ -23,6 +26,8 @@ from burnish.registry.files import (
     sweep_files,
 )
 from burnish.registry.keys import check_key, create_key
+from burnish.registry.queue import line_up
+from burnish.registry.service_tables import JOBS, UPLOADS
 from burnish.registry.store import Registry, open_registry
 from burnish.registry.uploads import cancel_upload, complete_upload, create_upload, receive_part, sweep_uploads
 from burnish.settings import settings
@@ -142,6 +147,22 @@ def test_what_was_arriving_when_a_server_was_killed_is_swept_later(registry: Reg
     assert list(folder.iterdir()) == [new]  # it may be arriving still
 
 
+def test_a_file_stays_as_long_as_a_job_needs_it(registry: Registry) -> None:
+    file = stored(registry, expires=time.time() - 1)
+    row = {"id": "ftjob-1", "project": "a", "created": 0.0, "status": "queued", "asked": "{}", "chosen": "{}"}
+    row |= {"base": "b", "seed": 1, "training_file": "file-0", "validation_file": file.id, "priority": 0, "slot": "cpu"}
+    with writing(registry.engine) as connection:
+        line_up(connection, row, {})
+    assert sweep_files(registry) == []
+    with pytest.raises(ServiceError) as caught:
+        delete_file(registry, "a", file.id)
+    assert (caught.value.status, caught.value.code) == (409, "files/in-use")
+    assert file_path(registry, find_file(registry, "a", file.id, also_expired=True)).read_bytes() == b"rows"
+    with writing(registry.engine) as connection:
+        connection.execute(update(JOBS).values(status="cancelled"))
+    assert sweep_files(registry) == [file.id]
+
+
 def test_changed_bytes_are_never_handed_out(registry: Registry) -> None:
     file = stored(registry)
     path = file_path(registry, file)
@@ -209,3 +230,30 @@ def test_a_cancelled_upload_keeps_no_parts(registry: Registry) -> None:
     with pytest.raises(ServiceError) as caught:
         create_upload(registry, "a", size_bytes=1001, **about)  # type: ignore[arg-type]
     assert caught.value.status == 413
+
+
+def test_parts_that_come_at_once_keep_to_the_quota_together(registry: Registry) -> None:
+    about = {"filename": "x", "purpose": "batch", "mime_type": "", "keep_seconds": None}
+    uploads = [create_upload(registry, "a", size_bytes=1000, **about) for _ in range(3)]  # type: ignore[arg-type]
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(receive_part(registry, "a", upload.id)) for upload in uploads]
+        for each in parts:
+            each.write(bytes(1000))
+        for each in parts[:2]:
+            each.store()
+        with pytest.raises(ServiceError) as caught:
+            parts[2].store()
+    assert (caught.value.code, caught.value.status) == ("files/quota", 413)
+    assert len(list(registry.files.store.ids())) == 2
+
+
+def test_uploads_that_ended_are_forgotten_a_day_later(registry: Registry) -> None:
+    about = {"filename": "x", "purpose": "batch", "mime_type": "", "keep_seconds": None}
+    ids = [create_upload(registry, "a", size_bytes=1000, **about).id for _ in range(2)]  # type: ignore[arg-type]
+    part(registry, ids[0], b"abc")
+    with writing(registry.engine) as connection:
+        connection.execute(update(UPLOADS).where(UPLOADS.c.id == ids[0]).values(expires=time.time() - 90_000))
+    sweep_uploads(registry)
+    with reading(registry.engine) as connection:
+        assert list(connection.scalars(select(UPLOADS.c.id))) == [ids[1]]
+    assert not list(registry.files.store.ids())

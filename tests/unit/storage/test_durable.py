@@ -368,3 +368,29 @@ def test_space_is_asked_for_before_the_start(tmp_path: Path, monkeypatch: pytest
     assert "about 2,000 MB" in caught.value.message
     assert "3 MB free" in caught.value.message
     assert caught.value.where == str(tmp_path)
+
+
+def test_without_links_a_file_is_copied_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("abcde")
+    monkeypatch.setattr(os, "link", fails_with(OSError(errno.EPERM, "Operation not permitted")))
+
+    def half(_: Path, to: Path) -> None:
+        to.write_text("abc")
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", half)
+        with pytest.raises(PowerCut):
+            durable.link_file(source, target)
+    assert list(tmp_path.iterdir()) == [source]
+    durable.link_file(source, target)
+    assert target.read_text() == "abcde"
+
+
+def test_a_second_name_replaces_nothing(tmp_path: Path) -> None:
+    for name in ("source", "target"):
+        (tmp_path / name).write_text(name)
+    with pytest.raises(FileExistsError):
+        durable.link_file(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "target"

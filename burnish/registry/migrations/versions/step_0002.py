@@ -110,6 +110,7 @@ def upgrade() -> None:
     )
     op.create_index("jobs_in_line", "jobs", ["status", "slot", "priority", "place"])
     op.create_index("jobs_of_project", "jobs", ["project", "place"])
+    op.create_index("jobs_held", "jobs", ["lease_until", "key"])
     op.create_table(
         "job_metadata",
         sa.Column("job", sa.String(40), sa.ForeignKey("jobs.id"), primary_key=True),
@@ -152,13 +153,3 @@ def upgrade() -> None:
         sa.Column("deleted", sa.Float),
     )
     op.create_index("served_of_project", "served_models", ["project", "created"])
-    op.create_table(
-        "workers",
-        sa.Column("id", sa.String(64), primary_key=True),
-        sa.Column("host", sa.String(256), nullable=False),
-        sa.Column("pid", sa.Integer, nullable=False),
-        sa.Column("slot", sa.String(8), nullable=False),
-        sa.Column("started", sa.Float, nullable=False),
-        sa.Column("seen", sa.Float, nullable=False),
-        sa.Column("job", sa.String(40)),
-    )
