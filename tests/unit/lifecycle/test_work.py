@@ -18,6 +18,7 @@ from burnish.lifecycle.attempt import Figures
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
 from burnish.lifecycle.work import Stopping, WorkerOptions, own_slot, work
+from burnish.lifecycle.work_job import Working
 from burnish.registry import queue
 from burnish.registry.database import reading, writing
 from burnish.registry.queue import line_up
@@ -68,6 +69,25 @@ def test_a_job_whose_file_is_gone_fails_at_once(service: Service) -> None:
     assert work(service, WorkerOptions(once=True), say=lambda _: None) == 1
     assert job(service, "one").status == "failed"
     assert json.loads(job(service, "one").error)["code"] == "invalid_training_file"
+
+
+def test_a_trainer_at_work_on_a_job_that_has_ended_answers_no_later_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"model": "b", "training_file": "file-1"}
+    add(service, "one", asked=json.dumps(asked), chosen=json.dumps({"root": "b", "base": "b"}))
+    killed: list[bool] = []
+
+    def run(working: Working) -> str:
+        working.trainer.busy = True
+        raise OSError("the store is away")
+
+    monkeypatch.setattr(Working, "run", run)
+    monkeypatch.setattr(TrainerProcess, "kill", lambda trainer: killed.append(trainer.busy))
+    assert work(service, WorkerOptions(once=True, retries=0), say=lambda _: None) == 1
+    assert killed[0]
+    assert len(killed) == 2, "once for the job, once at the end"
+    assert job(service, "one").status == "failed"
 
 
 def test_a_database_that_is_away_ends_no_worker(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
