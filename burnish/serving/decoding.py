@@ -10,6 +10,7 @@ The beginnings of prompts are kept and used again for further prompts of the sam
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -32,12 +33,14 @@ from burnish.serving.waiting import Ticket, Waiting, stopping
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+LOGGER = logging.getLogger("burnish.serving")
 ROWS = {"cpu": 32, "cuda": 256}  # at once
 PROMPT_TOKENS = {"cpu": 512, "cuda": 8_192}  # of prompts in a pass: a long one must not hold up those who write
 CACHED_TOKENS = {"cpu": 1 << 16, "cuda": 1 << 19}  # rows times tokens of the longest
 EXPECTED_TOKENS = 256  # of an answer; one that grows beyond what there is room for makes the newest row wait
 SHARED_TOKENS = 32  # fewest tokens that are worth copying instead of computing
 KEPT_BEGINNINGS = 16
+KEPT_SHARE = 0.25  # of CACHED_TOKENS, that the beginnings may have beside the rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,10 @@ class _Beginning:
     ids: list[int]
     held: Any
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(state.nbytes for pair in self.held for state in pair)
+
 
 class Decoder:
     """Answers requests to one language model and the adapters beside it; `step` is called again and again by whoever
@@ -129,7 +136,9 @@ class Decoder:
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)
-        self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision)
+        self._lanes: Lanes = open_lanes(
+            self.causal, self._bank, self.precision, CACHED_TOKENS[self._device.type]
+        )
         self._rows: list[_Row] = []
         self._paused: deque[_Row] = deque()
         self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
@@ -148,19 +157,18 @@ class Decoder:
     @torch.inference_mode()
     def step(self) -> bool:
         """One pass; whether there is more to do."""
-        self._drop_those_gone()
-        self._make_room()
-        self._admit()
-        if not self._rows:
-            return bool(self.waiting)
         try:
-            ready, logits_RV = self._lanes.compute(self._pieces())
+            self._drop_those_gone()
+            self._make_room()
+            self._admit()
+            if self._rows:
+                ready, logits_RV = self._lanes.compute(self._pieces())
+                if logits_RV is not None:
+                    self._write(ready, logits_RV)
         except Exception as error:  # whatever it is, nobody may wait for ever
             self._fail(error)
             raise
-        if logits_RV is not None:
-            self._write(ready, logits_RV)
-        return bool(self._rows) or bool(self.waiting)
+        return bool(self._rows) or bool(self._paused) or bool(self.waiting)
 
     def close(self) -> None:
         """Ends what is still asked for, with an error."""
@@ -168,8 +176,9 @@ class Decoder:
 
     @property
     def size_bytes(self) -> int:
-        """Weights, and the keys and values there is room for now."""
-        return bytes_of(self.causal) + self._lanes.size_bytes
+        """Weights, and the keys and values there is room for now and of the beginnings that are kept."""
+        beginnings = sum(each.size_bytes for each in tuple(self._beginnings))
+        return bytes_of(self.causal) + self._lanes.size_bytes + beginnings
 
     def _pieces(self) -> list[tuple[Lane, int]]:
         """How many tokens of which prompts this pass reads, the oldest request first."""
@@ -216,8 +225,7 @@ class Decoder:
 
     def _resume(self, row: _Row) -> None:
         row.lane.held, row.prompt = 0, len(row.lane.ids)
-        self._lanes.enter(row.lane, self._known_beginning(row.asked, row.lane.ids))
-        self._rows.append(row)
+        self._begin(row)
 
     def _twin_is_read(self, asked: Asked) -> bool:
         """Whether the same prompt is being read for another answer to the same request: its reading will be shared."""
@@ -239,8 +247,17 @@ class Decoder:
             Spelling(self._tokenizer, asked.stops, stripped=asked.stripped),
             len(lane.ids),
         )
-        self._lanes.enter(lane, self._known_beginning(asked, lane.ids))
-        self._rows.append(row)
+        self._begin(row)
+
+    def _begin(self, row: _Row) -> None:
+        """Gives a row its place; one that there is no memory for is told so, and the others go on."""
+        try:
+            self._lanes.enter(row.lane, self._known_beginning(row.asked, row.lane.ids))
+        except Exception as error:
+            LOGGER.exception("a row could not begin")
+            row.ticket.fail(error)
+        else:
+            self._rows.append(row)
 
     def _known_beginning(self, asked: Asked, ids: Sequence[int]) -> tuple[Any, int] | None:
         """The longest beginning that an earlier prompt of the same tenant has in common; the last token is computed."""
@@ -255,7 +272,8 @@ class Decoder:
 
     def _keep_beginning(self, row: _Row) -> None:
         """Keeps the keys and values of a prompt that was read, in place of those that it goes on from."""
-        if row.prompt < SHARED_TOKENS:
+        room = int(KEPT_SHARE * CACHED_TOKENS[self._device.type])
+        if not SHARED_TOKENS <= row.prompt <= room:
             return
         ids = row.lane.ids[: row.prompt]
         whose = (row.asked.tenant, row.asked.adapter)
@@ -266,6 +284,8 @@ class Decoder:
                     return
                 if shared == len(each.ids):
                     self._beginnings.remove(each)
+        while sum(len(each.ids) for each in self._beginnings) + len(ids) > room:
+            self._beginnings.popleft()
         held = self._lanes.beginning(row.lane, row.prompt)
         if held is not None:
             self._beginnings.append(_Beginning(*whose, ids, held))
@@ -342,10 +362,14 @@ class Decoder:
         self._lanes.leave(row.lane, wipe=wipe)
 
     def _fail(self, error: Exception) -> None:
-        """Everybody gets an error."""
+        """Everybody gets an error, and nothing is kept of what they had."""
         for row in [*self._rows, *self._paused]:
-            self._end_with(row, error, wipe=True)
+            row.ticket.fail(error)
         self.waiting.fail(error)
+        self._rows.clear()
+        self._paused.clear()
+        self._beginnings.clear()
+        self._lanes.clear()
 
 
 def _shared(known: Sequence[int], ids: Sequence[int], limit: int) -> int:
