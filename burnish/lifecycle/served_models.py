@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, union
 
 from burnish.engine.precision import choose_device
 from burnish.errors import ModelError, RegistryError, ServiceError
@@ -22,7 +22,7 @@ from burnish.model.template import find_template
 from burnish.registry.database import reading
 from burnish.registry.keys import DEFAULT_PROJECT
 from burnish.registry.served import find_served, not_found
-from burnish.registry.service_tables import SERVED
+from burnish.registry.service_tables import JOBS, SERVED
 from burnish.serving.batching import Answering, Batcher
 from burnish.serving.beside import lies_beside
 from burnish.serving.decoding import Decoder
@@ -95,15 +95,20 @@ def find_model(service: Service, name: str, project: str) -> Found:
 
 
 def _stored(service: Service, name: str, project: str) -> Found:
-    """A version that was stored by hand, NAME:NUMBER or NAME:ALIAS; it belongs to who runs the server."""
-    if project != DEFAULT_PROJECT:
+    """A version that was stored by hand, NAME:NUMBER or NAME:ALIAS; it belongs to who runs the server.
+
+    What a job made belongs to the project of the job, also before it is served and when it never is.
+    """
+    if project != DEFAULT_PROJECT or ":" not in name:
         raise not_found(name)
     try:
         version = service.registry.find(name, ("model", "checkpoint"))
     except RegistryError as error:
         raise not_found(name) from error
     with reading(service.registry.engine) as connection:
-        owners = connection.scalars(select(SERVED.c.project).where(SERVED.c.version == version.id)).all()
+        served = select(SERVED.c.project).where(SERVED.c.version == version.id)
+        made = select(JOBS.c.project).where(JOBS.c.id.in_(Path(version.place or "").parts))  # a job's folder has its id
+        owners = connection.scalars(union(served, made)).all()
     if any(owner != project for owner in owners) or not version.search.get("task"):
         raise not_found(name)
     return Found(name, f"version:{version.id}", str(version.search["task"]), _final_of(service, version.id))
