@@ -242,6 +242,12 @@ class Inference:
             if any(token >= model.decoder.words for token in wish.choice.bias):
                 raise _bad("logit_bias", f"this model has {model.decoder.words:,} tokens")
             prompts = await self._in_thread(lambda: ids_of(model))
+            if len(prompts) * wish.answers > model.decoder.waiting.limit:
+                raise _bad(
+                    "n" if wish.answers > 1 else "prompt",
+                    f"prompts times answers to each are {len(prompts) * wish.answers:,}; this server takes "
+                    f"{model.decoder.waiting.limit:,} at once",
+                )
             calls = await self._in_thread(lambda: _calls_of(model, name)) if tools else None
             asked = [
                 Asked(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,17 +193,19 @@ class Decoder:
         return pieces
 
     def _admit(self) -> None:
-        """Lets requests in, in their order, as long as there is room for the longest that they can become."""
+        """Lets requests in as long as there is room for the longest that they can become; tenants take turns: who has
+        the fewest rows is next, so that one with many requests does not keep another from its first."""
         while self._paused and self._fits(self._paused[0].lane.ids, self._paused[0].asked):
             self._resume(self._paused.popleft())
         while not self._paused and len(self._rows) < ROWS[self._device.type]:
-            head = self.waiting.head()
+            rows_of = Counter(row.asked.tenant for row in self._rows)
+            head = self.waiting.fairest(lambda asked: rows_of[asked.tenant])
             if head is None:
                 return
             asked = head.asked
             if not self._fits(asked.ids, asked) or self._twin_is_read(asked):
                 return
-            self.waiting.pop()
+            self.waiting.take(head)
             self._enter(head)
 
     def _fits(self, ids: Sequence[int], asked: Asked) -> bool:

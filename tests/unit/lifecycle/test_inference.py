@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,10 @@ def test_too_many_requests_are_told_when_to_come_back(language_base: Path, tmp_p
         refused = [each for each in found if isinstance(each, ServiceError)]
         assert [each for each in found if not isinstance(each, ServiceError)] == [[60, 60]] * (64 - len(refused))
         assert {(each.status, each.retry_after_seconds) for each in refused} == {(429, 1.0)}
+        for wish, prompts, param in [(replace(LONG, answers=3), ["a"], "n"), (LONG, ["a"] * 3, "prompt")]:
+            with pytest.raises(ServiceError) as too_many:
+                await inference.complete("default", "tiny", prompts, wish)
+            assert (too_many.value.status, too_many.value.param) == (400, param)
         assert await inference.drain()
 
     asyncio.run(work())

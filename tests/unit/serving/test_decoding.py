@@ -437,3 +437,20 @@ def test_many_short_rows_and_then_a_long_one_take_no_more_than_there_is_room_for
         assert kept <= room // 4
         assert decoder.size_bytes == bytes_of(decoder.causal) + decoder._lanes.size_bytes + place * kept
     assert kept > 0
+
+
+def test_tenants_take_turns(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(decoding.ROWS, "cpu", 2)
+    decoder = decoder_of(base, limit=6)
+    asked = {
+        tenant: Asked(ends=frozenset(), ids=PROMPTS[0], max_new_tokens=3, tenant=tenant) for tenant in ("many", "one")
+    }
+    many = ask(decoder, *[asked["many"]] * 5)
+    (one,) = ask(decoder, asked["one"])
+    for _ in range(3):
+        decoder.step()
+    assert [each.finish for each in (*many, one)] == ["length", None, None, None, None, "length"]
+    until_done(decoder)
+    assert [each.finish for each in (*many, one)] == ["length"] * 6
+    with pytest.raises(ServiceError):
+        ask(decoder, *[asked["many"]] * 7)  # also when nobody waits
