@@ -20,6 +20,7 @@ from burnish.serving.choosing import Choice, Chosen
 from burnish.serving.decoding import Asked, Written
 from burnish.serving.pool import Pool
 from burnish.serving.speaking import Answers, Model, Reader, Speaker, wrong_kind
+from burnish.serving.spelling import TokenTexts
 from burnish.serving.tool_calls import CallForm, call_form
 from burnish.serving.turns import Turns
 from burnish.serving.waiting import stopping
@@ -55,11 +56,12 @@ class Writing:
     """Answers that are being written; must be closed.
 
     Attributes:
+        token_texts: token -> its text.
         calls: how this model writes the call of a tool; None where tools were not given.
     """
 
     prompt_tokens: int
-    tokenizer: Any
+    token_texts: TokenTexts
     calls: CallForm | None
     _answers: Answers[Written]
     _stack: AsyncExitStack
@@ -67,10 +69,6 @@ class Writing:
     def pieces(self) -> AsyncIterator[tuple[int, Written]]:
         """Which answer, and more of it."""
         return self._answers.pieces()
-
-    def token_text(self, token: int) -> str:
-        text: str = self.tokenizer.decode([token], skip_special_tokens=False)
-        return text
 
     async def close(self) -> None:
         """Frees the places of what is not finished, and the model."""
@@ -256,17 +254,18 @@ class Inference:
                     max_new_tokens=_room(model, ids, wish),
                     choice=wish.choice,
                     stops=wish.stops,
-                    branch=branch,
+                    branch=place * wish.answers + branch,
                     tenant=project,
                     adapter=model.adapter,
                     streams=wish.streams,
                     stripped=stripped,
                 )
-                for ids in prompts
+                for place, ids in enumerate(prompts)
                 for branch in range(wish.answers)
             ]
             answers = model.ask(asked, seconds=self.seconds)
-            return Writing(sum(map(len, prompts)), model.tokenizer, calls, answers, stack.pop_all())
+            texts = TokenTexts(model.tokenizer)
+            return Writing(sum(map(len, prompts)), texts, calls, answers, stack.pop_all())
         raise AssertionError("unreachable")
 
     async def _read(self, found: Found, rows: Sequence[Any], *, vectors: bool) -> tuple[list[Any], int]:

@@ -39,6 +39,7 @@ PROMPT_TOKENS = {"cpu": 512, "cuda": 8_192}  # of prompts in a pass: a long one 
 CACHED_TOKENS = {"cpu": 1 << 16, "cuda": 1 << 19}  # rows times tokens of the longest
 EXPECTED_TOKENS = 256  # of an answer; one that grows beyond what there is room for makes the newest row wait
 SHARED_TOKENS = 32  # fewest tokens that are worth copying instead of computing
+BEFORE_TOKENS = 4  # of a prompt, that an answer is spelled behind
 KEPT_BEGINNINGS = 16
 KEPT_SHARE = 0.25  # of CACHED_TOKENS, that the beginnings may have beside the rows
 
@@ -246,7 +247,12 @@ class Decoder:
             ticket,
             lane,
             Chooser(asked.choice, asked.branch),
-            Spelling(self._tokenizer, asked.stops, stripped=asked.stripped),
+            Spelling(
+                self._tokenizer,
+                asked.stops,
+                stripped=asked.stripped,
+                before=() if asked.stripped else asked.ids[-BEFORE_TOKENS:],
+            ),
             len(lane.ids),
         )
         self._begin(row)
@@ -332,7 +338,7 @@ class Decoder:
         elif row.asked.stops:
             text = row.spelling.whole()
         else:
-            text = self._tokenizer.decode([each.token for each in row.chosen], skip_special_tokens=True)
+            text = row.spelling.text_of([each.token for each in row.chosen])
             text = text.strip() if row.asked.stripped else text
         self._tell(row, text, finish)
         self._remove(row)
