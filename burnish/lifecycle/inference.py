@@ -246,7 +246,7 @@ class Inference:
                     f"prompts times answers to each are {len(prompts) * wish.answers:,}; this server takes "
                     f"{model.decoder.waiting.limit:,} at once",
                 )
-            calls = await self._in_thread(lambda: _calls_of(model, name)) if tools else None
+            calls, special = await self._in_thread(lambda: _calls_of(model, name)) if tools else (None, False)
             asked = [
                 Asked(
                     ids=ids,
@@ -259,6 +259,7 @@ class Inference:
                     adapter=model.adapter,
                     streams=wish.streams,
                     stripped=stripped,
+                    special=special,
                 )
                 for place, ids in enumerate(prompts)
                 for branch in range(wish.answers)
@@ -358,9 +359,11 @@ def _room(speaker: Speaker, ids: Sequence[int], wish: Wish) -> int:
     return room if wish.max_new_tokens is None else min(room, wish.max_new_tokens)
 
 
-def _calls_of(speaker: Speaker, name: str) -> CallForm:
+def _calls_of(speaker: Speaker, name: str) -> tuple[CallForm, bool]:
+    """How it writes a call, and whether special tokens are part of that."""
     found = call_form(speaker.masker.template) if speaker.masker is not None else None
-    if found is None:
+    special = found.needs_special(speaker.tokenizer) if found is not None else None
+    if found is None or special is None:
         raise ServiceError(
             "service/no-tools",
             f"The template of the model '{name[:120]}' does not write calls of tools in a form that can be read back.",
@@ -368,7 +371,7 @@ def _calls_of(speaker: Speaker, name: str) -> CallForm:
             param="tools",
             kind="unsupported_parameter",
         )
-    return found
+    return found, special
 
 
 def _bad(param: str, message: str) -> ServiceError:

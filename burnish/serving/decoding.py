@@ -58,6 +58,7 @@ class Asked:
         adapter: name of the adapter beside the base.
         streams: whether the text is wanted as it comes.
         stripped: whether white space around the answer is left out.
+        special: whether special tokens are part of the text.
     """
 
     ids: Sequence[int]
@@ -70,6 +71,7 @@ class Asked:
     adapter: str | None = None
     streams: bool = False
     stripped: bool = True
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,7 @@ class Decoder:
                 asked.stops,
                 stripped=asked.stripped,
                 before=() if asked.stripped else asked.ids[-BEFORE_TOKENS:],
+                special=asked.special,
             ),
             len(lane.ids),
         )

@@ -20,14 +20,22 @@ class Spelling:
         stops: texts that end the answer; they are not part of it.
         stripped: whether white space around the answer is left out, as `Answerer` does.
         before: tokens that the answer goes on from: many a decoder leaves out the space before a first word.
+        special: whether special tokens are part of the text.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, stops: Sequence[str] = (), *, stripped: bool = True, before: Sequence[int] = ()
+        self,
+        tokenizer: Tokenizer,
+        stops: Sequence[str] = (),
+        *,
+        stripped: bool = True,
+        before: Sequence[int] = (),
+        special: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         self._stops = [stop for stop in stops if stop]
         self._stripped = stripped
+        self._special = special
         self._before = self._decode(before) if before else ""
         known = () if self._before.endswith(UNFINISHED) else before
         self._before = self._before if known else ""
@@ -70,7 +78,7 @@ class Spelling:
         return both[len(self._before) :] if both.startswith(self._before) else self._decode(ids)
 
     def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=not self._special)
         return text
 
     def _more(self, text: str) -> str:
