@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 
 from burnish.errors import DataProblemError, ServiceError
 from burnish.lifecycle.environment import default_threads
-from burnish.lifecycle.served_models import Found, Loader, find_model
+from burnish.lifecycle.served_models import Found, Loader, find_model, takes_long
 from burnish.lifecycle.service import Service
 from burnish.model.template import RefusedConversationError
 from burnish.serving.answer import Prompt, prompt_of
@@ -23,7 +25,7 @@ from burnish.serving.speaking import Answers, Model, Reader, Speaker, wrong_kind
 from burnish.serving.spelling import TokenTexts
 from burnish.serving.tool_calls import CallForm, call_form
 from burnish.serving.turns import Turns
-from burnish.serving.waiting import stopping
+from burnish.serving.waiting import Ticket, busy, stopping
 from burnish.settings import settings
 
 REMEMBERED_SECONDS = 1.0  # that the meaning of a name is known without asking the database
@@ -128,6 +130,9 @@ class Inference:
         self._loader = Loader(self._turns, limit if limit is not None else chosen.serve_queue)
         self.pool: Pool[Model] = Pool(memory_bytes or chosen.serve_memory_bytes or _share_of_machine())
         self._threads = ThreadPoolExecutor(READING_THREADS, "burnish-reading")
+        self._verifying = ThreadPoolExecutor(1, "burnish-verifying")  # reads all bytes of models: nobody else's thread
+        self._begun: dict[Hashable, asyncio.Task[Any]] = {}
+        self._loading: Counter[str] = Counter()  # requests that wait for a model to be loaded
         self._known: dict[tuple[str, str], tuple[float, Found]] = {}
         self._running = 0
         self._stopping = False
@@ -216,7 +221,8 @@ class Inference:
             finished = False
         await self.pool.close()
         await asyncio.to_thread(self._turns.stop)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._verifying):
+            threads.shutdown(wait=False, cancel_futures=True)
         return finished
 
     async def _write(
@@ -294,23 +300,65 @@ class Inference:
 
     async def _hold(self, stack: AsyncExitStack, found: Found, *, vectors: bool) -> Model:
         key = f"{found.key}:vectors" if vectors and found.base is None else found.key
-        using: AbstractAsyncContextManager[Model] | None = self.pool.held(key)
-        if using is None:
-            wanted = await self._in_thread(lambda: self._loader.wanted(found, vectors=vectors))
-            using = self.pool.using(wanted)
-        return await stack.enter_async_context(using)
+        if self._loading[key] >= self._loader.limit:
+            raise busy()
+        self._loading[key] += 1
+        try:
+            async with self._in_time():
+                using: AbstractAsyncContextManager[Model] | None = self.pool.held(key)
+                if using is None:
+                    wanted = await self._once(key, lambda: self._loader.wanted(found, vectors=vectors))
+                    using = self.pool.using(wanted)
+                return await stack.enter_async_context(using)
+        finally:
+            self._loading[key] -= 1
+            if not self._loading[key]:
+                del self._loading[key]
 
     async def _find(self, project: str, name: str) -> Found:
         when, found = self._known.get((project, name), (0.0, None))
         if found is None or time.monotonic() - when > REMEMBERED_SECONDS:
-            found = await self._in_thread(lambda: find_model(self.service, name, project))
+            if takes_long(self.service, name):
+                async with self._in_time():
+                    found = await self._once((project, name), lambda: find_model(self.service, name, project))
+            else:
+                found = await self._in_thread(lambda: find_model(self.service, name, project))
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[project, name] = (time.monotonic(), found)
         return found
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Gives up what takes longer than a request may.
+
+        Raises:
+            ServiceError: [service/deadline].
+        """
+        try:
+            async with asyncio.timeout(self.seconds) as limit:
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise Ticket.too_late() from error
+            raise
+
+    async def _once(self, key: Hashable, work: Callable[[], Result]) -> Result:
+        """What takes long, beside everything else, and one time for all who wait for the same."""
+        task = self._begun.get(key)
+        if task is None:
+            task = self._begun[key] = asyncio.create_task(self._in_thread(work, self._verifying))
+            task.add_done_callback(lambda done: self._ended(key, done))
+        found: Result = await asyncio.shield(task)
+        return found
+
+    def _ended(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        del self._begun[key]
+        if not task.cancelled():
+            task.exception()  # is known, also when nobody waits any more
+
+    async def _in_thread(self, work: Callable[[], Result], threads: ThreadPoolExecutor | None = None) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
 
 
 def _conversation_ids(speaker: Speaker, name: str, prompt: Prompt) -> list[int]:

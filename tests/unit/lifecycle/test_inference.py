@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from burnish.errors import ServiceError
+from burnish.lifecycle import served_models
 from burnish.lifecycle.inference import Inference, Wish, whole
 from burnish.lifecycle.service import Service
 from burnish.registry.store import open_registry
@@ -58,6 +62,43 @@ def test_too_many_requests_are_told_when_to_come_back(language_base: Path, tmp_p
             with pytest.raises(ServiceError) as too_many:
                 await inference.complete("default", "tiny", prompts, wish)
             assert (too_many.value.status, too_many.value.param) == (400, param)
+        assert await inference.drain()
+
+    asyncio.run(work())
+
+
+def test_verifying_one_model_keeps_no_other_waiting_and_has_an_end(
+    language_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, begun = threading.Event(), []
+    find_base = served_models.find_base
+
+    def slow(options: Any, **more: Any) -> Any:
+        begun.append(options.base)
+        assert go_on.wait(300)
+        return find_base(options, **more)
+
+    async def work() -> None:
+        copies = {f"slow{n}": shutil.copytree(language_base, tmp_path / f"slow{n}") for n in range(8)}
+        service = Service(open_registry(tmp_path), tmp_path, {}, {"tiny": language_base, **copies})
+        inference = Inference(service, limit=4)
+        assert await answered(inference, ["first"]) == [60]
+        monkeypatch.setattr(served_models, "find_base", slow)
+        asked = [
+            asyncio.create_task(inference.complete("default", name, ["x"], LONG)) for name in copies for _ in range(2)
+        ]
+        inference.forget("tiny")
+        assert await answered(inference, ["second"]) == [60]
+        assert len(begun) <= 1
+        inference.seconds = 0.0
+        with pytest.raises(ServiceError) as late:
+            await inference.complete("default", "slow0", ["x"], LONG)
+        assert (late.value.code, late.value.status) == ("service/deadline", 503)
+        inference.seconds = 300.0
+        go_on.set()
+        for writing in await asyncio.gather(*asked):
+            await writing.close()
+        assert sorted(begun) == sorted(map(str, copies.values())), "each once"
         assert await inference.drain()
 
     asyncio.run(work())
