@@ -372,11 +372,13 @@ def _conversation_ids(speaker: Speaker, name: str, prompt: Prompt) -> list[int]:
             hint=f"let it go on texts at POST {COMPLETE}",
         )
     try:
-        return speaker.masker.prompt(prompt.messages, prompt.tools)
+        ids = speaker.masker.prompt(prompt.messages, prompt.tools)
     except RefusedConversationError as refused:
         raise DataProblemError(
             "predict/bad-prompt", f"the template refuses this conversation: {refused}", where="messages"
         ) from refused
+    _require_known(speaker, ids, "messages", "the conversation")
+    return ids
 
 
 def _text_ids(speaker: Speaker, index: int, prompt: str | Sequence[int]) -> Sequence[int]:
@@ -384,12 +386,17 @@ def _text_ids(speaker: Speaker, index: int, prompt: str | Sequence[int]) -> Sequ
         ids: Sequence[int] = speaker.tokenizer.encode(prompt).ids
     else:
         ids = list(prompt)
-        words = speaker.tokenizer.get_vocab_size(with_added_tokens=True)
-        if any(not 0 <= token < words for token in ids):
-            raise _bad("prompt", f"prompt {index + 1} has a token that is not one of the {words:,} of this model")
     if not ids:
         raise _bad("prompt", f"prompt {index + 1} has no tokens")
+    _require_known(speaker, ids, "prompt", f"prompt {index + 1}")
     return ids
+
+
+def _require_known(speaker: Speaker, ids: Sequence[int], param: str, what: str) -> None:
+    """A tokenizer may have more tokens than the model has rows for; such a one would end the pass of all who are in."""
+    words = speaker.decoder.words
+    if any(not 0 <= token < words for token in ids):
+        raise _bad(param, f"{what} has a token that is not one of the {words:,} of this model")
 
 
 def _room(speaker: Speaker, ids: Sequence[int], wish: Wish) -> int:

@@ -135,7 +135,8 @@ class Decoder:
         self.causal = model.causal
         self._device: torch.device = next(model.parameters()).device
         self._tokenizer = tokenizer
-        self.words = int(self.causal.get_output_embeddings().weight.shape[0])
+        tables = self.causal.get_input_embeddings(), self.causal.get_output_embeddings()
+        self.words = min(int(table.weight.shape[0]) for table in tables)
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)

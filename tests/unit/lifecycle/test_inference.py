@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import threading
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from burnish.errors import ServiceError
 from burnish.lifecycle import served_models
@@ -99,6 +101,26 @@ def test_verifying_one_model_keeps_no_other_waiting_and_has_an_end(
         for writing in await asyncio.gather(*asked):
             await writing.close()
         assert sorted(begun) == sorted(map(str, copies.values())), "each once"
+        assert await inference.drain()
+
+    asyncio.run(work())
+
+
+def test_a_token_that_the_model_has_no_row_for_is_refused(language_base: Path, tmp_path: Path) -> None:
+    """Not computed: it would end the answers of everybody in the same pass."""
+    folder = shutil.copytree(language_base, tmp_path / "base")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    words = tokenizer.get_vocab_size(with_added_tokens=True)
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    tokenizer.add_tokens([f"<more{n}>" for n in range(rows - words + 1)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+    async def work() -> None:
+        inference = Inference(Service(open_registry(tmp_path), tmp_path, {}, {"tiny": folder}))
+        for prompt in ([rows], f"a <more{rows - words}>"):
+            with pytest.raises(ServiceError) as refused:
+                await inference.complete("default", "tiny", [prompt], LONG)
+            assert (refused.value.status, refused.value.param) == (400, "prompt")
         assert await inference.drain()
 
     asyncio.run(work())
