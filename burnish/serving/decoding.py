@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,9 +140,7 @@ class Decoder:
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)
-        self._lanes: Lanes = open_lanes(
-            self.causal, self._bank, self.precision, CACHED_TOKENS[self._device.type]
-        )
+        self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision, CACHED_TOKENS[self._device.type])
         self._rows: list[_Row] = []
         self._paused: deque[_Row] = deque()
         self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
@@ -202,8 +200,7 @@ class Decoder:
         while self._paused and self._fits(self._paused[0].lane.ids, self._paused[0].asked):
             self._resume(self._paused.popleft())
         while not self._paused and len(self._rows) < ROWS[self._device.type]:
-            rows_of = Counter(row.asked.tenant for row in self._rows)
-            head = self.waiting.fairest(lambda asked: rows_of[asked.tenant])
+            head = self.waiting.fairest(self._rows_of_its_tenant)
             if head is None:
                 return
             asked = head.asked
@@ -211,6 +208,9 @@ class Decoder:
                 return
             self.waiting.take(head)
             self._enter(head)
+
+    def _rows_of_its_tenant(self, asked: Asked) -> int:
+        return sum(row.asked.tenant == asked.tenant for row in self._rows)
 
     def _fits(self, ids: Sequence[int], asked: Asked) -> bool:
         """Whether there is room for one more row, as long as the longest may soon be."""

@@ -160,7 +160,9 @@ def test_texts_are_gone_on_with_and_several_answers_differ(client: openai.OpenAI
     streamed = [chunk.choices[0] for chunk in client.completions.create(**asked, logprobs=2, stream=True)]
     assert "".join(chunk.text for chunk in streamed) == found.choices[0].text
     offsets = [offset for chunk in streamed if chunk.logprobs for offset in chunk.logprobs.text_offset or []]
-    assert offsets == found.choices[0].logprobs.text_offset == [len("".join(told[:place])) for place in range(len(told))]
+    assert (
+        offsets == found.choices[0].logprobs.text_offset == [len("".join(told[:place])) for place in range(len(told))]
+    )
     same = client.completions.create(**asked | {"prompt": ["the card"] * 3})
     assert len({choice.text for choice in same.choices}) == 3, "a prompt that is repeated is drawn for anew"
 
