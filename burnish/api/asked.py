@@ -115,7 +115,7 @@ def usage(prompt: int, answer: int) -> dict[str, int]:
 
 
 def told_token(writing: Writing, token: int, logprob: float) -> dict[str, Any]:
-    text = writing.token_text(token)
+    text = writing.token_texts[token]
     spelled = None if "\ufffd" in text else list(text.encode())  # a part of a character has no text of its own
     return {"token": text, "logprob": max(logprob, -9999.0), "bytes": spelled}
 

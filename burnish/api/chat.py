@@ -15,6 +15,7 @@ from burnish.api.routing import INFER, By, allow, router
 from burnish.api.streams import DONE, Events, event, unless_gone
 from burnish.lifecycle.inference import Answered, Writing, whole
 from burnish.serving.choosing import Chosen
+from burnish.serving.decoding import Written
 
 ROUTER = router()
 REFUSED = ("functions", "function_call", "audio", "prediction", "web_search_options")
@@ -107,13 +108,18 @@ def _choice(body: ChatRequest, writing: Writing, index: int, answer: Answered) -
     finish = answer.finish
     if calls:
         message |= {"content": text or None, "tool_calls": [_call(call) for call in calls]}
-        finish = "tool_calls"
+        finish = _finish_of_calls(finish)
     logprobs = {"content": told_tokens(writing, answer.chosen), "refusal": None} if body.logprobs else None
     return {"index": index, "message": message, "finish_reason": finish, "logprobs": logprobs}
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
     return {"id": new_id("call_"), "type": "function", "function": call}
+
+
+def _finish_of_calls(finish: str) -> str:
+    """An answer that was cut may lack further calls: that it was cut is told first."""
+    return "tool_calls" if finish == "stop" else finish
 
 
 @dataclass(slots=True)
@@ -125,7 +131,7 @@ class _Stream:
     name: str = field(default_factory=lambda: new_id("chatcmpl-"))
     created: int = field(default_factory=now)
     tokens: dict[int, int] = field(default_factory=dict)
-    held: dict[int, str] = field(default_factory=dict)  # texts that may hold calls, told when they are complete
+    held: dict[int, list[Written]] = field(default_factory=dict)  # may hold calls, told when they are complete
 
     def response(self, spend: Any) -> Response:
         async def close() -> None:
@@ -140,7 +146,7 @@ class _Stream:
         async for index, piece in self.writing.pieces():
             self.tokens[index] = piece.tokens
             if self.writing.calls is not None:
-                self.held[index] = self.held.get(index, "") + piece.text
+                self.held.setdefault(index, []).append(piece)
                 if piece.finish is not None:
                     for each in self._with_calls(index, piece.finish):
                         yield each
@@ -156,12 +162,14 @@ class _Stream:
 
     def _with_calls(self, index: int, finish: str) -> list[bytes]:
         assert self.writing.calls is not None
-        text, calls = self.writing.calls.read(self.held.pop(index))
-        found = [self._chunk(index, {"content": text})] if text else []
+        held = self.held.pop(index)
+        text, calls = self.writing.calls.read("".join(piece.text for piece in held))
+        chosen = [token for piece in held for token in piece.chosen]
+        deltas: list[dict[str, Any]] = [{"content": text}] if text or (self.body.logprobs and chosen) else []
         if calls:
-            told = [{"index": place, **_call(call)} for place, call in enumerate(calls)]
-            found.append(self._chunk(index, {"tool_calls": told}))
-        return [*found, self._chunk(index, {}, finish="tool_calls" if calls else finish)]
+            deltas.append({"tool_calls": [{"index": place, **_call(call)} for place, call in enumerate(calls)]})
+        told = [self._chunk(index, delta, chosen=() if place else chosen) for place, delta in enumerate(deltas)]
+        return [*told, self._chunk(index, {}, finish=_finish_of_calls(finish) if calls else finish)]
 
     def _head(self) -> dict[str, Any]:
         return {**_head(self.body, self.name, "chat.completion.chunk"), "created": self.created}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from itertools import accumulate
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -95,10 +97,13 @@ async def _events(
     body: CompletionRequest, writing: Writing, head: dict[str, Any], spent: _Spent
 ) -> AsyncIterator[bytes]:
     more = {"usage": None} if body.tells_usage else {}
+    offsets: Counter[int] = Counter()  # characters of the tokens told
     async for index, piece in writing.pieces():
         spent[index] = piece.tokens
         if piece.text or piece.chosen or piece.finish:
-            choice = _choice(body, writing, index, piece.text, piece.chosen, piece.finish)
+            choice = _choice(body, writing, index, piece.text, piece.chosen, piece.finish, offsets[index])
+            if body.logprobs is not None:
+                offsets[index] += sum(len(writing.token_texts[each.token]) for each in piece.chosen)
             yield event({**head, "choices": [choice], **more})
     if body.tells_usage:
         yield event({**head, "choices": [], "usage": usage(writing.prompt_tokens, sum(spent.values()))})
@@ -106,19 +111,34 @@ async def _events(
 
 
 def _choice(
-    body: CompletionRequest, writing: Writing, index: int, text: str, chosen: Sequence[Chosen], finish: str | None
+    body: CompletionRequest,
+    writing: Writing,
+    index: int,
+    text: str,
+    chosen: Sequence[Chosen],
+    finish: str | None,
+    offset: int = 0,
 ) -> dict[str, Any]:
-    logprobs = None if body.logprobs is None else _told(writing, chosen)
+    logprobs = None if body.logprobs is None else _told(writing, chosen, offset)
     return {"index": index, "text": text, "finish_reason": finish, "logprobs": logprobs}
 
 
-def _told(writing: Writing, chosen: Sequence[Chosen]) -> dict[str, Any]:
-    """Log-probabilities in the form of this older route."""
-    tokens = [writing.token_text(each.token) for each in chosen]
-    offsets = [sum(map(len, tokens[:place])) for place in range(len(tokens))]
+def _told(writing: Writing, chosen: Sequence[Chosen], offset: int) -> dict[str, Any]:
+    """Log-probabilities in the form of this older route; the first token stands at `offset` of the text."""
+    tokens = [writing.token_texts[each.token] for each in chosen]
+    offsets = [*accumulate(map(len, tokens[:-1]), initial=offset)] if tokens else []
     return {
         "tokens": tokens,
         "token_logprobs": [max(each.logprob or 0.0, -9999.0) for each in chosen],
-        "top_logprobs": [{writing.token_text(token): value for token, value in each.top} for each in chosen],
+        "top_logprobs": [_by_text(writing, each.top) for each in chosen],
         "text_offset": offsets,
     }
+
+
+def _by_text(writing: Writing, top: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """By their texts; of several with the same one, e.g. parts of characters, the further ones by their numbers."""
+    found: dict[str, float] = {}
+    for token, logprob in top:
+        text = writing.token_texts[token]
+        found[f"token_id:{token}" if text in found else text] = logprob
+    return found

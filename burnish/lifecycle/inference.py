@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 
 from burnish.errors import DataProblemError, ServiceError
 from burnish.lifecycle.environment import default_threads
-from burnish.lifecycle.served_models import Found, Loader, find_model
+from burnish.lifecycle.served_models import Found, Loader, find_model, takes_long
 from burnish.lifecycle.service import Service
 from burnish.model.template import RefusedConversationError
 from burnish.serving.answer import Prompt, prompt_of
@@ -20,9 +22,10 @@ from burnish.serving.choosing import Choice, Chosen
 from burnish.serving.decoding import Asked, Written
 from burnish.serving.pool import Pool
 from burnish.serving.speaking import Answers, Model, Reader, Speaker, wrong_kind
+from burnish.serving.spelling import TokenTexts
 from burnish.serving.tool_calls import CallForm, call_form
 from burnish.serving.turns import Turns
-from burnish.serving.waiting import stopping
+from burnish.serving.waiting import Ticket, busy, stopping
 from burnish.settings import settings
 
 REMEMBERED_SECONDS = 1.0  # that the meaning of a name is known without asking the database
@@ -55,11 +58,12 @@ class Writing:
     """Answers that are being written; must be closed.
 
     Attributes:
+        token_texts: token -> its text.
         calls: how this model writes the call of a tool; None where tools were not given.
     """
 
     prompt_tokens: int
-    tokenizer: Any
+    token_texts: TokenTexts
     calls: CallForm | None
     _answers: Answers[Written]
     _stack: AsyncExitStack
@@ -67,10 +71,6 @@ class Writing:
     def pieces(self) -> AsyncIterator[tuple[int, Written]]:
         """Which answer, and more of it."""
         return self._answers.pieces()
-
-    def token_text(self, token: int) -> str:
-        text: str = self.tokenizer.decode([token], skip_special_tokens=False)
-        return text
 
     async def close(self) -> None:
         """Frees the places of what is not finished, and the model."""
@@ -130,6 +130,9 @@ class Inference:
         self._loader = Loader(self._turns, limit if limit is not None else chosen.serve_queue)
         self.pool: Pool[Model] = Pool(memory_bytes or chosen.serve_memory_bytes or _share_of_machine())
         self._threads = ThreadPoolExecutor(READING_THREADS, "burnish-reading")
+        self._verifying = ThreadPoolExecutor(1, "burnish-verifying")  # reads all bytes of models: nobody else's thread
+        self._begun: dict[Hashable, asyncio.Task[Any]] = {}
+        self._loading: Counter[str] = Counter()  # requests that wait for a model to be loaded
         self._known: dict[tuple[str, str], tuple[float, Found]] = {}
         self._running = 0
         self._stopping = False
@@ -218,7 +221,8 @@ class Inference:
             finished = False
         await self.pool.close()
         await asyncio.to_thread(self._turns.stop)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._verifying):
+            threads.shutdown(wait=False, cancel_futures=True)
         return finished
 
     async def _write(
@@ -242,7 +246,13 @@ class Inference:
             if any(token >= model.decoder.words for token in wish.choice.bias):
                 raise _bad("logit_bias", f"this model has {model.decoder.words:,} tokens")
             prompts = await self._in_thread(lambda: ids_of(model))
-            calls = await self._in_thread(lambda: _calls_of(model, name)) if tools else None
+            if len(prompts) * wish.answers > model.decoder.waiting.limit:
+                raise _bad(
+                    "n" if wish.answers > 1 else "prompt",
+                    f"prompts times answers to each are {len(prompts) * wish.answers:,}; this server takes "
+                    f"{model.decoder.waiting.limit:,} at once",
+                )
+            calls, special = await self._in_thread(lambda: _calls_of(model, name)) if tools else (None, False)
             asked = [
                 Asked(
                     ids=ids,
@@ -250,17 +260,19 @@ class Inference:
                     max_new_tokens=_room(model, ids, wish),
                     choice=wish.choice,
                     stops=wish.stops,
-                    branch=branch,
+                    branch=place * wish.answers + branch,
                     tenant=project,
                     adapter=model.adapter,
                     streams=wish.streams,
                     stripped=stripped,
+                    special=special,
                 )
-                for ids in prompts
+                for place, ids in enumerate(prompts)
                 for branch in range(wish.answers)
             ]
             answers = model.ask(asked, seconds=self.seconds)
-            return Writing(sum(map(len, prompts)), model.tokenizer, calls, answers, stack.pop_all())
+            texts = TokenTexts(model.tokenizer)
+            return Writing(sum(map(len, prompts)), texts, calls, answers, stack.pop_all())
         raise AssertionError("unreachable")
 
     async def _read(self, found: Found, rows: Sequence[Any], *, vectors: bool) -> tuple[list[Any], int]:
@@ -288,23 +300,65 @@ class Inference:
 
     async def _hold(self, stack: AsyncExitStack, found: Found, *, vectors: bool) -> Model:
         key = f"{found.key}:vectors" if vectors and found.base is None else found.key
-        using: AbstractAsyncContextManager[Model] | None = self.pool.held(key)
-        if using is None:
-            wanted = await self._in_thread(lambda: self._loader.wanted(found, vectors=vectors))
-            using = self.pool.using(wanted)
-        return await stack.enter_async_context(using)
+        if self._loading[key] >= self._loader.limit:
+            raise busy()
+        self._loading[key] += 1
+        try:
+            async with self._in_time():
+                using: AbstractAsyncContextManager[Model] | None = self.pool.held(key)
+                if using is None:
+                    wanted = await self._once(key, lambda: self._loader.wanted(found, vectors=vectors))
+                    using = self.pool.using(wanted)
+                return await stack.enter_async_context(using)
+        finally:
+            self._loading[key] -= 1
+            if not self._loading[key]:
+                del self._loading[key]
 
     async def _find(self, project: str, name: str) -> Found:
         when, found = self._known.get((project, name), (0.0, None))
         if found is None or time.monotonic() - when > REMEMBERED_SECONDS:
-            found = await self._in_thread(lambda: find_model(self.service, name, project))
+            if takes_long(self.service, name):
+                async with self._in_time():
+                    found = await self._once((project, name), lambda: find_model(self.service, name, project))
+            else:
+                found = await self._in_thread(lambda: find_model(self.service, name, project))
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[project, name] = (time.monotonic(), found)
         return found
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Gives up what takes longer than a request may.
+
+        Raises:
+            ServiceError: [service/deadline].
+        """
+        try:
+            async with asyncio.timeout(self.seconds) as limit:
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise Ticket.too_late() from error
+            raise
+
+    async def _once(self, key: Hashable, work: Callable[[], Result]) -> Result:
+        """What takes long, beside everything else, and one time for all who wait for the same."""
+        task = self._begun.get(key)
+        if task is None:
+            task = self._begun[key] = asyncio.create_task(self._in_thread(work, self._verifying))
+            task.add_done_callback(lambda done: self._ended(key, done))
+        found: Result = await asyncio.shield(task)
+        return found
+
+    def _ended(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        del self._begun[key]
+        if not task.cancelled():
+            task.exception()  # is known, also when nobody waits any more
+
+    async def _in_thread(self, work: Callable[[], Result], threads: ThreadPoolExecutor | None = None) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
 
 
 def _conversation_ids(speaker: Speaker, name: str, prompt: Prompt) -> list[int]:
@@ -318,11 +372,13 @@ def _conversation_ids(speaker: Speaker, name: str, prompt: Prompt) -> list[int]:
             hint=f"let it go on texts at POST {COMPLETE}",
         )
     try:
-        return speaker.masker.prompt(prompt.messages, prompt.tools)
+        ids = speaker.masker.prompt(prompt.messages, prompt.tools)
     except RefusedConversationError as refused:
         raise DataProblemError(
             "predict/bad-prompt", f"the template refuses this conversation: {refused}", where="messages"
         ) from refused
+    _require_known(speaker, ids, "messages", "the conversation")
+    return ids
 
 
 def _text_ids(speaker: Speaker, index: int, prompt: str | Sequence[int]) -> Sequence[int]:
@@ -330,12 +386,17 @@ def _text_ids(speaker: Speaker, index: int, prompt: str | Sequence[int]) -> Sequ
         ids: Sequence[int] = speaker.tokenizer.encode(prompt).ids
     else:
         ids = list(prompt)
-        words = speaker.tokenizer.get_vocab_size(with_added_tokens=True)
-        if any(not 0 <= token < words for token in ids):
-            raise _bad("prompt", f"prompt {index + 1} has a token that is not one of the {words:,} of this model")
     if not ids:
         raise _bad("prompt", f"prompt {index + 1} has no tokens")
+    _require_known(speaker, ids, "prompt", f"prompt {index + 1}")
     return ids
+
+
+def _require_known(speaker: Speaker, ids: Sequence[int], param: str, what: str) -> None:
+    """A tokenizer may have more tokens than the model has rows for; such a one would end the pass of all who are in."""
+    words = speaker.decoder.words
+    if any(not 0 <= token < words for token in ids):
+        raise _bad(param, f"{what} has a token that is not one of the {words:,} of this model")
 
 
 def _room(speaker: Speaker, ids: Sequence[int], wish: Wish) -> int:
@@ -353,9 +414,11 @@ def _room(speaker: Speaker, ids: Sequence[int], wish: Wish) -> int:
     return room if wish.max_new_tokens is None else min(room, wish.max_new_tokens)
 
 
-def _calls_of(speaker: Speaker, name: str) -> CallForm:
+def _calls_of(speaker: Speaker, name: str) -> tuple[CallForm, bool]:
+    """How it writes a call, and whether special tokens are part of that."""
     found = call_form(speaker.masker.template) if speaker.masker is not None else None
-    if found is None:
+    special = found.needs_special(speaker.tokenizer) if found is not None else None
+    if found is None or special is None:
         raise ServiceError(
             "service/no-tools",
             f"The template of the model '{name[:120]}' does not write calls of tools in a form that can be read back.",
@@ -363,7 +426,7 @@ def _calls_of(speaker: Speaker, name: str) -> CallForm:
             param="tools",
             kind="unsupported_parameter",
         )
-    return found
+    return found, special
 
 
 def _bad(param: str, message: str) -> ServiceError:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, union
 
 from burnish.engine.precision import choose_device
 from burnish.errors import ModelError, RegistryError, ServiceError
@@ -22,7 +21,7 @@ from burnish.model.template import find_template
 from burnish.registry.database import reading
 from burnish.registry.keys import DEFAULT_PROJECT
 from burnish.registry.served import find_served, not_found
-from burnish.registry.service_tables import SERVED
+from burnish.registry.service_tables import JOBS, SERVED
 from burnish.serving.batching import Answering, Batcher
 from burnish.serving.beside import lies_beside
 from burnish.serving.decoding import Decoder
@@ -48,6 +47,7 @@ from burnish.task.tabular import Tabular
 VECTOR, LANGUAGE = "embedding", "language model"  # what a base that was not tuned can do
 NO_RUNS = Path("/nonexistent")  # earlier runs of a person are no bases of the service
 WEIGHT_BYTES = 4
+_INSPECTED: dict[str, Base] = {}  # by place; there are as many as the operator named and the catalogue has
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,7 @@ def find_model(service: Service, name: str, project: str) -> Found:
     Raises:
         ServiceError: [models/not-found], 404, also for what belongs to another project.
     """
-    known = service.aliases.get(name, name)
-    place = str(service.bases[known]) if known in service.bases else known if known in CATALOGUE else None
+    place = _place(service, name)
     if place is not None:
         base = _inspected(place)
         return Found(name, _base_key(base), LANGUAGE if base.generates else VECTOR, base=base)
@@ -94,16 +93,33 @@ def find_model(service: Service, name: str, project: str) -> Found:
     return Found(name, f"version:{served.version}", served.task, _final_of(service, served.version))
 
 
+def takes_long(service: Service, name: str) -> bool:
+    """Whether finding what a name means reads all weights of a base first."""
+    place = _place(service, name)
+    return place is not None and place not in _INSPECTED
+
+
+def _place(service: Service, name: str) -> str | None:
+    """Where the base lies that a name means; None for a name that means no base."""
+    known = service.aliases.get(name, name)
+    return str(service.bases[known]) if known in service.bases else known if known in CATALOGUE else None
+
+
 def _stored(service: Service, name: str, project: str) -> Found:
-    """A version that was stored by hand, NAME:NUMBER or NAME:ALIAS; it belongs to who runs the server."""
-    if project != DEFAULT_PROJECT:
+    """A version that was stored by hand, NAME:NUMBER or NAME:ALIAS; it belongs to who runs the server.
+
+    What a job made belongs to the project of the job, also before it is served and when it never is.
+    """
+    if project != DEFAULT_PROJECT or ":" not in name:
         raise not_found(name)
     try:
         version = service.registry.find(name, ("model", "checkpoint"))
     except RegistryError as error:
         raise not_found(name) from error
     with reading(service.registry.engine) as connection:
-        owners = connection.scalars(select(SERVED.c.project).where(SERVED.c.version == version.id)).all()
+        served = select(SERVED.c.project).where(SERVED.c.version == version.id)
+        made = select(JOBS.c.project).where(JOBS.c.id.in_(Path(version.place or "").parts))  # a job's folder has its id
+        owners = connection.scalars(union(served, made)).all()
     if any(owner != project for owner in owners) or not version.search.get("task"):
         raise not_found(name)
     return Found(name, f"version:{version.id}", str(version.search["task"]), _final_of(service, version.id))
@@ -116,9 +132,10 @@ def _final_of(service: Service, version: str) -> Callable[[], Path]:
     return final
 
 
-@lru_cache(maxsize=64)
 def _inspected(place: str) -> Base:
     """A base of the operator; its weights are hashed once."""
+    if place in _INSPECTED:
+        return _INSPECTED[place]
     base = find_base(ModelOptions(base=place), recipe_folder=Path(), runs=NO_RUNS)
     if base.has_decoder:
         raise ModelError(
@@ -126,6 +143,7 @@ def _inspected(place: str) -> Base:
             f'"{base.name}" is an encoder with a decoder: it answers when it has been tuned',
             hint="tune it first",
         )
+    _INSPECTED[place] = base
     return base
 
 

@@ -10,6 +10,7 @@ The beginnings of prompts are kept and used again for further prompts of the sam
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -32,12 +33,15 @@ from burnish.serving.waiting import Ticket, Waiting, stopping
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+LOGGER = logging.getLogger("burnish.serving")
 ROWS = {"cpu": 32, "cuda": 256}  # at once
 PROMPT_TOKENS = {"cpu": 512, "cuda": 8_192}  # of prompts in a pass: a long one must not hold up those who write
 CACHED_TOKENS = {"cpu": 1 << 16, "cuda": 1 << 19}  # rows times tokens of the longest
 EXPECTED_TOKENS = 256  # of an answer; one that grows beyond what there is room for makes the newest row wait
 SHARED_TOKENS = 32  # fewest tokens that are worth copying instead of computing
+BEFORE_TOKENS = 4  # of a prompt, that an answer is spelled behind
 KEPT_BEGINNINGS = 16
+KEPT_SHARE = 0.25  # of CACHED_TOKENS, that the beginnings may have beside the rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class Asked:
         adapter: name of the adapter beside the base.
         streams: whether the text is wanted as it comes.
         stripped: whether white space around the answer is left out.
+        special: whether special tokens are part of the text.
     """
 
     ids: Sequence[int]
@@ -66,6 +71,7 @@ class Asked:
     adapter: str | None = None
     streams: bool = False
     stripped: bool = True
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,10 @@ class _Beginning:
     ids: list[int]
     held: Any
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(state.nbytes for pair in self.held for state in pair)
+
 
 class Decoder:
     """Answers requests to one language model and the adapters beside it; `step` is called again and again by whoever
@@ -125,11 +135,12 @@ class Decoder:
         self.causal = model.causal
         self._device: torch.device = next(model.parameters()).device
         self._tokenizer = tokenizer
-        self.words = int(self.causal.get_output_embeddings().weight.shape[0])
+        tables = self.causal.get_input_embeddings(), self.causal.get_output_embeddings()
+        self.words = min(int(table.weight.shape[0]) for table in tables)
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)
-        self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision)
+        self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision, CACHED_TOKENS[self._device.type])
         self._rows: list[_Row] = []
         self._paused: deque[_Row] = deque()
         self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
@@ -148,19 +159,18 @@ class Decoder:
     @torch.inference_mode()
     def step(self) -> bool:
         """One pass; whether there is more to do."""
-        self._drop_those_gone()
-        self._make_room()
-        self._admit()
-        if not self._rows:
-            return bool(self.waiting)
         try:
-            ready, logits_RV = self._lanes.compute(self._pieces())
+            self._drop_those_gone()
+            self._make_room()
+            self._admit()
+            if self._rows:
+                ready, logits_RV = self._lanes.compute(self._pieces())
+                if logits_RV is not None:
+                    self._write(ready, logits_RV)
         except Exception as error:  # whatever it is, nobody may wait for ever
             self._fail(error)
             raise
-        if logits_RV is not None:
-            self._write(ready, logits_RV)
-        return bool(self._rows) or bool(self.waiting)
+        return bool(self._rows) or bool(self._paused) or bool(self.waiting)
 
     def close(self) -> None:
         """Ends what is still asked for, with an error."""
@@ -168,8 +178,9 @@ class Decoder:
 
     @property
     def size_bytes(self) -> int:
-        """Weights, and the keys and values there is room for now."""
-        return bytes_of(self.causal) + self._lanes.size_bytes
+        """Weights, and the keys and values there is room for now and of the beginnings that are kept."""
+        beginnings = sum(each.size_bytes for each in tuple(self._beginnings))
+        return bytes_of(self.causal) + self._lanes.size_bytes + beginnings
 
     def _pieces(self) -> list[tuple[Lane, int]]:
         """How many tokens of which prompts this pass reads, the oldest request first."""
@@ -184,18 +195,22 @@ class Decoder:
         return pieces
 
     def _admit(self) -> None:
-        """Lets requests in, in their order, as long as there is room for the longest that they can become."""
+        """Lets requests in as long as there is room for the longest that they can become; tenants take turns: who has
+        the fewest rows is next, so that one with many requests does not keep another from its first."""
         while self._paused and self._fits(self._paused[0].lane.ids, self._paused[0].asked):
             self._resume(self._paused.popleft())
         while not self._paused and len(self._rows) < ROWS[self._device.type]:
-            head = self.waiting.head()
+            head = self.waiting.fairest(self._rows_of_its_tenant)
             if head is None:
                 return
             asked = head.asked
             if not self._fits(asked.ids, asked) or self._twin_is_read(asked):
                 return
-            self.waiting.pop()
+            self.waiting.take(head)
             self._enter(head)
+
+    def _rows_of_its_tenant(self, asked: Asked) -> int:
+        return sum(row.asked.tenant == asked.tenant for row in self._rows)
 
     def _fits(self, ids: Sequence[int], asked: Asked) -> bool:
         """Whether there is room for one more row, as long as the longest may soon be."""
@@ -216,8 +231,7 @@ class Decoder:
 
     def _resume(self, row: _Row) -> None:
         row.lane.held, row.prompt = 0, len(row.lane.ids)
-        self._lanes.enter(row.lane, self._known_beginning(row.asked, row.lane.ids))
-        self._rows.append(row)
+        self._begin(row)
 
     def _twin_is_read(self, asked: Asked) -> bool:
         """Whether the same prompt is being read for another answer to the same request: its reading will be shared."""
@@ -236,11 +250,26 @@ class Decoder:
             ticket,
             lane,
             Chooser(asked.choice, asked.branch),
-            Spelling(self._tokenizer, asked.stops, stripped=asked.stripped),
+            Spelling(
+                self._tokenizer,
+                asked.stops,
+                stripped=asked.stripped,
+                before=() if asked.stripped else asked.ids[-BEFORE_TOKENS:],
+                special=asked.special,
+            ),
             len(lane.ids),
         )
-        self._lanes.enter(lane, self._known_beginning(asked, lane.ids))
-        self._rows.append(row)
+        self._begin(row)
+
+    def _begin(self, row: _Row) -> None:
+        """Gives a row its place; one that there is no memory for is told so, and the others go on."""
+        try:
+            self._lanes.enter(row.lane, self._known_beginning(row.asked, row.lane.ids))
+        except Exception as error:
+            LOGGER.exception("a row could not begin")
+            row.ticket.fail(error)
+        else:
+            self._rows.append(row)
 
     def _known_beginning(self, asked: Asked, ids: Sequence[int]) -> tuple[Any, int] | None:
         """The longest beginning that an earlier prompt of the same tenant has in common; the last token is computed."""
@@ -255,7 +284,8 @@ class Decoder:
 
     def _keep_beginning(self, row: _Row) -> None:
         """Keeps the keys and values of a prompt that was read, in place of those that it goes on from."""
-        if row.prompt < SHARED_TOKENS:
+        room = int(KEPT_SHARE * CACHED_TOKENS[self._device.type])
+        if not SHARED_TOKENS <= row.prompt <= room:
             return
         ids = row.lane.ids[: row.prompt]
         whose = (row.asked.tenant, row.asked.adapter)
@@ -266,6 +296,8 @@ class Decoder:
                     return
                 if shared == len(each.ids):
                     self._beginnings.remove(each)
+        while sum(len(each.ids) for each in self._beginnings) + len(ids) > room:
+            self._beginnings.popleft()
         held = self._lanes.beginning(row.lane, row.prompt)
         if held is not None:
             self._beginnings.append(_Beginning(*whose, ids, held))
@@ -310,7 +342,7 @@ class Decoder:
         elif row.asked.stops:
             text = row.spelling.whole()
         else:
-            text = self._tokenizer.decode([each.token for each in row.chosen], skip_special_tokens=True)
+            text = row.spelling.text_of([each.token for each in row.chosen])
             text = text.strip() if row.asked.stripped else text
         self._tell(row, text, finish)
         self._remove(row)
@@ -342,10 +374,14 @@ class Decoder:
         self._lanes.leave(row.lane, wipe=wipe)
 
     def _fail(self, error: Exception) -> None:
-        """Everybody gets an error."""
+        """Everybody gets an error, and nothing is kept of what they had."""
         for row in [*self._rows, *self._paused]:
-            self._end_with(row, error, wipe=True)
+            row.ticket.fail(error)
         self.waiting.fail(error)
+        self._rows.clear()
+        self._paused.clear()
+        self._beginnings.clear()
+        self._lanes.clear()
 
 
 def _shared(known: Sequence[int], ids: Sequence[int], limit: int) -> int:

@@ -70,6 +70,9 @@ class Lanes(Protocol):
             wipe: whether what it leaves behind is zeroed: what is no number would reach the next row of its slot.
         """
 
+    def clear(self) -> None:
+        """Forgets all rows and what is kept of them. Computes nothing, so it works after whatever failed."""
+
     def compute(self, counts: Sequence[tuple[Lane, int]]) -> tuple[list[Lane], Tensor | None]:
         """Computes the newest token of each row that writes, and so many more of each row that is still read.
 
@@ -82,27 +85,32 @@ class Lanes(Protocol):
 
 
 class Together:
-    """All rows in one pass; those that write have the first slots."""
+    """All rows in one pass; those that write have the first slots.
+
+    Args:
+        room: rows times tokens of the longest that are kept.
+    """
 
     in_pieces = True
 
-    def __init__(self, causal: Any, bank: AdapterBank, precision: Precision) -> None:
+    def __init__(self, causal: Any, bank: AdapterBank, precision: Precision, room: int) -> None:
         self.causal = causal
         self.bank = bank
         self.precision = precision
-        self.cache = SlotCache(next(causal.parameters()).device)
+        self.cache = SlotCache(next(causal.parameters()).device, room)
         self._lanes: list[Lane] = []
         self._writers = 0
         self._keeps = "logits_to_keep" in inspect.signature(causal.forward).parameters
 
     def enter(self, lane: Lane, begin: tuple[Held, int] | None) -> None:
-        lane.slot = len(self._lanes)
-        self._lanes.append(lane)
-        self.cache.reserve(len(self._lanes), len(lane.ids))
+        slot = len(self._lanes)
+        self.cache.reserve(slot + 1, max(len(each.ids) for each in (*self._lanes, lane)))
         if begin is not None:
             held, tokens = begin
-            self.cache.put(lane.slot, held, tokens)
+            self.cache.put(slot, held, tokens)
             lane.held = tokens
+        lane.slot = slot
+        self._lanes.append(lane)  # last: what fails leaves no row behind
 
     def leave(self, lane: Lane, *, wipe: bool = False) -> None:
         if wipe:
@@ -115,6 +123,13 @@ class Together:
         self._put(last, hole)
         self._lanes.pop()
         lane.slot = -1
+        if not self._lanes and self.cache.slots * self.cache.length > self.cache.room:
+            self.cache.clear()  # one row alone may have more than there is room for
+
+    def clear(self) -> None:
+        self._lanes.clear()
+        self._writers = 0
+        self.cache.clear()
 
     def compute(self, counts: Sequence[tuple[Lane, int]]) -> tuple[list[Lane], Tensor | None]:
         self.cache.reserve(len(self._lanes), max(len(lane.ids) for lane in self._lanes))
@@ -204,6 +219,11 @@ class Alone:
         if lane in self._writing:
             self._writing.remove(lane)
 
+    def clear(self) -> None:
+        for lane in self._writing:
+            lane.own = None
+        self._writing.clear()
+
     def compute(self, counts: Sequence[tuple[Lane, int]]) -> tuple[list[Lane], Tensor | None]:
         ready = list(self._writing)
         found = [self._step(lane, 1) for lane in ready]
@@ -234,16 +254,17 @@ class Alone:
         return logits_V
 
 
-def open_lanes(causal: Any, bank: AdapterBank, precision: Precision) -> Lanes:
+def open_lanes(causal: Any, bank: AdapterBank, precision: Precision, room: int) -> Lanes:
     """Rows together where that gives the numbers of the plain model, else each alone; the weights are made ready.
 
     Args:
         causal: in float32, in evaluation mode.
+        room: rows times tokens of the longest that are kept of them together.
     """
     together = _agrees(causal)
     if precision.name == "bf16":
         lower_products(causal)
-    return Together(causal, bank, precision) if together else Alone(causal, precision)
+    return Together(causal, bank, precision, room) if together else Alone(causal, precision)
 
 
 def bytes_of(module: nn.Module) -> int:
@@ -286,7 +307,7 @@ def _agrees(causal: Any) -> bool:
 
 def _last_logits(causal: Any, rows: Sequence[Sequence[int]]) -> list[Tensor]:
     """(V,) of the last token of each row, read together in two pieces and written on."""
-    lanes = Together(causal, AdapterBank(causal), Precision("fp32", "compared"))
+    lanes = Together(causal, AdapterBank(causal), Precision("fp32", "compared"), sum(PROBE))
     entered = [Lane(list(row[:-1])) for row in rows]
     for lane in entered:
         lanes.enter(lane, None)

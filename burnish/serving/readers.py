@@ -28,6 +28,7 @@ from burnish.serving.writer import Writer
 from burnish.task.image_classification import ImageClassification
 from burnish.types import Encoded, Row
 
+PROBE = "a"  # a text that shows where a tokenizer puts its special tokens
 MAX_IMAGE_BYTES = 10 * 2**20
 IMAGE_KINDS = ("data:image/png;base64,", "data:image/jpeg;base64,", "data:image/webp;base64,", "data:image/gif;base64,")
 
@@ -190,9 +191,11 @@ class Vectors:
                 "predict/bad-text", f"a token is not one of the {words:,} of this model", where=f"item {index + 1}"
             )
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(is_pair=False)
-        around = self.tokenizer.encode("").ids  # the special tokens alone
-        begin = 1 if around and len(around) > 1 else 0
-        return [*around[:begin], *list(ids)[:room], *around[begin:]] if around else list(ids)[:room]
+        around = self.tokenizer.encode(PROBE)
+        special = around.special_tokens_mask
+        begin = next((place for place, is_special in enumerate(special) if not is_special), len(special))
+        end = begin + special.count(0)
+        return [*around.ids[:begin], *list(ids)[:room], *around.ids[end:]]
 
 
 def image_bytes(sent: Any, where: str) -> bytes:

@@ -41,27 +41,58 @@ class Piece:
 
 @dataclass(slots=True)
 class SlotCache:
-    """Keys and values by layer, (S, G, L, d), and how many rows and tokens they have room for."""
+    """Keys and values by layer, (S, G, L, d).
+
+    Attributes:
+        room: slots times tokens that it may grow to for what is not in use any more.
+        slots, length: that every layer has at least, whatever failed.
+    """
 
     device: torch.device
+    room: int
     slots: int = 0
     length: int = 0
     keys: dict[int, Tensor] = field(default_factory=dict)
     values: dict[int, Tensor] = field(default_factory=dict)
 
     def reserve(self, slots: int, length: int) -> None:
-        """Makes room; what is there stays."""
+        """Makes room for the rows of now; what these slots hold stays.
+
+        Args:
+            slots: of all rows.
+            length: of the longest of them.
+        """
         if slots <= self.slots and length <= self.length:
             return
-        self.slots = max(slots, self.slots)
-        self.length = _power_of_two(max(length, self.length, FEWEST_TOKENS))
+        self._resize(*self._size_for(slots, length))
+
+    def _size_for(self, slots: int, length: int) -> tuple[int, int]:
+        """The most of both that there ever was, or where that is too much what the rows of now need."""
+        most = max(slots, self.slots), _power_of_two(max(length, self.length, FEWEST_TOKENS))
+        if most[0] * most[1] <= self.room:
+            return most
+        ample = _power_of_two(max(length, FEWEST_TOKENS))
+        if slots * ample <= self.room:
+            return slots, ample
+        return slots, max(self.room // slots, -(-length // FEWEST_TOKENS) * FEWEST_TOKENS)
+
+    def _resize(self, slots: int, length: int) -> None:
+        """Layer by layer, so that no more than one is there twice; one that fails leaves all of them usable."""
+        self.slots, self.length = min(slots, self.slots), min(length, self.length)
         for held in (self.keys, self.values):
             for layer, old in held.items():
-                held[layer] = _grown(old, self.slots, self.length)
+                held[layer] = _resized(old, slots, length)
+        self.slots, self.length = slots, length
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.slots = self.length = 0
+        self.keys.clear()
+        self.values.clear()
 
     def layer(self, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer; made at first use, in the numbers that the attention multiplies."""
-        if index not in self.keys:
+        if index not in self.values:  # which come second: one that failed is made again
             dtype = torch.get_autocast_dtype(key.device.type) if _lowered(key.device) else key.dtype
             for states, like in ((self.keys, key), (self.values, value)):
                 shape = (self.slots, like.shape[1], self.length, like.shape[3])
@@ -103,7 +134,7 @@ class SlotCache:
 
     @property
     def size_bytes(self) -> int:
-        return sum(held.nbytes for states in (self.keys, self.values) for held in states.values())
+        return sum(held.nbytes for states in (self.keys, self.values) for held in list(states.values()))
 
 
 @dataclass(slots=True)
@@ -248,9 +279,12 @@ def _lowered(device: torch.device) -> bool:
     return torch.is_autocast_enabled(device.type)
 
 
-def _grown(old: Tensor, slots: int, length: int) -> Tensor:
+def _resized(old: Tensor, slots: int, length: int) -> Tensor:
+    if (old.shape[0], old.shape[2]) == (slots, length):
+        return old
     new = old.new_zeros((slots, old.shape[1], length, old.shape[3]))
-    new[: old.shape[0], :, : old.shape[2]] = old
+    kept_slots, kept_length = min(slots, old.shape[0]), min(length, old.shape[2])
+    new[:kept_slots, :, :kept_length] = old[:kept_slots, :, :kept_length]
     return new
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 UNFINISHED = "\ufffd"  # what a decoder writes for bytes that are no character yet
 
+NEUTRAL = "a"  # what a token is decoded behind
+
 
 class Spelling:
     """The text of an answer as it grows.
@@ -17,14 +19,29 @@ class Spelling:
     Args:
         stops: texts that end the answer; they are not part of it.
         stripped: whether white space around the answer is left out, as `Answerer` does.
+        before: tokens that the answer goes on from: many a decoder leaves out the space before a first word.
+        special: whether special tokens are part of the text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = (), *, stripped: bool = True) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stops: Sequence[str] = (),
+        *,
+        stripped: bool = True,
+        before: Sequence[int] = (),
+        special: bool = False,
+    ) -> None:
         self._tokenizer = tokenizer
         self._stops = [stop for stop in stops if stop]
         self._stripped = stripped
-        self._ids: list[int] = []
-        self._shown = self._read = 0  # ids before `_shown` are text for good; those up to `_read` were decoded
+        self._special = special
+        self._before = self._decode(before) if before else ""
+        known = () if self._before.endswith(UNFINISHED) else before
+        self._before = self._before if known else ""
+        self._ids: list[int] = list(known)
+        self._begin = self._read = len(self._ids)  # those up to `_read` were decoded
+        self._shown = 0  # ids before this one are text for good
         self._text = ""
         self._sent = 0
         self.stopped = False
@@ -42,7 +59,7 @@ class Spelling:
     def finish(self) -> str:
         """What was held back."""
         if not self.stopped:
-            whole = self._decode(self._ids)
+            whole = self.text_of(self._ids[self._begin :])
             if whole.startswith(self._text):  # else a decoder that rewrites what it said: the text stays as it was told
                 self._look_for_stop(whole[len(self._text) :])
         shown = self._text.rstrip() if self._stripped else self._text
@@ -55,8 +72,13 @@ class Spelling:
         self.finish()
         return self._text.strip() if self._stripped else self._text
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """What tokens say behind those that the answer goes on from."""
+        both = self._decode([*self._ids[: self._begin], *ids])
+        return both[len(self._before) :] if both.startswith(self._before) else self._decode(ids)
+
     def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=not self._special)
         return text
 
     def _more(self, text: str) -> str:
@@ -96,3 +118,19 @@ class Spelling:
             ),
             default=0,
         )
+
+
+class TokenTexts:
+    """The text of single tokens as it stands inside a text, with the space before a word."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._before: list[int] = tokenizer.encode(NEUTRAL, add_special_tokens=False).ids
+        self._text: str = tokenizer.decode(self._before, skip_special_tokens=False)
+
+    def __getitem__(self, token: int) -> str:
+        both: str = self._tokenizer.decode([*self._before, token], skip_special_tokens=False)
+        if both.startswith(self._text):
+            return both[len(self._text) :]
+        alone: str = self._tokenizer.decode([token], skip_special_tokens=False)
+        return alone

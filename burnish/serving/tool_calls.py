@@ -11,10 +11,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from burnish.errors import ModelError
 from burnish.model.template import ChatTemplate, RefusedConversationError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _NAME, _ARGUMENT = "burnish_probe_name", "burnish_probe_argument"
 _TOOLS = [
@@ -65,6 +68,17 @@ class CallForm:
             rest = text[end:].lstrip()
             place = len(text) - len(rest) + len(self.behind) if self.behind and rest.startswith(self.behind) else end
         return (said + text[place:]).strip(), calls
+
+    def needs_special(self, tokenizer: Tokenizer) -> bool | None:
+        """Whether special tokens must be part of a text for its calls to be read; None when they cannot be read then
+        either."""
+        call = {"name": _NAME, self.arguments: {}}
+        ids = tokenizer.encode(f"{self.before}{json.dumps(call)}{self.behind}", add_special_tokens=False).ids
+        for special in (False, True):
+            said, found = self.read(tokenizer.decode(ids, skip_special_tokens=not special))
+            if found == [{"name": _NAME, "arguments": "{}"}] and not said:
+                return special
+        return None
 
     def _call(self, text: str, begin: int) -> tuple[dict[str, Any] | None, int]:
         try:

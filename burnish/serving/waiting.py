@@ -90,7 +90,7 @@ class Waiting(Generic[Question, Told]):
             ServiceError: [service/busy] when too many wait already.
         """
         with self._lock:
-            if self._line and len(self._line) + len(tickets) > self.limit:
+            if len(self._line) + len(tickets) > self.limit:
                 raise busy()
             self._line.extend(tickets)
 
@@ -105,6 +105,16 @@ class Waiting(Generic[Question, Told]):
             while self._line and self._line[0].gone:
                 self._line.popleft()
             return self._line[0] if self._line else None
+
+    def fairest(self, rank: Callable[[Any], int]) -> Ticket[Told] | None:
+        """Who is next when those whose question ranks lowest go first, among equals in their order."""
+        with self._lock:
+            return min((each for each in self._line if not each.gone), key=lambda each: rank(each.asked), default=None)
+
+    def take(self, ticket: Ticket[Told]) -> None:
+        """Takes one out of the line."""
+        with self._lock:
+            self._line.remove(ticket)
 
     def pop(self) -> Ticket[Told]:
         with self._lock:

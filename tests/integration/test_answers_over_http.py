@@ -157,8 +157,14 @@ def test_texts_are_gone_on_with_and_several_answers_differ(client: openai.OpenAI
     again = client.completions.create(model="tiny", prompt="the card", n=2, max_tokens=6, temperature=1, seed=1)
     assert [choice.text for choice in again.choices] == [choice.text for choice in found.choices[:2]]
     asked: dict[str, Any] = {"model": "tiny", "prompt": "the card", "max_tokens": 6, "temperature": 1, "seed": 1}
-    streamed = client.completions.create(**asked, stream=True)
-    assert "".join(chunk.choices[0].text for chunk in streamed) == found.choices[0].text
+    streamed = [chunk.choices[0] for chunk in client.completions.create(**asked, logprobs=2, stream=True)]
+    assert "".join(chunk.text for chunk in streamed) == found.choices[0].text
+    offsets = [offset for chunk in streamed if chunk.logprobs for offset in chunk.logprobs.text_offset or []]
+    assert (
+        offsets == found.choices[0].logprobs.text_offset == [len("".join(told[:place])) for place in range(len(told))]
+    )
+    same = client.completions.create(**asked | {"prompt": ["the card"] * 3})
+    assert len({choice.text for choice in same.choices}) == 3, "a prompt that is repeated is drawn for anew"
 
 
 def test_log_probabilities_of_a_conversation(client: openai.OpenAI) -> None:

@@ -19,11 +19,11 @@ from burnish.model.generate import Sampling, generate
 from burnish.model.language import LanguageModel, load_language_model
 from burnish.model.load import find_base, load_tokenizer
 from burnish.model.options import ModelOptions
-from burnish.serving import decoding
+from burnish.serving import decoding, slots
 from burnish.serving.beside import lies_beside
 from burnish.serving.choosing import Choice
 from burnish.serving.decoding import Asked, Decoder, Written
-from burnish.serving.lanes import Alone, Together
+from burnish.serving.lanes import Alone, Together, bytes_of
 from burnish.serving.waiting import Ticket
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks by its old name
@@ -372,3 +372,85 @@ def test_the_line_is_bounded_and_time_runs_out(base: Path, monkeypatch: pytest.M
     until_done(decoder)
     assert isinstance(begun.error, ServiceError)
     assert not decoder._rows, "its place is free"
+
+
+def test_memory_that_is_not_there_ends_one_request_and_the_next_are_answered(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = decoder_of(base)
+    short = Asked(ends=ENDS, ids=PROMPTS[0], max_new_tokens=10)
+    long = Asked(ends=ENDS, ids=PROMPTS[6], max_new_tokens=5)
+    (begun,) = ask(decoder, short)
+    decoder.step()
+    resized, left = slots._resized, [2]
+
+    def scarce(*asked: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise torch.OutOfMemoryError("no memory")
+        return resized(*asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slots, "_resized", scarce)
+        (refused,) = ask(decoder, long)
+        decoder.step()
+    again, *beside = ask(decoder, long, short, short)
+    until_done(decoder)
+    assert isinstance(refused.error, torch.OutOfMemoryError)
+    assert again.tokens == alone(base, PROMPTS[6], 5)
+    assert [one.tokens for one in (begun, *beside)] == [alone(base, PROMPTS[0], 10)] * 3
+
+
+def test_what_fails_behind_a_pass_ends_its_rows_and_is_not_repeated(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = decoder_of(base)
+    asked = Asked(ends=ENDS, ids=PROMPTS[1], max_new_tokens=5)
+    (failed,) = ask(decoder, asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "choose_tokens", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            decoder.step()
+    (later,) = ask(decoder, asked)
+    until_done(decoder)
+    assert isinstance(failed.error, ZeroDivisionError)
+    assert later.tokens == alone(base, PROMPTS[1], 5)
+
+
+def test_many_short_rows_and_then_a_long_one_take_no_more_than_there_is_room_for(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 512
+    monkeypatch.setitem(decoding.CACHED_TOKENS, "cpu", room)
+    decoder = decoder_of(base)
+    shorts = [Asked(ends=ENDS, ids=[0, number + 2], max_new_tokens=3) for number in range(8)]
+    ask(decoder, *shorts)
+    until_done(decoder)
+    place = decoder._lanes.size_bytes // room  # 8 slots of 64
+    prompts = [PROMPTS[6] + PROMPTS[1] * 3, PROMPTS[6] * 2, PROMPTS[1]]
+    for prompt in prompts:
+        (listener,) = ask(decoder, Asked(ends=ENDS, ids=prompt, max_new_tokens=4))
+        until_done(decoder)
+        assert listener.tokens == alone(base, prompt, 4)
+        kept = sum(len(each.ids) for each in decoder._beginnings)
+        assert decoder._lanes.size_bytes <= place * room
+        assert kept <= room // 4
+        assert decoder.size_bytes == bytes_of(decoder.causal) + decoder._lanes.size_bytes + place * kept
+    assert kept > 0
+
+
+def test_tenants_take_turns(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(decoding.ROWS, "cpu", 2)
+    decoder = decoder_of(base, limit=6)
+    asked = {
+        tenant: Asked(ends=frozenset(), ids=PROMPTS[0], max_new_tokens=3, tenant=tenant) for tenant in ("many", "one")
+    }
+    many = ask(decoder, *[asked["many"]] * 5)
+    (one,) = ask(decoder, asked["one"])
+    for _ in range(3):
+        decoder.step()
+    assert [each.finish for each in (*many, one)] == ["length", None, None, None, None, "length"]
+    until_done(decoder)
+    assert [each.finish for each in (*many, one)] == ["length"] * 6
+    with pytest.raises(ServiceError):
+        ask(decoder, *[asked["many"]] * 7)  # also when nobody waits

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from burnish.serving.spelling import Spelling
+from burnish.serving.spelling import Spelling, TokenTexts
 
 LETTERS = sorted(pre_tokenizers.ByteLevel.alphabet())
 
@@ -74,3 +74,24 @@ def test_a_decoder_that_writes_spaces_between_words_is_followed(make_tokenizer: 
     spelling = Spelling(tokenizer)
     text = "".join(spelling.push(token) for token in ids) + spelling.finish()
     assert text == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_an_answer_goes_on_from_its_prompt_and_tokens_keep_their_spaces(make_tokenizer: object) -> None:
+    """A decoder that leaves out the space before the first word, as SentencePiece does."""
+    tokenizer: Tokenizer = make_tokenizer()  # type: ignore[operator]
+    tokenizer.decoder = decoders.WordPiece()
+    ids = tokenizer.encode("where is my lost card", add_special_tokens=False).ids
+    for size in range(len(ids)):
+        said, begun = tokenizer.decode(ids), tokenizer.decode(ids[:size])
+        spelling = Spelling(tokenizer, stripped=False, before=ids[:size])
+        assert begun + "".join(map(spelling.push, ids[size:])) + spelling.finish() == said
+        assert begun + Spelling(tokenizer, stripped=False, before=ids[:size]).text_of(ids[size:]) == said
+    texts = TokenTexts(tokenizer)
+    assert "".join(texts[token] for token in ids).lstrip() == tokenizer.decode(ids)
+    assert len({texts[token][:1] for token in ids} & {" "}) == 1
+
+
+def test_a_prompt_that_ends_inside_a_character_is_left_alone() -> None:
+    ids = BYTES.encode("a😀b", add_special_tokens=False).ids
+    spelling = Spelling(BYTES, stripped=False, before=ids[:3])
+    assert ("".join(map(spelling.push, ids[3:])) + spelling.finish())[-1] == "b"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from burnish.model.template import OURS, ChatTemplate
-from burnish.serving.tool_calls import call_form
+from burnish.serving.spelling import Spelling
+from burnish.serving.tool_calls import CallForm, call_form
 
 HERMES = (
     "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
@@ -59,3 +61,22 @@ def test_what_only_looks_like_a_call_stays_text() -> None:
 
 def test_a_template_without_calls_has_no_form() -> None:
     assert call_form(ChatTemplate("x", "{% for m in messages %}{{ m.content }}{% endfor %}", {})) is None
+
+
+@pytest.mark.parametrize(("marked", "needed"), [("plain", False), ("special", True), ("lost", None)])
+def test_a_marker_that_is_a_special_token_is_kept_or_tools_are_refused(marked: str, needed: bool | None) -> None:
+    form = CallForm("[TOOL_CALLS] [", "]", "arguments")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: place for place, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if marked == "special":
+        tokenizer.add_special_tokens(["[TOOL_CALLS]"])
+    elif marked == "lost":
+        tokenizer.normalizer = normalizers.Replace("[TOOL_CALLS]", "")
+    assert form.needs_special(tokenizer) is needed
+    if needed is not None:
+        ids = tokenizer.encode('[TOOL_CALLS] [{"name": "f", "arguments": {}}]').ids
+        spelling = Spelling(tokenizer, special=needed)
+        text = "".join(map(spelling.push, ids)) + spelling.finish()
+        assert form.read(text) == ("", [{"name": "f", "arguments": "{}"}])
