@@ -253,7 +253,8 @@ def test_who_goes_away_frees_the_place(url: str, app: Any) -> None:
     inference._turns.call(go_on.wait)
     try:
         with httpx.stream("POST", f"{url}/chat/completions", json={**body, "stream": True}, timeout=60) as answer:
-            next(answer.iter_lines())  # the role, before anything is written
+            lines = answer.iter_lines()  # kept: without anybody who reads it the connection is closed
+            next(lines)  # the role, before anything is written
             assert inference._running == 1
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/chat/completions", json=body, timeout=2)
