@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +90,5 @@ def run(
         ssl_keyfile=None if keyfile is None else str(keyfile),
     )
     server = Server(config, rules, ready, stopping)
-    sys.setswitchinterval(0.0005)
     server.run([listener])
     return server.force_exit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -281,3 +282,18 @@ def test_a_deleted_model_and_one_of_another_project_are_gone(
 
 def _version(registry: Registry) -> str:
     return find_served(registry, "ft:full", DEFAULT_PROJECT).version
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_load_while_it_trains(
+    runs: dict[str, Run], language_base: Path, sentence_base: Path, tmp_path: Path
+) -> None:
+    """All of it whole or refused clean; SIGTERM lets what has begun finish."""
+    import load
+
+    places = (language_base, runs["labels"].folder.path, sentence_base)
+    found = load.load(tmp_path, *places, requests=300, clients=32, training=True)
+    assert not found.wrong, found.table() + (tmp_path / "server.log").read_text("utf-8")[-2000:]
+    assert found.whole > 0
+    assert found.at_drain["whole"] > 0
