@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -14,6 +17,7 @@ from burnish.registry.keys import DEFAULT_PROJECT, Key, any_keys, check_key
 
 KNOWN_SECONDS = 0.5  # that a key is remembered: it is refused at most so long after it was revoked
 REMEMBERED = 1024  # keys at most
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class KeyRing:
         self._open = open_without_keys
         self._known: dict[str, tuple[float, Caller]] = {}
         self._keyless_until = 0.0
+        self._asking: dict[str | None, asyncio.Future[Any]] = {}
         self._threads = anyio.CapacityLimiter(8)  # of its own: nobody waits here for slow requests
 
     async def caller(self, authorization: str | None) -> Caller:
@@ -58,19 +63,31 @@ class KeyRing:
             return LOCAL
         if scheme.lower() != "bearer":
             return NOBODY
-        key = await to_thread.run_sync(check_key, self._registry, text, limiter=self._threads)
-        if key is None:
+        caller = await self._once(text, lambda: self._looked_up(text))
+        if caller is None:
             self._known.pop(text, None)
             raise bad_key()
-        caller = Caller(key.id, key.project, key.role, key)
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         self._known[text] = (now + KNOWN_SECONDS, caller)
         return caller
 
+    def _looked_up(self, text: str) -> Caller | None:
+        key = check_key(self._registry, text)
+        return None if key is None else Caller(key.id, key.project, key.role, key)
+
+    async def _once(self, what: str | None, look: Callable[[], Result]) -> Result:
+        """What the database says; those who ask the same at the same time share one look."""
+        asking = self._asking.get(what)
+        if asking is None:
+            asking = self._asking[what] = asyncio.ensure_future(to_thread.run_sync(look, limiter=self._threads))
+            asking.add_done_callback(lambda _: self._asking.pop(what, None))
+        found: Result = await asyncio.shield(asking)  # whoever goes does not end it for the others
+        return found
+
     async def _keyless(self, now: float) -> bool:
         if now >= self._keyless_until:
-            if await to_thread.run_sync(any_keys, self._registry, limiter=self._threads):
+            if await self._once(None, lambda: any_keys(self._registry)):
                 return False
             self._keyless_until = now + KNOWN_SECONDS
         return True

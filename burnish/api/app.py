@@ -48,14 +48,14 @@ LOGGER = logging.getLogger("burnish.api")
 FLUSH_SECONDS = 1.0
 SWEEP_EVERY = 300  # flushes
 ANSWERING = (chat.ROUTER, completions.ROUTER, embeddings.ROUTER, responses.ROUTER, predict.ROUTER)
-ROUTERS = (
+ROUTERS = (  # those first that are asked most
+    *ANSWERING,
     health.ROUTER,
     files.ROUTER,
     uploads.ROUTER,
     fine_tuning.ROUTER,
     own.ROUTER,
     models.ROUTER,
-    *ANSWERING,
 )
 ERROR_SCHEMA = {
     "type": "object",
@@ -95,7 +95,7 @@ def make_app(service: Service, *, rules: Rules | None = None, open_without_keys:
         lifespan=_lifespan,
     )
     for each in ROUTERS:
-        app.include_router(each)
+        app.router.routes.extend(each.routes)  # as they are: an included router is searched twice for each request
     require_guarded(app)
     rules = rules or Rules()
     rules.open_paths = _open_paths(app)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from burnish.api.asked import FINGERPRINT, Drawn, Models, bad, new_id, now, told_tokens, unsupported, usage
 from burnish.api.routing import INFER, By, allow, router
@@ -66,7 +66,7 @@ class ChatRequest(Drawn):
 
 
 @ROUTER.post("/v1/chat/completions")
-@allow(INFER, seconds=None, logged_behind=True)
+@allow(INFER, seconds=None, changes=False)
 async def create(body: ChatRequest, request: Request, caller: By, inference: Models) -> Any:
     body.require_possible()
     request.state.object = body.model[:120]
@@ -95,7 +95,7 @@ async def create(body: ChatRequest, request: Request, caller: By, inference: Mod
         choices = [_choice(body, writing, index, each) for index, each in enumerate(found)]
         return {**_head(body, new_id("chatcmpl-"), "chat.completion"), "choices": choices, "usage": spent}
 
-    return await unless_gone(request, answered())
+    return JSONResponse(await unless_gone(request, answered()))
 
 
 def _head(body: ChatRequest, name: str, kind: str) -> dict[str, Any]:

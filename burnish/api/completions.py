@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from burnish.api.asked import FINGERPRINT, Drawn, Models, bad, new_id, now, unsupported, usage
 from burnish.api.routing import INFER, By, allow, router
@@ -47,7 +48,7 @@ class CompletionRequest(Drawn):
 
 
 @ROUTER.post("/v1/completions")
-@allow(INFER, seconds=None, logged_behind=True)
+@allow(INFER, seconds=None, changes=False)
 async def create(body: CompletionRequest, request: Request, caller: By, inference: Models) -> Any:
     for name in ("echo", "suffix"):
         if getattr(body, name):
@@ -86,7 +87,7 @@ async def create(body: CompletionRequest, request: Request, caller: By, inferenc
         ]
         return {**head, "choices": choices, "usage": told}
 
-    return await unless_gone(request, answered())
+    return JSONResponse(await unless_gone(request, answered()))
 
 
 class _Spent(dict[int, int]):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from burnish.api.asked import Body, Models, bad
 from burnish.api.routing import INFER, By, allow, router
@@ -46,7 +47,7 @@ class EmbeddingRequest(Body):
 
 
 @ROUTER.post("/v1/embeddings")
-@allow(INFER, seconds=None, logged_behind=True)
+@allow(INFER, seconds=None, changes=False)
 async def create(body: EmbeddingRequest, request: Request, caller: By, inference: Models) -> Any:
     request.state.object = body.model[:120]
     vectors, tokens = await unless_gone(request, inference.embed(caller.project, body.model, body.inputs))
@@ -58,7 +59,7 @@ async def create(body: EmbeddingRequest, request: Request, caller: By, inference
         {"object": "embedding", "index": index, "embedding": as_asked(vector)} for index, vector in enumerate(vectors)
     ]
     spent = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "data": data, "model": body.model, "usage": spent}
+    return JSONResponse({"object": "list", "data": data, "model": body.model, "usage": spent})
 
 
 def _shortened(vector: np.ndarray, dimensions: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from burnish.errors import ServiceError, excerpt
 from burnish.registry.log import LogWriter
 
 LOGGER = logging.getLogger("burnish.api")
+FORBIDDEN = 403
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain"})
 AT_ONCE = 1024  # requests
@@ -185,6 +186,9 @@ class Front:
         caller: Caller = state["caller"]
         if self.log is None or scope["method"] in SAFE_METHODS or (caller is NOBODY and not self._may_note_refusal()):
             return
+        allowed: Allowed | None = state.get("allowed")
+        if allowed is not None and not allowed.changes and status != FORBIDDEN:
+            return
         route = state.get("route")
         entry = {
             "time": round(time.time(), 3),
@@ -196,10 +200,7 @@ class Front:
             "object": state.get("object") or _first(scope.get("path_params", {})),
             "status": status,
         }
-        done = self.log.put(entry)
-        allowed: Allowed | None = state.get("allowed")
-        if allowed is None or not allowed.logged_behind:
-            await asyncio.wrap_future(done)
+        await asyncio.wrap_future(self.log.put(entry))
 
     def _may_note_refusal(self) -> bool:
         now = time.monotonic()

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from burnish.api.asked import Body, Models
 from burnish.api.routing import INFER, By, allow, router
@@ -23,11 +24,11 @@ class PredictRequest(Body):
 
 
 @ROUTER.post("/v1/burnish/predict")
-@allow(INFER, seconds=None, logged_behind=True)
+@allow(INFER, seconds=None, changes=False)
 async def create(body: PredictRequest, request: Request, caller: By, inference: Models) -> Any:
     request.state.object = body.model[:120]
     asked = inference.predict(caller.project, body.model, body.input)
     found, tokens, task = await unless_gone(request, asked)
     request.app.state.meter.spend(caller, tokens)
     spent = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "model": body.model, "task": task, "data": found, "usage": spent}
+    return JSONResponse({"object": "list", "model": body.model, "task": task, "data": found, "usage": spent})

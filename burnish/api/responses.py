@@ -80,7 +80,7 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
 
 
 @ROUTER.post("/v1/responses")
-@allow(INFER, seconds=None, logged_behind=True)
+@allow(INFER, seconds=None, changes=False)
 async def create(body: ResponseRequest, request: Request, caller: By, inference: Models) -> Any:
     body.require_possible()
     request.state.object = body.model[:120]

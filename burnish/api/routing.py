@@ -40,22 +40,23 @@ class Allowed:
     roles: frozenset[str]
     seconds: float | None  # until its answer begins
     own_limits: bool  # it reads its body as a stream and holds it to limits of its own
-    logged_behind: bool  # its entry in the log is not waited for
+    changes: bool  # a request may change something: it has an entry in the log
 
 
 def allow(
-    roles: frozenset[str], *, seconds: float | None = 120, own_limits: bool = False, logged_behind: bool = False
+    roles: frozenset[str], *, seconds: float | None = 120, own_limits: bool = False, changes: bool = True
 ) -> Callable[[Endpoint], Endpoint]:
     """Names the roles that may use a route.
 
     Args:
         seconds: until its answer begins; None: it sees to that itself.
         own_limits: for a route that streams its body to the disk.
-        logged_behind: for inference, where an answer does not wait until its entry is on the disk.
+        changes: False for questions to models, which are sent with POST and change nothing. Those that are refused
+            for want of a right have their entry in the log all the same.
     """
 
     def declared(endpoint: Endpoint) -> Endpoint:
-        endpoint.allowed = Allowed(roles, seconds, own_limits, logged_behind)  # type: ignore[attr-defined]
+        endpoint.allowed = Allowed(roles, seconds, own_limits, changes)  # type: ignore[attr-defined]
         return endpoint
 
     return declared
@@ -131,12 +132,12 @@ def require_guarded(app: FastAPI) -> None:
             raise TypeError(f"the route {getattr(route, 'path', route)} does not say who may use it")
 
 
-def caller_of(request: Request) -> Caller:
+async def caller_of(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

@@ -30,6 +30,7 @@ from burnish.settings import settings
 
 REMEMBERED_SECONDS = 1.0  # that the meaning of a name is known without asking the database
 REMEMBERED = 4_096
+AT_ONCE_CHARACTERS = 1_000  # of texts that are made tokens at once: it takes less than to hand them to a thread
 READING_THREADS = 4  # that render templates and make tokens of texts
 MEMORY_SHARE = 0.5  # of the machine, for models, unless the settings say otherwise
 CHAT, COMPLETE, EMBED, PREDICT = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/burnish/predict"
@@ -281,7 +282,7 @@ class Inference:
             model = await self._hold(stack, found, vectors=vectors)
             assert isinstance(model, Reader)
             prepare = model.batcher.model.prepare
-            prepared = await self._in_thread(lambda: prepare(rows))
+            prepared = prepare(rows) if _is_short(rows) else await self._in_thread(lambda: prepare(rows))
             answers = await model.answer(prepared, seconds=self.seconds)
             return answers, sum(each.tokens for each in prepared)
         raise AssertionError("unreachable")
@@ -397,6 +398,12 @@ def _require_known(speaker: Speaker, ids: Sequence[int], param: str, what: str) 
     words = speaker.decoder.words
     if any(not 0 <= token < words for token in ids):
         raise _bad(param, f"{what} has a token that is not one of the {words:,} of this model")
+
+
+def _is_short(rows: Sequence[Any]) -> bool:
+    """Whether all of it is a few words; not so an image, however short, which can unpack to a large one."""
+    texts = [row for row in rows[:8] if isinstance(row, str) and not row.startswith("data:")]
+    return len(texts) == len(rows) and sum(map(len, texts)) <= AT_ONCE_CHARACTERS
 
 
 def _room(speaker: Speaker, ids: Sequence[int], wish: Wish) -> int:

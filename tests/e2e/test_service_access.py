@@ -119,7 +119,8 @@ def test_every_route_with_every_key_and_none(stage: Stage) -> None:
         identities = {"nobody": None, "unknown": f"bk_{'0' * 16}_{'x' * 43}", **stage.keys}
         for who, key in identities.items():
             answer = stage.ask(method, path, key, **body(path))
-            told[answer.headers["x-request-id"]] = (method, who)
+            if route.allowed.changes or answer.status_code in (401, 403):  # who asks a model changes nothing
+                told[answer.headers["x-request-id"]] = (method, who)
             refused = {401, 403} & {answer.status_code}
             if "nobody" in route.allowed.roles:
                 right = answer.status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -259,7 +260,8 @@ def test_who_goes_away_frees_the_place(url: str, app: Any) -> None:
     inference._turns.call(go_on.wait)
     try:
         with httpx.stream("POST", f"{url}/chat/completions", json={**body, "stream": True}, timeout=60) as answer:
-            next(answer.iter_lines())  # the role, before anything is written
+            lines = answer.iter_lines()  # kept: without anybody who reads it the connection is closed
+            next(lines)  # the role, before anything is written
             assert inference._running == 1
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/chat/completions", json=body, timeout=2)
@@ -286,3 +288,16 @@ def test_a_deleted_model_and_one_of_another_project_are_gone(
 
 def _version(registry: Registry) -> str:
     return find_served(registry, "ft:full", DEFAULT_PROJECT).version
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_load_while_it_trains(runs: dict[str, Run], language_base: Path, sentence_base: Path, tmp_path: Path) -> None:
+    """All of it whole or refused clean; SIGTERM lets what has begun finish."""
+    import load
+
+    places = (language_base, runs["labels"].folder.path, sentence_base)
+    found = load.load(tmp_path, *places, requests=300, clients=32, training=True)
+    assert not found.wrong, found.table() + (tmp_path / "server.log").read_text("utf-8")[-2000:]
+    assert found.whole > 0
+    assert found.at_drain["whole"] > 0
