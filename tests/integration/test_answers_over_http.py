@@ -286,9 +286,7 @@ def _version(registry: Registry) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_a_load_while_it_trains(
-    runs: dict[str, Run], language_base: Path, sentence_base: Path, tmp_path: Path
-) -> None:
+def test_a_load_while_it_trains(runs: dict[str, Run], language_base: Path, sentence_base: Path, tmp_path: Path) -> None:
     """All of it whole or refused clean; SIGTERM lets what has begun finish."""
     import load
 
