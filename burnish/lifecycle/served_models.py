@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ VECTOR, LANGUAGE = "embedding", "language model"  # what a base that was not tun
 NO_RUNS = Path("/nonexistent")  # earlier runs of a person are no bases of the service
 WEIGHT_BYTES = 4
 _INSPECTED: dict[str, Base] = {}  # by place; there are as many as the operator named and the catalogue has
+_ALONE = threading.RLock()  # loading imports parts of libraries as it needs them; two threads get half of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ def _inspected(place: str) -> Base:
     """A base of the operator; its weights are hashed once."""
     if place in _INSPECTED:
         return _INSPECTED[place]
-    base = find_base(ModelOptions(base=place), recipe_folder=Path(), runs=NO_RUNS)
+    with _ALONE:
+        base = find_base(ModelOptions(base=place), recipe_folder=Path(), runs=NO_RUNS)
     if base.has_decoder:
         raise ModelError(
             "model/encoder-decoder",
@@ -172,21 +175,21 @@ class Loader:
         size = WEIGHT_BYTES * int(about.get("base", {}).get("parameters", 0)) or _weights_on_disk(final)
         if not found.speaks:
             key = f"{found.key}:vectors" if vectors else found.key
-            return Wanted(key, size, lambda _: self._reader(final, found.task, about, vectors=vectors))
+            return Wanted(key, size, lambda _: _alone(lambda: self._reader(final, found.task, about, vectors=vectors)))
         if about["method"] == "lora" and not about["base"].get("quantization") and lies_beside(final, "lm_head"):
             base = base_of(final, about, NO_RUNS)
             under = base.under or base
             return Wanted(
                 found.key,
                 _weights_on_disk(final),
-                lambda beside: self._adapter(beside, final, about, found.key),
+                lambda beside: _alone(lambda: self._adapter(beside, final, about, found.key)),
                 self._base(under),
             )
-        return Wanted(found.key, size, lambda _: self._speaker(final))
+        return Wanted(found.key, size, lambda _: _alone(lambda: self._speaker(final)))
 
     def _base(self, base: Base) -> Wanted[Model]:
         load = self._base_speaker if base.generates else self._base_vectors
-        return Wanted(_base_key(base), WEIGHT_BYTES * base.parameters, lambda _: load(base))
+        return Wanted(_base_key(base), WEIGHT_BYTES * base.parameters, lambda _: _alone(lambda: load(base)))
 
     def _base_vectors(self, base: Base) -> Model:
         return Reader(Batcher(Vectors.of_base(base), limit=self.limit), self.turns)
@@ -231,6 +234,11 @@ class Loader:
             predictor = Predictor(final, runs=NO_RUNS)
             made = Vectors.of_run(predictor, int(about["base"]["width"])) if vectors else Labels(predictor)
         return Reader(Batcher(made, limit=self.limit), self.turns)
+
+
+def _alone(load: Callable[[], Model]) -> Model:
+    with _ALONE:
+        return load()
 
 
 def _masker_of_base(base: Base, tokenizer: Any) -> Masker | None:

@@ -216,7 +216,7 @@ async def begin_job(server: Server) -> str:
     form = part % (b"purpose", b"", b"fine-tune") + part % (b"file", b'; filename="a.jsonl"', chat_rows(64).encode())
     sent = await http.ask("/v1/files", form + b"--b--\r\n", "content-type: multipart/form-data; boundary=b")
     about = {"model": "tiny", "training_file": json.loads(sent.body)["id"], "seed": 7}
-    about["burnish"] = {**QUICK, "training": {"max_steps": 1_000_000}}
+    about["burnish"] = {**QUICK, "training": {"max_steps": 1_000_000, "patience": 1_000_000}}
     said = await http.ask("/v1/fine_tuning/jobs", about)
     name = str(json.loads(said.body)["id"])
     await _until(http, name, ("running",))
@@ -299,8 +299,9 @@ async def _loaded(server: Server, requests: int, clients: int, *, training: bool
     found.growth = round(server.memory / before - 1, 3)
     if job:
         http = Client(server.port)
-        found.job = str(json.loads((await http.ask(f"/v1/fine_tuning/jobs/{job}")).body)["status"])
-        found.wrong += [] if found.job == "running" else [f"the job is {found.job}"]
+        about = json.loads((await http.ask(f"/v1/fine_tuning/jobs/{job}")).body)
+        found.job = str(about["status"])
+        found.wrong += [] if found.job == "running" else [f"the job is {found.job}: {about['error']}"]
         http.close()
     await drain(server, found)
     return found
@@ -348,7 +349,8 @@ def main() -> None:
         if found.growth > GROWTH:
             found.wrong.append(f"memory grew by {found.growth:.1%}")
         if found.wrong:
-            print((Path(folder) / "server.log").read_text("utf-8")[-3000:], file=sys.stderr)
+            lines = (Path(folder) / "server.log").read_text("utf-8").splitlines()
+            print("\n".join([line for line in lines if '"level": "info"' not in line][-30:]), file=sys.stderr)
     print(found.table())
     raise SystemExit(1 if found.wrong else 0)
 
