@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import re
 import sys
@@ -102,6 +101,8 @@ def _count(text: str) -> int:
 
 
 def _moment(text: str, now: float) -> float:
+    import datetime
+
     """Seconds since the epoch of "90d" or "2030-12-31" (its end, UTC).
 
     Raises:
@@ -127,4 +128,6 @@ def _moment(text: str, now: float) -> float:
 
 
 def _day(seconds: float) -> str:
+    import datetime
+
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M")

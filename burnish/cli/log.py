@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 from collections import deque
 from collections.abc import Callable
@@ -43,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _shown(entry: dict[str, Any]) -> str:
+    import datetime
+
     from burnish.evaluation.wording import visible
 
     try:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import ipaddress
 import json
-import socket
-import ssl
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from burnish.errors import UsageError
@@ -63,19 +57,23 @@ def arguments(command: Command) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import importlib
+
+    from burnish.cli import listening
     from burnish.cli.beside import Beside
     from burnish.lifecycle.service import open_service
 
     _require_packages()
-    proxies = [_network(text) for text in options.behind_proxy]
-    certificate, key = _certificate(options.certfile, options.keyfile)
+    proxies = [listening.network(text) for text in options.behind_proxy]
+    certificate, key = listening.certificate(options.certfile, options.keyfile)
     service = open_service(models=options.model, aliases=options.alias, minimum_rows=options.minimum_rows)
     _require_safe(service, options.host, tls=certificate is not None, proxies=bool(proxies))
     server, front = importlib.import_module(SERVER), importlib.import_module(RULES)
     names = frozenset({options.host.lower(), *(name.lower() for name in options.name)})
-    rules = front.Rules(names=names, proxies=proxies, only_proxies=bool(proxies) and not _is_loopback(options.host))
-    with _listening(options.host, options.port) as listener:
-        url = _url(options.host, listener.getsockname()[1], tls=certificate is not None)
+    only_proxies = bool(proxies) and not listening.is_loopback(options.host)
+    rules = front.Rules(names=names, proxies=proxies, only_proxies=only_proxies)
+    with listening.listener_on(options.host, options.port) as listener:
+        url = listening.url(options.host, listener.getsockname()[1], tls=certificate is not None)
         worker = None if options.no_worker else Beside(_worker_arguments(options))
         hurried = True
         try:
@@ -85,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
                 service,
                 listener=listener,
                 rules=rules,
-                open_without_keys=_is_loopback(options.host) and not proxies,
+                open_without_keys=listening.is_loopback(options.host) and not proxies,
                 ready=lambda: _say(url, options),
                 stopping=worker.ask if worker is not None else lambda: None,
                 certfile=certificate,
@@ -118,6 +116,8 @@ def _say(url: str, options: argparse.Namespace) -> None:
 
 
 def _require_packages() -> None:
+    import importlib.util
+
     for package in ("fastapi", "uvicorn", "python_multipart"):
         if importlib.util.find_spec(package) is None:
             raise UsageError(
@@ -129,9 +129,10 @@ def _require_packages() -> None:
 
 def _require_safe(service: Any, host: str, *, tls: bool, proxies: bool) -> None:
     """Whatever can be reached from another machine has keys, and nobody on the way reads them."""
+    from burnish.cli import listening
     from burnish.registry.keys import any_keys
 
-    if _is_loopback(host) and not proxies:
+    if listening.is_loopback(host) and not proxies:
         return
     if not any_keys(service.registry):
         raise UsageError(
@@ -147,71 +148,3 @@ def _require_safe(service: Any, host: str, *, tls: bool, proxies: bool) -> None:
             where=f"--host {host}",
             hint="give --certfile and --keyfile, or put a proxy that speaks TLS in front: --behind-proxy CIDR",
         )
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise UsageError(
-            "serve/bad-network", f'"{text}" is no network', where="--behind-proxy", hint="e.g. 10.0.0.0/24 or 10.0.0.5"
-        ) from None
-    if network.prefixlen == 0:
-        raise UsageError(
-            "serve/bad-network",
-            "every address would be a proxy, and whoever connects could claim any address",
-            where="--behind-proxy",
-            hint="name the proxy's own address",
-        )
-    return network
-
-
-def _certificate(certfile: str | None, keyfile: str | None) -> tuple[Path | None, Path | None]:
-    if certfile is None and keyfile is None:
-        return None, None
-    if certfile is None or keyfile is None:
-        raise UsageError("serve/bad-certificate", "TLS needs --certfile and --keyfile", where="--certfile")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or str(error)
-        raise UsageError(
-            "serve/bad-certificate", f"cannot be used: {reason}", where=certfile, hint="both files are PEM"
-        ) from error
-    return Path(certfile), Path(keyfile)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
-        raise UsageError("serve/bad-host", f"cannot listen on {host}:{port}: {error}", where="--host") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            "serve/port-in-use",
-            f"cannot listen on {host}:{port}: {error.strerror}",
-            where="--port",
-            hint=f"take another one: --port {port + 1}, or 0 for any that is free",
-        ) from error
-    return listener
-
-
-def _url(host: str, port: int, *, tls: bool) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # shown, not bound
-    shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
-    return f"{'https' if tls else 'http'}://{shown}:{port}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
 
 
@@ -48,6 +46,9 @@ def arguments(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
 
 
 def run(options: argparse.Namespace) -> int:
+    import signal
+    import threading
+
     from burnish.lifecycle.service import open_service
     from burnish.lifecycle.work import Stopping, WorkerOptions, work
 
