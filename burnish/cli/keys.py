@@ -101,12 +101,13 @@ def _count(text: str) -> int:
 
 
 def _moment(text: str, now: float) -> float:
+    import datetime
+
     """Seconds since the epoch of "90d" or "2030-12-31" (its end, UTC).
 
     Raises:
         UsageError: [keys/bad-expiry].
     """
-    import datetime
 
     moment = None
     if match := re.fullmatch(r"([0-9]{1,6})([mhdw])", text):

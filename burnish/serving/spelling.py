@@ -86,7 +86,7 @@ class Spelling:
         safe = len(self._text) if self.stopped else len(self._text) - self._held()
         start = self._start()
         if self._stripped:
-            safe = min(safe, len(self._text.rstrip()))
+            safe = len(self._text[:safe].rstrip())
         if safe <= start:
             return ""
         self._sent = safe
