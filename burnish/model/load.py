@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch.nn import Module
 
+_ALONE = threading.Lock()  # while it loads, transformers has changed its classes; two threads would leave them so
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 WIDTH_NAMES = ("hidden_size", "dim", "d_model", "n_embd")  # families name the width of their vectors differently
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
@@ -196,7 +198,8 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if base.initialization == "random":
-        return _drawn(base, head=head)
+        with _ALONE:
+            return _drawn(base, head=head)
     arguments: dict[str, Any] = {
         "local_files_only": True,
         "trust_remote_code": False,
@@ -210,7 +213,8 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
         arguments["quantization_config"] = quantization_config()
     model: Module
     try:
-        model, loading = _architecture(base, head=head).from_pretrained(base.folder, **arguments)
+        with _ALONE:
+            model, loading = _architecture(base, head=head).from_pretrained(base.folder, **arguments)
     except Exception as error:
         sizes = "ignore_mismatched_sizes" in str(error)  # it only points at a report that was printed before
         reason = "its weights have other sizes than config.json says" if sizes else str(error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -480,3 +482,25 @@ def test_a_shape_that_cannot_be_drawn(make_seq2seq_base: Callable[..., Path], tm
     with pytest.raises(ModelError) as caught:
         find_base(options, recipe_folder=tmp_path, runs=tmp_path)
     assert (caught.value.code, caught.value.where) == ("model/unloadable", str(folder))
+
+
+def test_one_model_is_loaded_at_a_time(language_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers ties no weights of any model while it loads one; two threads at once would leave it so for good."""
+    base = find(language_base, Path())
+    architecture, together, met = load._architecture(base, head=True), threading.Barrier(2), []
+
+    class Watched:
+        @staticmethod
+        def from_pretrained(*arguments: Any, **options: Any) -> Any:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(0.2)
+                met.append(True)
+            return architecture.from_pretrained(*arguments, **options)
+
+    monkeypatch.setattr(load, "_architecture", lambda *_, **__: Watched)
+    threads = [threading.Thread(target=load_pretrained, args=(base,), kwargs={"head": True}) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not met
