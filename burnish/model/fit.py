@@ -32,7 +32,7 @@ HEADS_NAMES = ("num_attention_heads", "num_heads", "n_head", "n_heads", "encoder
 LAYER_NAMES = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 INNER_NAMES = ("intermediate_size", "d_ff", "ffn_dim", "encoder_ffn_dim", "n_inner", "hidden_dim")
 SCORES = 2.2  # measured: numbers kept for each pair of tokens and head, where padding has to be masked
-HEAD_CHUNK = 256  # positions whose logits are in memory at once, task/token_loss.py
+HEAD_CHUNK = 128  # positions whose logits are in memory at once, task/token_loss.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Cross-entropy of tokens through a language model's own head, for the positions a row reads and no others.
 
 A vocabulary of 150,000 words makes the logits the largest tensor of a training. Three things keep them small: the
-head sees only the positions whose token is supervised, it sees them a chunk at a time, and a chunk's logits are
-computed again in the backward pass instead of being kept.
+head sees only the positions whose token is supervised, it sees them a chunk at a time, and a chunk's logits are not
+kept: their gradient is computed with them (token_gradients.py), or they are computed again.
 
 Shapes: R positions read, D width, V vocabulary.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from burnish.task.token_gradients import plain_head, summed_loss, token_losses
 from burnish.types import Batch, LossTerm, Row
 
-CHUNK = 256  # positions whose logits are in memory at once: 256 x 150,000 in float32 are 150 MB
+CHUNK = 128  # positions whose logits are in memory at once: 128 x 150,000 in float32 are 77 MB
 
 
 def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> Tensor:
@@ -32,25 +34,26 @@ def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chu
         targets_R: ids of these tokens.
         chunk: positions computed at once; changes memory, not the result.
     """
-    total = hidden_RD.new_zeros((), dtype=torch.float32)
-    for start in range(0, len(targets_R), chunk):
-        states, targets = hidden_RD[start : start + chunk], targets_R[start : start + chunk]
-        if torch.is_grad_enabled():
-            total = total + checkpoint(_chunk_loss, model, states, targets, use_reentrant=False)
-        else:
-            total = total + _chunk_loss(model, states, targets)
-    return total
+    if not torch.is_grad_enabled():
+        return _losses(model, hidden_RD, targets_R, chunk).sum()
+    logits_of, learning = partial(head_logits, model), _learning_beside_body(model)
+    head = plain_head(model, logits_of)
+    if not learning:
+        return token_losses(hidden_RD, targets_R, logits_of, head, chunk).sum()
+    return summed_loss(hidden_RD, targets_R, logits_of, head, learning, chunk)
 
 
 def token_log_probabilities(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> Tensor:
     """log p(target) of each token, (R,) float32 in nats; computed like `token_cross_entropy`."""
-    found = []
+    if not torch.is_grad_enabled():
+        return -_losses(model, hidden_RD, targets_R, chunk)
+    if not _learning_beside_body(model):
+        logits_of = partial(head_logits, model)
+        return -token_losses(hidden_RD, targets_R, logits_of, plain_head(model, logits_of), chunk)
+    found = []  # what each token's loss weighs is not known yet: the head's gradient has to wait for it
     for start in range(0, len(targets_R), chunk):
         states, targets = hidden_RD[start : start + chunk], targets_R[start : start + chunk]
-        if torch.is_grad_enabled():
-            found.append(checkpoint(_chunk_losses, model, states, targets, use_reentrant=False))
-        else:
-            found.append(_chunk_losses(model, states, targets))
+        found.append(checkpoint(_chunk_losses, model, states, targets, use_reentrant=False))
     return -torch.cat(found)
 
 
@@ -86,8 +89,9 @@ def scores_of_rows(model: Any, batch: Batch) -> list[Row]:
     return rows
 
 
-def _chunk_loss(model: Any, hidden_RD: Tensor, targets_R: Tensor) -> Tensor:
-    return F.cross_entropy(head_logits(model, hidden_RD).float(), targets_R, reduction="sum")
+def _losses(model: Any, hidden_RD: Tensor, targets_R: Tensor, chunk: int) -> Tensor:
+    pieces = zip(hidden_RD.split(chunk), targets_R.split(chunk), strict=True)
+    return torch.cat([_chunk_losses(model, states, targets) for states, targets in pieces])
 
 
 def _chunk_losses(model: Any, hidden_RD: Tensor, targets_R: Tensor) -> Tensor:
@@ -131,9 +135,20 @@ class _Body(nn.Module):
         return _Answered(self.hidden)
 
 
+def _learning_beside_body(model: Any) -> list[Tensor]:
+    """Weights that learn and that turn hidden states into words; one tied to the body's embeddings is among them."""
+    name = _name_of_body(model)
+    parts = [part for other, part in model.named_children() if other != name]
+    return list({id(w): w for part in parts for w in part.parameters() if w.requires_grad}.values())
+
+
+def _name_of_body(model: Any) -> str:
+    return str(model.base_model_prefix) if model.base_model is not model else "decoder"  # T5 has its stacks side by side
+
+
 @contextlib.contextmanager
 def _body_that_answers(model: Any, hidden: Tensor) -> Iterator[None]:
-    name = model.base_model_prefix if model.base_model is not model else "decoder"  # T5 has its stacks side by side
+    name = _name_of_body(model)
     body = model._modules[name]
     model._modules[name] = _Body(hidden)
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
-from burnish.task.token_loss import head_logits, token_cross_entropy
+from burnish.task.token_gradients import plain_head
+from burnish.task.token_loss import head_logits, token_cross_entropy, token_log_probabilities
 
 TOLERANCE = 1e-5  # float32, the same sums in another order; losses are of the order of 10
 SIZES: dict[str, Any] = {
@@ -115,3 +117,47 @@ def test_the_body_comes_back_when_the_head_fails(ids: torch.Tensor) -> None:
     with pytest.raises(RuntimeError):
         head_logits(model, torch.zeros(3, 5))  # of another width
     assert model.model is body
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_a_head_that_is_one_layer_is_computed_as_one(family: str) -> None:
+    """Capped and scaled logits go through the model: large states show what small ones would hide."""
+    model = language_model(family)
+    plain = plain_head(model, partial(head_logits, model)) is not None
+    assert plain == (family not in ("Gemma2", "Granite", "Cohere"))
+
+
+@pytest.mark.parametrize("family", ["Llama", "Gemma2"])
+@pytest.mark.parametrize("learns", [True, False])
+def test_log_probabilities_weigh_each_token_by_itself(family: str, learns: bool) -> None:
+    """A preference loss multiplies tokens by factors of its own, which the forward pass does not know."""
+    targets, weights = torch.tensor([4, 5, 98, 3, 50]), torch.tensor([1.0, -2.0, 0.5, 0.0, 3.0])
+    found = []
+    for plain in (True, False):
+        model = language_model(family).requires_grad_(learns)
+        hidden = torch.randn(5, 16, generator=torch.Generator().manual_seed(2)).requires_grad_()
+        if plain:
+            values = head_logits(model, hidden).log_softmax(-1)[torch.arange(5), targets]
+        else:
+            values = token_log_probabilities(model, hidden, targets, chunk=2)
+        (values * weights).sum().backward()
+        found.append((values.detach(), hidden.grad, model.lm_head.weight.grad))
+    for one, other in zip(*found, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or torch.allclose(one, other, atol=10 * TOLERANCE)
+
+
+def test_in_bf16_a_sure_token_keeps_the_digits_of_its_gradient() -> None:
+    """Where a target is almost certain, softmax minus one in bf16 would be zero; the loss is as exact as its logits."""
+    model = language_model("Llama").requires_grad_(False)
+    hidden = 3 * torch.nn.functional.normalize(model.lm_head.weight[:8].detach(), dim=1) / 0.3
+    targets, found = torch.arange(8), []
+    for precise in (True, False):
+        states = hidden.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not precise):
+            loss = token_cross_entropy(model, states, targets, chunk=3)
+        loss.backward()
+        found.append((float(loss.detach()), states.grad))
+    assert found[1][0] == pytest.approx(found[0][0], rel=2e-2)  # of logits that have 8 bits
+    difference = float((found[1][1] - found[0][1]).norm() / found[0][1].norm())
+    assert difference < 8e-2  # a logit of 10 is rounded by 0.04, and its probability by that share; lost digits show as 1
