@@ -7,9 +7,10 @@ same set-up ends with the same bits as one that was never interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -22,6 +23,7 @@ from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import replace_dropout
 from burnish.engine.faults import IN_A_ROW, Faults, count_skipped, diverged, halve_micro_batch
+from burnish.engine.fused_lora import fused_lora
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.keep_ability import Pull, build_pulls
 from burnish.engine.layout import LayoutChoice
@@ -157,7 +159,7 @@ class Training:
         stopped = self.stopping.reason()
         compared: list[Scored] = []
         name: str = self.keep.choose
-        with listening() as stop:
+        with listening() as stop, self._fused():
             while self.step < self.total_steps and stopped is None:
                 stopped = self._advance(stop)
             if self.ranks.leads:  # a signal in the middle of a read would end as an error of the library that reads
@@ -179,6 +181,15 @@ class Training:
             chosen=name,
             compared=tuple(compared),
         )
+
+    @contextlib.contextmanager
+    def _fused(self) -> Iterator[None]:
+        """Inside the block LoRA layers are computed together; a row shows first which of them read the same states."""
+        with fused_lora(self.model, self.passes.precision) as said:
+            if said:
+                self.journal.note(said)
+                self.passes.try_out()
+            yield
 
     def _advance(self, stop: StopSignal) -> str | None:
         """One optimizer step and what is due after it; gives the reason to stop, if any."""

@@ -72,6 +72,9 @@ def segment_attention(
     segments = _segments.get()
     if segments is None:
         raise RuntimeError("segment attention outside of a concatenated batch")
+    device = query.device.type
+    if torch.is_autocast_enabled(device):  # which would round them behind the grid, where there is more of them
+        query, key, value = (states.to(torch.get_autocast_dtype(device)) for states in (query, key, value))
     grid = (segments.count * segments.longest,)
     even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
 

@@ -35,7 +35,12 @@ def token_losses(hidden_RD: Tensor, targets_R: Tensor, logits_of: Logits, head: 
 
 
 def summed_loss(
-    hidden_RD: Tensor, targets_R: Tensor, logits_of: Logits, head: nn.Linear | None, learning: Sequence[Tensor], chunk: int
+    hidden_RD: Tensor,
+    targets_R: Tensor,
+    logits_of: Logits,
+    head: nn.Linear | None,
+    learning: Sequence[Tensor],
+    chunk: int,
 ) -> Tensor:
     """Sum of the tokens' losses, () float32 in nats, for a head with weights that learn."""
     total: Tensor = _Sum.apply(hidden_RD, targets_R, logits_of, head, chunk, *learning)  # type: ignore[no-untyped-call]
@@ -110,7 +115,7 @@ def _in_chunks(
     learning: Sequence[Tensor],
     sums: list[Tensor | None],
 ) -> tuple[Tensor, Tensor]:
-    """(R,) losses and (R, D) gradients of the hidden states; gradients of `learning` are added to `sums`, where any are."""
+    """(R,) losses and (R, D) gradients of the hidden states; those of `learning` are added to `sums`."""
     losses_R = torch.empty(len(targets_R), dtype=torch.float32, device=hidden_RD.device)
     gradient_RD = torch.empty_like(hidden_RD)
     if head is not None:

@@ -90,7 +90,7 @@ def scores_of_rows(model: Any, batch: Batch) -> list[Row]:
 
 
 def _losses(model: Any, hidden_RD: Tensor, targets_R: Tensor, chunk: int) -> Tensor:
-    pieces = zip(hidden_RD.split(chunk), targets_R.split(chunk), strict=True)
+    pieces = zip(torch.split(hidden_RD, chunk), torch.split(targets_R, chunk), strict=True)
     return torch.cat([_chunk_losses(model, states, targets) for states, targets in pieces])
 
 
@@ -143,7 +143,9 @@ def _learning_beside_body(model: Any) -> list[Tensor]:
 
 
 def _name_of_body(model: Any) -> str:
-    return str(model.base_model_prefix) if model.base_model is not model else "decoder"  # T5 has its stacks side by side
+    return (
+        str(model.base_model_prefix) if model.base_model is not model else "decoder"
+    )  # T5 has its stacks side by side
 
 
 @contextlib.contextmanager

@@ -160,4 +160,6 @@ def test_in_bf16_a_sure_token_keeps_the_digits_of_its_gradient() -> None:
         found.append((float(loss.detach()), states.grad))
     assert found[1][0] == pytest.approx(found[0][0], rel=2e-2)  # of logits that have 8 bits
     difference = float((found[1][1] - found[0][1]).norm() / found[0][1].norm())
-    assert difference < 8e-2  # a logit of 10 is rounded by 0.04, and its probability by that share; lost digits show as 1
+    assert (
+        difference < 8e-2
+    )  # a logit of 10 is rounded by 0.04, and its probability by that share; lost digits show as 1
