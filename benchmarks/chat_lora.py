@@ -19,15 +19,17 @@ Prints a table and writes benchmarks/results/chat-lora.json. Needs trl for the p
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conversations import conversations, make_base, write_rows
+from conversations import prepared
 from measuring import (
     Arm,
     Figures,
@@ -53,12 +55,14 @@ FIELDS = ("tokens_per_second", "peak_memory_bytes", "first_step_seconds")
 SETTINGS = ("method=lora", "training.global_batch_size=8", "training.learning_rate=2e-4")
 
 
-def burnish_arm(place: Place, *, base: str, files: dict[str, str], steps: int) -> Figures:
+def burnish_arm(
+    place: Place, *, base: str, files: dict[str, str], steps: int, settings: Sequence[str] = SETTINGS
+) -> Figures:
     from burnish.engine.sampler import epoch_batches
     from burnish.lifecycle.environment import peak_memory_bytes
 
     clock = StepClock(steps)
-    train_steps(files, clock, place.work / "run", f"model.base={base}", *SETTINGS)
+    train_steps(files, clock, place.work / "run", f"model.base={base}", *settings)
     peak = peak_memory_bytes()
     task, rows = encoded(base, files["train"])
     lengths = [row.length for row in rows]
@@ -114,11 +118,13 @@ def for_trl(row: Any) -> dict[str, list[int]]:
     return {"input_ids": ids, "labels": labels}
 
 
-def trl_arm(place: Place, *, base: str, files: dict[str, str], steps: int, settings: dict[str, Any]) -> Figures:
+def trl_arm(
+    place: Place, *, base: str, files: dict[str, str], steps: int, settings: dict[str, Any], lora: bool = True
+) -> Figures:
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import TrainerCallback
+    from transformers import AutoModelForCausalLM, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     from burnish.lifecycle.environment import peak_memory_bytes
@@ -146,7 +152,7 @@ def trl_arm(place: Place, *, base: str, files: dict[str, str], steps: int, setti
             **options,
         ),
         train_dataset=Dataset.from_list([for_trl(row) for row in rows]),
-        peft_config=LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM"),
+        peft_config=LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear") if lora else None,
         callbacks=[Clock()],
     )
     size = options["per_device_train_batch_size"]
@@ -156,7 +162,10 @@ def trl_arm(place: Place, *, base: str, files: dict[str, str], steps: int, setti
     peak = peak_memory_bytes()
     batch = trainer.data_collator([for_trl(row) for row in rows[:BATCH]])
     model = trainer.model.eval()
-    with torch.no_grad(), model.disable_adapter(), trainer.compute_loss_context_manager():
+    if not lora:
+        model.load_state_dict(AutoModelForCausalLM.from_pretrained(base, dtype=model.dtype).state_dict())
+    off = model.disable_adapter() if lora else contextlib.nullcontext()
+    with torch.no_grad(), off, trainer.compute_loss_context_manager():
         loss = trainer.compute_loss(model, trainer._prepare_inputs(batch))
     return figures(place, times, tokens, peak) | {"loss": float(loss)}
 
@@ -215,12 +224,7 @@ def main() -> None:
         chosen = ["burnish"]
     steps, count = (2, 40) if options.quick else (options.steps, 400)
     with tempfile.TemporaryDirectory() as folder:
-        base = make_base(Path(folder) / "base", seed=options.seed, tiny=options.quick)
-        words = 2_000 if options.quick else 49_000
-        rows = conversations(count + 16, seed=options.seed, words=words)
-        parts = {"train": rows[:count], "validation": rows[count : count + 8], "test": rows[count + 8 :]}
-        files = {part: write_rows(Path(folder) / f"{part}.jsonl", some) for part, some in parts.items()}
-        given = {"base": base, "files": files, "steps": steps}
+        given = prepared(Path(folder), seed=options.seed, count=count, tiny=options.quick) | {"steps": steps}
         arms = {arm: partial(run_arm, __file__, arm, given, threads=options.threads) for arm in chosen}
         measured = take_turns(arms, options.pairs)
     shown, ratios = summary(measured)

@@ -74,7 +74,7 @@ def lengths(count: int, *, seed: int, longest: int = LONGEST) -> list[int]:
     return [int(length) for length in fitting * min(1.0, longest / MEAN)]
 
 
-def conversations(count: int, *, seed: int, words: int = VOCABULARY - 8) -> list[dict[str, Any]]:
+def conversations(count: int, *, seed: int, words: int) -> list[dict[str, Any]]:
     """One question and one answer each."""
     random = np.random.default_rng(seed + 1)
 
@@ -92,3 +92,11 @@ def conversations(count: int, *, seed: int, words: int = VOCABULARY - 8) -> list
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
+
+
+def prepared(folder: Path, *, seed: int, count: int, tiny: bool) -> dict[str, Any]:
+    """A base, and files of so many conversations to learn from and of a few to validate and to judge."""
+    rows = conversations(count + 16, seed=seed, words=2_000 if tiny else VOCABULARY - len(SPECIAL) - len(ROLES))
+    parts = {"train": rows[:count], "validation": rows[count : count + 8], "test": rows[count + 8 :]}
+    base = make_base(folder / "base", seed=seed, tiny=tiny)
+    return {"base": base, "files": {part: write_rows(folder / f"{part}.jsonl", some) for part, some in parts.items()}}
