@@ -76,17 +76,28 @@ def lengths(count: int, *, seed: int, longest: int = LONGEST) -> list[int]:
 
 def conversations(count: int, *, seed: int, words: int) -> list[dict[str, Any]]:
     """One question and one answer each."""
-    random = np.random.default_rng(seed + 1)
-
-    def said(tokens: int) -> str:
-        return " ".join(f"w{i}" for i in random.integers(0, words, max(1, tokens)).tolist())
-
-    rows = []
+    random, rows = np.random.default_rng(seed + 1), []
     for length in lengths(count, seed=seed):
         answer = round(ANSWERS * length)
         turns = (("user", length - answer - AROUND + 1), ("assistant", answer - 1))
-        rows.append({"messages": [{"role": role, "content": said(tokens)} for role, tokens in turns]})
+        rows.append({"messages": [_turn(role, tokens, random, words) for role, tokens in turns]})
     return rows
+
+
+def preferences(count: int, *, seed: int, words: int) -> list[dict[str, Any]]:
+    """One question and two answers each, each answer as long as one of `conversations`."""
+    random, rows = np.random.default_rng(seed + 2), []
+    for length in lengths(count, seed=seed):
+        answer = round(ANSWERS * length)
+        turns = {"prompt": ("user", length - answer - AROUND + 1)}
+        turns |= dict.fromkeys(("chosen", "rejected"), ("assistant", answer - 1))
+        rows.append({name: [_turn(role, tokens, random, words)] for name, (role, tokens) in turns.items()})
+    return rows
+
+
+def _turn(role: str, tokens: int, random: np.random.Generator, words: int) -> dict[str, str]:
+    said = random.integers(0, words, max(1, tokens)).tolist()
+    return {"role": role, "content": " ".join(f"w{i}" for i in said)}
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
