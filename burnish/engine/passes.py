@@ -101,14 +101,6 @@ class Passes:
         (term.total * factor).backward()  # type: ignore[no-untyped-call]
         return term
 
-    @torch.no_grad()
-    def try_out(self) -> None:
-        """Computes the first row as it is judged, and throws it away."""
-        self.model.eval()
-        batch = self.layout.lay_out([self._row(0)], [0], device=self.device)
-        with self.precision.compute(self.device):
-            self.task.loss(self.model, batch)
-
     def pieces(self, row_ids: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
         """Micro-batches of some rows; all at once for a task that can only compare whole batches."""
         if not can_be_cut(self.task):
@@ -126,6 +118,14 @@ class Passes:
 
     def tokens_of(self, row_ids: Sequence[int]) -> int:
         return sum(self.lengths[i] for i in row_ids)
+
+    @torch.no_grad()
+    def try_out(self) -> None:
+        """Computes the first row as it is judged, and throws it away."""
+        self.model.eval()
+        batch = self.layout.lay_out([self._row(0)], [0], device=self.device)
+        with self.precision.compute(self.device):
+            self.task.loss(self.model, batch)
 
     def _row(self, index: int) -> Encoded:
         """A training row, or behind them a kept row."""
