@@ -61,16 +61,16 @@ async def create(body: CompletionRequest, request: Request, caller: By, inferenc
     head = {"id": new_id("cmpl-"), "object": "text_completion", "created": now(), "model": body.model}
     head["system_fingerprint"] = FINGERPRINT
 
-    def spend(tokens: int) -> None:
-        request.app.state.meter.spend(caller, tokens)
+    def spend(writing: Writing) -> None:
+        request.app.state.meter.spend(caller, writing.spent_tokens)
 
     if body.stream:
         writing = await inference.complete(caller.project, body.model, prompts, wish)
         spent = _Spent()
 
         async def close() -> None:
+            spend(writing)
             await writing.close()
-            spend(writing.prompt_tokens + sum(spent.values()))
 
         return Events(_events(body, writing, head, spent), close)
 
@@ -79,9 +79,9 @@ async def create(body: CompletionRequest, request: Request, caller: By, inferenc
         try:
             found = await whole(writing, len(prompts) * wish.answers)
         finally:
+            spend(writing)
             await writing.close()
         told = usage(writing.prompt_tokens, sum(each.tokens for each in found))
-        spend(told["total_tokens"])
         choices = [
             _choice(body, writing, index, each.text, each.chosen, each.finish) for index, each in enumerate(found)
         ]

@@ -36,6 +36,11 @@ MEMORY_SHARE = 0.5  # of the machine, for models, unless the settings say otherw
 CHAT, COMPLETE, EMBED, PREDICT = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/burnish/predict"
 
 Result = TypeVar("Result")
+Spend = Callable[[int], None]
+
+
+def unpaid(tokens: int) -> None:
+    """Where nobody counts tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,12 @@ class Writing:
     def pieces(self) -> AsyncIterator[tuple[int, Written]]:
         """Which answer, and more of it."""
         return self._answers.pieces()
+
+    @property
+    def spent_tokens(self) -> int:
+        """Prompt and answers as far as they were computed, whether anybody read them or not."""
+        made = self._answers.made
+        return 0 if made is None else self.prompt_tokens + made
 
     async def close(self) -> None:
         """Frees the places of what is not finished, and the model."""
@@ -174,8 +185,13 @@ class Inference:
 
         return await self._write(project, name, COMPLETE, ids_of, wish, tools=False, stripped=False)
 
-    async def embed(self, project: str, name: str, inputs: Sequence[str | Sequence[int]]) -> tuple[list[Any], int]:
+    async def embed(
+        self, project: str, name: str, inputs: Sequence[str | Sequence[int]], spend: Spend = unpaid
+    ) -> tuple[list[Any], int]:
         """(D,) float32 of length 1 for each text, and how many tokens they have.
+
+        Args:
+            spend: told of the tokens when they are computed, also when nobody waits for the answer any more.
 
         Raises:
             ServiceError: for a model that makes no vectors; [models/not-found], [service/busy], [service/deadline].
@@ -183,10 +199,15 @@ class Inference:
         found = await self._find(project, name)
         if not found.embeds:
             raise wrong_kind(name, found.task, "make vectors", CHAT if found.speaks else PREDICT)
-        return await self._read(found, inputs, vectors=True)
+        return await self._read(found, inputs, spend, vectors=True)
 
-    async def predict(self, project: str, name: str, rows: Sequence[Any]) -> tuple[list[Any], int, str]:
+    async def predict(
+        self, project: str, name: str, rows: Sequence[Any], spend: Spend = unpaid
+    ) -> tuple[list[Any], int, str]:
         """What the model says of each row, how many tokens they have, and its task.
+
+        Args:
+            spend: as for `embed`.
 
         Raises:
             ServiceError: for a model that talks; [models/not-found], [service/busy], [service/deadline].
@@ -195,7 +216,7 @@ class Inference:
         found = await self._find(project, name)
         if found.speaks or found.base is not None:
             raise wrong_kind(name, found.task, "predict", CHAT if found.speaks else EMBED)
-        answers, tokens = await self._read(found, rows, vectors=False)
+        answers, tokens = await self._read(found, rows, spend, vectors=False)
         return answers, tokens, found.task
 
     def forget(self, name: str) -> None:
@@ -276,15 +297,21 @@ class Inference:
             return Writing(sum(map(len, prompts)), texts, calls, answers, stack.pop_all())
         raise AssertionError("unreachable")
 
-    async def _read(self, found: Found, rows: Sequence[Any], *, vectors: bool) -> tuple[list[Any], int]:
+    async def _read(self, found: Found, rows: Sequence[Any], spend: Spend, *, vectors: bool) -> tuple[list[Any], int]:
         async with AsyncExitStack() as stack:
             self._enter(stack)
             model = await self._hold(stack, found, vectors=vectors)
             assert isinstance(model, Reader)
             prepare = model.batcher.model.prepare
             prepared = prepare(rows) if _is_short(rows) else await self._in_thread(lambda: prepare(rows))
-            answers = await model.answer(prepared, seconds=self.seconds)
-            return answers, sum(each.tokens for each in prepared)
+            tokens = sum(each.tokens for each in prepared)
+            try:
+                answers = await model.answer(prepared, seconds=self.seconds)
+            except asyncio.CancelledError:  # who asked has gone; that costs as much as to stay
+                spend(tokens)
+                raise
+            spend(tokens)
+            return answers, tokens
         raise AssertionError("unreachable")
 
     def _enter(self, stack: AsyncExitStack) -> None:

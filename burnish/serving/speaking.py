@@ -150,6 +150,12 @@ class Answers(Generic[Told]):
             raise piece
         return piece
 
+    @property
+    def made(self) -> int | None:
+        """How many pieces of the answers were computed, told or not; None: nobody has begun."""
+        begun = [ticket.made for ticket in self.tickets if ticket.made is not None]
+        return sum(map(len, begun)) if begun else None
+
     def cancel(self) -> None:
         """Nobody waits any more: their places are free at the next pass."""
         for ticket in self.tickets:
