@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from burnish.api.access import LOCAL, NOBODY, Caller, KeyRing, no_key
-from burnish.api.errors import answer_for
+from burnish.api.errors import answer_for, log_failure
 from burnish.api.limits import Meter
 from burnish.api.metrics import Metrics
 from burnish.api.routing import Allowed
@@ -84,8 +84,7 @@ class Front:
             if answer.status:  # it has begun: all that is left is to cut the connection
                 raise
             body = answer_for(error)
-            if body.status_code >= 500:
-                LOGGER.error("failed", exc_info=error, extra={"request_id": scope["state"]["request_id"]})
+            log_failure(error, body.status_code, scope["state"]["request_id"])
             await body(scope, receive, answer)
         finally:
             self.rules.running -= 1

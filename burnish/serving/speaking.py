@@ -43,6 +43,16 @@ class Speaker:
     adapter_bytes: int = 0
 
     @property
+    def words(self) -> int:
+        """Tokens it knows."""
+        return self.decoder.words
+
+    @property
+    def limit(self) -> int:
+        """Answers that may wait for it."""
+        return self.decoder.waiting.limit
+
+    @property
     def size_bytes(self) -> int:
         return self.adapter_bytes if self.adapter is not None else self.decoder.size_bytes
 
@@ -97,9 +107,6 @@ class Reader:
             return await answers.only()
         finally:
             answers.cancel()
-
-
-Model = Speaker | Reader
 
 
 @dataclass(slots=True)
