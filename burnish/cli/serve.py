@@ -110,10 +110,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _worker_arguments(options: argparse.Namespace) -> list[str]:
-    """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens."""
+    """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens.
+
+    Its trainings leave a core to the server: threads that wait for a core which another process has cost more than they
+    win, all the more the smaller the model is.
+    """
+    from burnish.lifecycle.environment import default_threads
+    from burnish.settings import settings
+
+    threads = settings().threads or max(1, default_threads() - 1)
     bases = [word for each in options.model for word in ("--model", each)]
     slot = ["--slot", options.slot] if options.slot else []  # else it looks for itself
-    return ["worker", *bases, *slot, "--minimum-rows", str(options.minimum_rows), "--end-with-stdin"]
+    limits = ["--threads", str(threads), "--minimum-rows", str(options.minimum_rows)]
+    return ["worker", *bases, *slot, *limits, "--end-with-stdin"]
 
 
 def _port(text: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from burnish.errors import ModelError, RegistryError, ServiceError
 from burnish.lifecycle.service import Service
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.language import load_language_model
-from burnish.model.load import Base, find_base, load_tokenizer
+from burnish.model.load import LOADING, Base, find_base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.template import find_template
 from burnish.registry.database import reading
@@ -52,7 +51,6 @@ VECTOR, LANGUAGE = "embedding", "language model"  # what a base that was not tun
 NO_RUNS = Path("/nonexistent")  # earlier runs of a person are no bases of the service
 WEIGHT_BYTES = 4
 _INSPECTED: dict[str, Base] = {}  # by place; there are as many as the operator named and the catalogue has
-_ALONE = threading.RLock()  # loading imports parts of libraries as it needs them; two threads get half of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ def _inspected(place: str) -> Base:
     """A base of the operator; its weights are hashed once."""
     if place in _INSPECTED:
         return _INSPECTED[place]
-    with _ALONE:
+    with LOADING:
         base = find_base(ModelOptions(base=place), recipe_folder=Path(), runs=NO_RUNS)
     if base.has_decoder:
         raise ModelError(
@@ -298,7 +296,7 @@ def _words_of(base: Base) -> int:
 
 
 def _alone(load: Callable[[], Model]) -> Model:
-    with _ALONE:
+    with LOADING:
         return load()
 
 
