@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -141,14 +140,25 @@ class Relayed:
             return [Chosen(each) for each in ids]
         try:
             told = choice["logprobs"] if ids else {"token_logprobs": [], "top_logprobs": []}
-            likely = [max(float(each), -9999.0) for each in told["token_logprobs"][: len(ids)]]
-            tops = [_top(each, asked.choice.top_logprobs) for each in told["top_logprobs"][: len(ids)]]
+            likely = [_likely(each) for each in told["token_logprobs"][: len(ids)]]
+            tops = [self._top(each, asked.choice.top_logprobs) for each in told["top_logprobs"][: len(ids)]]
             made = [Chosen(*each) for each in zip(ids[: len(likely)], likely, tops, strict=True)]
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise broken(self.upstream.name, "no log-probabilities") from error
         if len(made) < len(ids) and not (len(made) == len(ids) - 1 and ids[-1] in asked.ends):
             raise broken(self.upstream.name, "too few log-probabilities")
         return [*made, *(Chosen(each) for each in ids[len(made) :])]
+
+    def _top(self, told: Mapping[str, Any], count: int) -> list[tuple[int, float]]:
+        """The likeliest tokens, best first.
+
+        Raises:
+            ValueError, TypeError: for what is none.
+        """
+        found = [(int(name.removeprefix(TOKEN)), _likely(value)) for name, value in told.items()]
+        if any(not 0 <= token < self.words for token, _ in found):
+            raise ValueError("no token")
+        return sorted(found, key=lambda each: -each[1])[:count]
 
     def _body(self, asked: Asked) -> dict[str, Any]:
         choice = asked.choice
@@ -285,13 +295,13 @@ class _Answer:
         return Written(text, new, ended, len(self.chosen))
 
 
-def _top(told: Mapping[str, Any], count: int) -> list[tuple[int, float]]:
-    """The likeliest tokens, best first."""
-    found = []
-    for name, likely in told.items():
-        if not name.startswith(TOKEN) or not name[len(TOKEN) :].isdigit():
-            raise ValueError(name[:20])
-        if math.isnan(float(likely)):
-            raise ValueError("no number")
-        found.append((int(name[len(TOKEN) :]), max(float(likely), -9999.0)))
-    return sorted(found, key=lambda each: -each[1])[:count]
+def _likely(value: Any) -> float:
+    """The logarithm of a probability; what has none is as unlikely as can be told.
+
+    Raises:
+        ValueError, TypeError: for what is none.
+    """
+    number = float(value)
+    if not number <= 1.0:  # also what is no number; roundings may be a little above 0
+        raise ValueError("no probability")
+    return max(number, -9999.0)

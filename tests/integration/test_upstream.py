@@ -260,7 +260,10 @@ def _is_beginning(told: Any, expected: Any) -> bool:
     return len(text) > 4 and expected["answer"].startswith(text)
 
 
-GOOD = {"choices": [{"index": 0, "text": "a", "token_ids": [5], "finish_reason": None}]}
+TOLD = {"token_logprobs": [-1.0], "top_logprobs": [{"token_id:5": -1.0}]}
+GOOD: dict[str, Any] = {
+    "choices": [{"index": 0, "text": "a", "token_ids": [5], "finish_reason": None, "logprobs": TOLD}]
+}
 
 
 def _stream(*lines: str | dict[str, Any]) -> Response:
@@ -268,6 +271,14 @@ def _stream(*lines: str | dict[str, Any]) -> Response:
     return Response(text, media_type="text/event-stream")
 
 
+ODD: list[Any] = [  # log-probabilities that are none
+    None,
+    {"token_logprobs": [float("nan")], "top_logprobs": [{}]},
+    {"token_logprobs": [1e300], "top_logprobs": [{}]},
+    {"token_logprobs": [-1], "top_logprobs": [{"token_id:99999999999999": -1}]},
+    {"token_logprobs": [-1], "top_logprobs": [{"a": -1}]},
+    {"token_logprobs": [], "top_logprobs": []},
+]
 FAILURES = [
     (Response(SECRET, 500), 502, "upstream_failed", "5"),
     (Response(SECRET, 400), 502, "upstream_failed", "5"),
@@ -283,6 +294,7 @@ FAILURES = [
     (_stream({"choices": [{"text": SECRET, "finish_reason": "stop"}]}), 502, "upstream_broken", "5"),
     (_stream(GOOD, "[DONE]"), 502, "upstream_broken", "5"),
     (_stream(GOOD), 502, "upstream_broken", "5"),
+    *((_stream({"choices": [{**GOOD["choices"][0], "logprobs": told}]}), 502, "upstream_broken", "5") for told in ODD),
     (Response(b"data: " + b"x" * (3 << 20)), 502, "upstream_broken", "5"),
     (Response(b"data", headers={"content-encoding": "gzip"}), 502, "upstream_broken", "5"),
 ]
@@ -299,7 +311,7 @@ def test_failures_outside_are_clear_and_say_nothing_of_it(
     with served(foreign.app) as url, httpx.Client(timeout=300) as http:
         app = front(tmp_path, bases, {"tiny": url, "vectors": nobody})
         with served(app) as here:
-            chat = {"model": "tiny", "messages": ASKED, "max_tokens": 9}
+            chat = {"model": "tiny", "messages": ASKED, "max_tokens": 9, "logprobs": True}
             for foreign.answer, status, code, again in FAILURES:
                 found = http.post(f"{here}/chat/completions", json=chat)
                 told = (found.status_code, found.json()["error"]["code"], found.headers["retry-after"])
