@@ -10,11 +10,7 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
-
-# Where the CPU has bf16, it asks for a package that would fetch code from a hub. Here, before whatever imports it.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 __version__ = "0.1.0"
 

@@ -180,11 +180,20 @@ def test_the_worker_of_a_server_leaves_it_a_core(
     assert given[given.index("--threads") + 1] == threads
 
 
+BEFORE_PEFT = """
+import importlib, logging, sys
+from burnish.lifecycle import trainer
+
+assert "peft" not in sys.modules
+for name in trainer.LOADED[: trainer.LOADED.index("peft")]:
+    importlib.import_module(name)
+assert not logging.getLogger("bitsandbytes.cextension").isEnabledFor(logging.WARNING)
+"""
+
+
 def test_the_trainer_prints_no_advice_to_fetch_code() -> None:
-    """bitsandbytes gives it when peft is imported, which the trainer does first."""
-    asked = "import burnish.lifecycle.trainer, logging, sys; assert 'peft' not in sys.modules; "
-    asked += "assert not logging.getLogger('bitsandbytes.cextension').isEnabledFor(logging.WARNING)"
-    subprocess.run([sys.executable, "-c", asked], check=True, timeout=300)
+    """bitsandbytes gives it when peft is imported."""
+    subprocess.run([sys.executable, "-c", BEFORE_PEFT], check=True, timeout=300)
 
 
 def test_the_worker_of_a_server_takes_the_slot_it_is_given() -> None:
