@@ -31,6 +31,7 @@ LOGGER = logging.getLogger("burnish.serving")
 AT_ONCE = 256  # answers that are computed over there; more wait here, as many as before any model
 CONNECT_SECONDS = 5.0
 ASK_SECONDS = 120.0  # for whatever is no answer, e.g. to load an adapter
+FORGET_SECONDS = 10.0  # for which the deletion of a model waits
 LINE_BYTES = 1 << 20  # of one event
 BODY_BYTES = 128 << 20  # of an answer that comes whole: 2,048 vectors of 8,192 numbers
 AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 5.0, 60.0
@@ -111,7 +112,7 @@ class Upstream:
         Raises:
             ServiceError: [upstream/...]; [upstream/no-adapter].
         """
-        status = self._say("load_lora_adapter", {"lora_name": called, "lora_path": folder})
+        status = self._say("load_lora_adapter", {"lora_name": called, "lora_path": folder}, ASK_SECONDS)
         if status != OK and not any(each.get("id") == called for each in self._models()):  # else it has it already
             LOGGER.warning("upstream %s answered %d to load_lora_adapter", self.name, status)
             raise ServiceError(
@@ -127,7 +128,7 @@ class Upstream:
     def unload_adapter(self, called: str) -> None:
         """Has it forget an adapter, whether it has it or not. Not in the thread of the loop."""
         try:
-            status = self._say("unload_lora_adapter", {"lora_name": called})
+            status = self._say("unload_lora_adapter", {"lora_name": called}, FORGET_SECONDS)
         except ServiceError:
             status = UNAVAILABLE
         if status not in (OK, NOT_FOUND):
@@ -150,13 +151,13 @@ class Upstream:
                 _require_good(answer, self.name)
                 yield answer
 
-    def _say(self, path: str, body: Mapping[str, Any]) -> int:
+    def _say(self, path: str, body: Mapping[str, Any], seconds: float) -> int:
         """The status of its answer, which is not read."""
         import httpx
 
         with (
             _told_as_ours(self.name),
-            httpx.Client(**self._options(ASK_SECONDS)) as client,
+            httpx.Client(**self._options(seconds)) as client,
             client.stream("POST", self._url(path), json=dict(body)) as answer,
         ):
             return answer.status_code
