@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from service_jobs import QUICK, chat_rows, service_at
+from service_jobs import QUICK, chat_rows, kept, service_at
 
 from burnish.lifecycle.versions import store_model
 from burnish.registry.served import serve_version
@@ -61,12 +61,14 @@ class Load:
         times = sorted(self.seconds[kind])
         return times[max(0, int(len(times) * 0.99) - 1)]
 
-    def table(self) -> str:
-        shown = {name: getattr(self, name) for name in ("whole", "refused", "at_drain", "growth", "per_second", "job")}
+    def figures(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            name: getattr(self, name) for name in ("whole", "refused", "at_drain", "growth", "per_second", "job")
+        }
         for kind, times in self.seconds.items():
             p50 = statistics.median(times)
             shown[kind] = {"n": len(times), "p50_ms": round(1000 * p50), "p99_ms": round(1000 * self.p99(kind))}
-        return json.dumps(shown) + "".join(f"\nWRONG: {each}" for each in self.wrong[:20])
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +359,8 @@ def main() -> None:
         if found.wrong:
             lines = (Path(folder) / "server.log").read_text("utf-8").splitlines()
             print("\n".join([line for line in lines if '"level": "info"' not in line][-30:]), file=sys.stderr)
-    print(found.table())
-    raise SystemExit(1 if found.wrong else 0)
+    asked = {"requests": options.requests, "clients": options.clients, "limits": LIMITS}
+    raise SystemExit(kept("load", {**asked, **found.figures()}, found.wrong, seed=0))
 
 
 if __name__ == "__main__":
