@@ -31,6 +31,8 @@ from burnish.registry.keys import DEFAULT_PROJECT
 from burnish.registry.served import find_served, serve_version
 from burnish.registry.store import open_registry
 from burnish.serving import relayed
+from burnish.serving.decoding import Asked
+from burnish.serving.upstream import Upstream
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks by its old name
 QUICK = ("training.epochs=1", "training.learning_rate=0.01", "evaluation.max_prompts=8", "training.threads=1")
@@ -301,14 +303,19 @@ FAILURES = [
 
 
 def test_failures_outside_are_clear_and_say_nothing_of_it(
-    language_base: Path, sentence_base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    language_base: Path,
+    sentence_base: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     foreign = Foreign()
     bases = {"tiny": language_base, "vectors": sentence_base}
     gone = socket.create_server(("127.0.0.1", 0))
     nobody = f"http://127.0.0.1:{gone.getsockname()[1]}/v1"
     gone.close()
-    with served(foreign.app) as url, httpx.Client(timeout=300) as http:
+    monkeypatch.setenv("HTTP_PROXY", nobody)  # is not used
+    with served(foreign.app) as url, httpx.Client(timeout=300, trust_env=False) as http:
         app = front(tmp_path, bases, {"tiny": url, "vectors": nobody})
         with served(app) as here:
             chat = {"model": "tiny", "messages": ASKED, "max_tokens": 9, "logprobs": True}
@@ -331,6 +338,16 @@ def test_failures_outside_are_clear_and_say_nothing_of_it(
                 http.get(f"{here}/models")
     assert SECRET not in caplog.text
     assert KEY not in caplog.text
+
+
+def test_its_cache_of_prompts_is_kept_apart_for_each_project() -> None:
+    def salt(tenant: str, secret: bytes) -> str:
+        upstream = Upstream(Endpoint("http://127.0.0.1:1/v1", "tiny"), secret)
+        model = relayed.Relayed(upstream, "tiny", None, None, frozenset(), 8, 8, 1)
+        return str(model._body(Asked(ids=[1], ends=frozenset(), max_new_tokens=1, tenant=tenant))["cache_salt"])
+
+    assert salt("a", b"1") == salt("a", b"1")
+    assert len({salt("a", b"1"), salt("b", b"1"), salt("a", b"2")}) == 3
 
 
 def test_the_line_is_bounded_and_who_goes_away_ends_the_computing_outside(
