@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -133,9 +134,8 @@ class Front:
     def _address(self, scope: Scope, headers: Headers) -> str:
         """The address of the client, as far as it can be known."""
         peer = str((scope.get("client") or ("", 0))[0])
-        try:
-            address = ipaddress.ip_address(peer.split("%")[0])
-        except ValueError:
+        address = _address_of(peer.split("%")[0])
+        if address is None:
             return peer  # not from a network
         trusted = any(address in network for network in self.rules.proxies)
         if self.rules.only_proxies and not trusted and not address.is_loopback:
@@ -146,7 +146,7 @@ class Front:
     def _require_host(self, headers: Headers) -> None:
         """A page that lets its own name mean this machine (DNS rebinding) is found out by that name."""
         name = _host_name(headers.get("host", ""))
-        if name is None or not (_is_address(name) or name in LOCAL_NAMES or name in self.rules.names):
+        if name is None or not (_address_of(name) is not None or name in LOCAL_NAMES or name in self.rules.names):
             raise ServiceError(
                 "access/host",
                 "this server does not go by that name",
@@ -261,12 +261,13 @@ def _host_name(host: str) -> str | None:
     return name or None
 
 
-def _is_address(name: str) -> bool:
+@lru_cache(maxsize=1024)
+def _address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a text is; None for anything else."""
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _first(path_params: Mapping[str, Any]) -> str | None:
