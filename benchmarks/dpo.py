@@ -175,7 +175,7 @@ def main() -> None:
     if importlib.util.find_spec("trl") is None:
         print("trl is not installed: burnish alone", file=sys.stderr)
         chosen = ["burnish"]
-    steps, count = (2, 40) if options.quick else (options.steps, 80)
+    steps, count = (2, 40) if options.quick else (options.steps, BATCH * (options.steps + 2))
     with tempfile.TemporaryDirectory() as folder:
         base = make_base(Path(folder) / "base", seed=options.seed, tiny=options.quick)
         rows = preferences(count + 16, seed=options.seed, words=2_000 if options.quick else 49_000)
