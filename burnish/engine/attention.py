@@ -48,7 +48,7 @@ class _InProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         more = -key.shape[2] % WHOLE
-        key, value = (functional.pad(states, (0, 0, 0, more)) for states in (key, value))
+        query, key, value = query.contiguous(), _filled_up(key, more), _filled_up(value, more)
         pieces = list(_pieces(query, key))
         attended, seen = [], None
         with torch.autocast("cpu", enabled=False):
@@ -64,16 +64,29 @@ class _InProducts(torch.autograd.Function):
         query, key, value, mask, kept = ctx.saved_tensors
         found: list[list[Tensor]] = []
         for part in _pieces(query, key):
-            seen, outer = kept, gradient[part]
+            seen, outer = kept, gradient[part].contiguous()
             if seen is None:
                 seen = _probabilities(query[part], key[part], mask, part, ctx.scale, ctx.more)
             of_seen = torch.matmul(outer, value[part].transpose(-1, -2)).float()
             of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype).mul_(ctx.scale).to(query.dtype)
-            of_query, of_key = torch.matmul(of_scores, key[part]), torch.matmul(of_scores.transpose(-1, -2), query[part])
+            of_query, of_key = (
+                torch.matmul(of_scores, key[part]),
+                torch.matmul(of_scores.transpose(-1, -2), query[part]),
+            )
             found.append([of_query, of_key, torch.matmul(seen.to(outer.dtype).transpose(-1, -2), outer)])
-        of_query, of_key, of_value = (torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True))
+        of_query, of_key, of_value = (
+            torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True)
+        )
         real = key.shape[2] - ctx.more
         return of_query, of_key[:, :, :real], of_value[:, :, :real], None, None
+
+
+def _filled_up(states: Tensor, more: int) -> Tensor:
+    """(G, H, S, d) -> (G, H, S + more, d), the last ones zero."""
+    groups, heads, longest, width = states.shape
+    filled = states.new_zeros(groups, heads, longest + more, width)
+    filled[:, :, :longest] = states
+    return filled
 
 
 def _pieces(query: Tensor, key: Tensor) -> Iterator[slice]:

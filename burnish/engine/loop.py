@@ -29,7 +29,7 @@ from burnish.engine.keep_ability import Pull, build_pulls
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.learned import Learned
 from burnish.engine.memory import is_out_of_memory
-from burnish.engine.optimizer import build_optimizer, learning_rate_factor, mean_norm
+from burnish.engine.optimizer import build_optimizer, learning_rate_factor
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.passes import Passes, Sums
 from burnish.engine.precision import Precision
@@ -242,7 +242,7 @@ class Training:
         sums = self.accumulate([*row_ids, *replay.rows], factor=replay.factor)
         units = sums.weight / (1.0 - self.options.keep_ability.replay)  # the loss is (1 - replay) new + replay old
         penalties = [pull.add_gradient(units) for pull in self.pulls]
-        norm = mean_norm(self.trainable.values(), units)
+        norm = self.optimizer.mean_norm(units)
         loss = sums.total / sums.weight
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
@@ -285,7 +285,9 @@ class Training:
             sums, full, tokens = Sums(), "", self.faults.micro_batch_tokens
             try:
                 with self.copies.inside() if self.copies else contextlib.nullcontext():
-                    self.passes.add_up(row_ids, sums, step=self.step, max_tokens=tokens, factor=factor, ranks=self.ranks)
+                    self.passes.add_up(
+                        row_ids, sums, step=self.step, max_tokens=tokens, factor=factor, ranks=self.ranks
+                    )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,22 @@ class AdamW:
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
         self.param_groups = list(groups)
         self.state: dict[Tensor, dict[str, Tensor]] = {}  # weight -> step (), exp_avg and exp_avg_sq in its shape
+        self._space: Tensor | None = None  # for one gradient that is narrower than its weight
+
+    def mean_norm(self, units: float) -> float:
+        """Euclidean length of the mean gradient, of gradients that are sums over `units`."""
+        weights = [weight for group in self.param_groups for weight in group["params"] if weight.grad is not None]
+        norms = [torch.linalg.vector_norm(self._wide(weight)) for weight in weights]
+        return float(torch.linalg.vector_norm(torch.stack(norms))) / units if norms else 0.0
+
+    def _wide(self, weight: Tensor) -> Tensor:
+        """The gradient as wide as its weight; until the next one is asked for, if it had to be widened."""
+        assert weight.grad is not None
+        if weight.grad.dtype == weight.dtype:
+            return weight.grad
+        if self._space is None or self._space.numel() < weight.numel():
+            self._space = weight.new_empty(weight.numel())
+        return self._space[: weight.numel()].view_as(weight).copy_(weight.grad)
 
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> None:
@@ -42,7 +58,7 @@ class AdamW:
                 if weight.grad.dtype == weight.dtype:
                     alike.setdefault((weight.device, weight.dtype), []).append(weight)
                 else:  # one after the other: never all gradients as wide as the weights
-                    self._move([weight], [weight.grad.to(weight.dtype).mul_(factor)], **rule)
+                    self._move([weight], [self._wide(weight).mul_(factor)], **rule)
             for weights in alike.values():
                 gradients = [weight.grad for weight in weights if weight.grad is not None]
                 if factor != 1.0:
@@ -138,13 +154,6 @@ def learning_rate_factor(step: int, *, total_steps: int, options: TrainingOption
     if options.schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * progress))
     return 1.0 - progress if options.schedule == "linear" else 1.0
-
-
-def mean_norm(weights: Iterable[Tensor], units: float) -> float:
-    """Euclidean length of the mean gradient, of gradients that are sums over `units`."""
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
-    return float(torch.linalg.vector_norm(torch.stack(norms))) / units if norms else 0.0
 
 
 class WeightAverage:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from burnish.engine.optimizer import AdamW, WeightAverage, build_optimizer, learning_rate_factor, mean_norm
+from burnish.engine.optimizer import AdamW, WeightAverage, build_optimizer, learning_rate_factor
 from burnish.engine.options import TrainingOptions
 from burnish.method.full import Full
 from burnish.method.lora import Lora
@@ -143,9 +143,10 @@ def test_the_mean_gradient_is_measured_by_hand_in_any_precision() -> None:
     weights = [nn.Parameter(torch.zeros(1)) for _ in range(3)]  # the last one got none
     weights[1].grad_dtype = None
     weights[0].grad, weights[1].grad = torch.tensor([30.0]), torch.tensor([40.0], dtype=torch.bfloat16)
-    assert mean_norm(weights, 100.0) == pytest.approx(0.5)
+    rule = AdamW([{"params": weights, "lr": 0.1, "weight_decay": 0.0}])
+    assert rule.mean_norm(100.0) == pytest.approx(0.5)
     weights[0].grad = torch.tensor([math.inf])
-    assert math.isinf(mean_norm(weights, 2.0))
+    assert math.isinf(rule.mean_norm(2.0))
 
 
 def test_a_bf16_gradient_moves_a_weight_as_the_same_numbers_in_float32_do() -> None:
