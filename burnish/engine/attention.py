@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 AT_ONCE = 4 * 2**20  # scores that are computed at once, float32; what takes more is computed again for its gradient
-WHOLE = 16  # keys are filled up to a multiple of this, or torch takes the softmax number by number: ten times slower
+# Segments are filled up to a multiple of this, or torch takes the softmax number by number, ten times slower; and each
+# other length has products of its own, which oneDNN compiles and keeps.
+WHOLE = 16
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
@@ -48,7 +50,7 @@ class _InProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         more = -key.shape[2] % WHOLE
-        query, key, value = query.contiguous(), _filled_up(key, more), _filled_up(value, more)
+        query, key, value = (_filled_up(states, more) for states in (query, key, value))
         pieces = list(_pieces(query, key))
         attended, seen = [], None
         with torch.autocast("cpu", enabled=False):
@@ -57,28 +59,24 @@ class _InProducts(torch.autograd.Function):
                 attended.append(torch.matmul(seen.to(value.dtype), value[part]))
         ctx.save_for_backward(query, key, value, mask, seen if len(pieces) == 1 else None)
         ctx.scale, ctx.more = scale, more
-        return attended[0] if len(pieces) == 1 else torch.cat(attended)
+        return (attended[0] if len(pieces) == 1 else torch.cat(attended))[:, :, : key.shape[2] - more]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask, kept = ctx.saved_tensors
         found: list[list[Tensor]] = []
         for part in _pieces(query, key):
-            seen, outer = kept, gradient[part].contiguous()
+            seen, outer = kept, _filled_up(gradient[part], ctx.more)
             if seen is None:
                 seen = _probabilities(query[part], key[part], mask, part, ctx.scale, ctx.more)
             of_seen = torch.matmul(outer, value[part].transpose(-1, -2)).float()
             of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype).mul_(ctx.scale).to(query.dtype)
-            of_query, of_key = (
-                torch.matmul(of_scores, key[part]),
-                torch.matmul(of_scores.transpose(-1, -2), query[part]),
-            )
+            of_query = torch.matmul(of_scores, key[part])
+            of_key = torch.matmul(of_scores.transpose(-1, -2), query[part])
             found.append([of_query, of_key, torch.matmul(seen.to(outer.dtype).transpose(-1, -2), outer)])
-        of_query, of_key, of_value = (
-            torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True)
-        )
+        whole = [torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True)]
         real = key.shape[2] - ctx.more
-        return of_query, of_key[:, :, :real], of_value[:, :, :real], None, None
+        return *(states[:, :, :real] for states in whole), None, None
 
 
 def _filled_up(states: Tensor, more: int) -> Tensor:
@@ -104,5 +102,5 @@ def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, part: slice,
     if more:
         scores[..., real:] = -torch.inf
     if mask is not None:
-        scores[..., :real].masked_fill_(~(mask if len(mask) == 1 else mask[part]), -torch.inf)
+        scores[..., :real, :real].masked_fill_(~(mask if len(mask) == 1 else mask[part]), -torch.inf)
     return torch.softmax(scores, -1)

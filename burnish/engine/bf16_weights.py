@@ -42,9 +42,10 @@ class Bf16Weights:
             for name, weight in part.named_parameters(recurse=False):
                 if id(weight) in learn and weight.dtype == torch.float32:
                     self.places.append((part, name, weight))
-        self.masters = list({id(weight): weight for _, _, weight in self.places}.values())
-        self.copies = [_copy(weight) for weight in self.masters]
-        self._copy_of = {id(master): copy for master, copy in zip(self.masters, self.copies, strict=True)}
+        self.masters: list[Tensor] = list({id(weight): weight for _, _, weight in self.places}.values())
+        copies = [_copy(weight) for weight in self.masters]
+        self.copies: list[Tensor] = [*copies]
+        self._copy_of = {id(master): copy for master, copy in zip(self.masters, copies, strict=True)}
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -65,7 +66,7 @@ class Bf16Weights:
                 copy.grad = None  # of a pass that broke off
 
 
-def _copy(master: nn.Parameter) -> nn.Parameter:
+def _copy(master: Tensor) -> nn.Parameter:
     copy = nn.Parameter(torch.empty_like(master, dtype=torch.bfloat16))
     master.grad_dtype = None  # any: its gradient may be bf16
 
@@ -76,7 +77,7 @@ def _copy(master: nn.Parameter) -> nn.Parameter:
         copy.grad = None
         master.grad = gradient if master.grad is None else _sum(master.grad, gradient)
 
-    copy.register_post_accumulate_grad_hook(hand_over)
+    copy.register_post_accumulate_grad_hook(hand_over)  # type: ignore[no-untyped-call]
     return copy
 
 

@@ -284,10 +284,9 @@ class Training:
             random_state = torch.get_rng_state()
             sums, full, tokens = Sums(), "", self.faults.micro_batch_tokens
             try:
+                place: dict[str, Any] = {"step": self.step, "max_tokens": tokens, "ranks": self.ranks}
                 with self.copies.inside() if self.copies else contextlib.nullcontext():
-                    self.passes.add_up(
-                        row_ids, sums, step=self.step, max_tokens=tokens, factor=factor, ranks=self.ranks
-                    )
+                    self.passes.add_up(row_ids, sums, factor=factor, **place)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -48,10 +48,8 @@ def make_training(make_classifier: Callable[..., Any], make_rows: Callable[..., 
         rows = make_rows(lengths or np.random.default_rng(5).integers(3, 12, size=44).tolist())
         held_out = make_rows([6] * 20, seed=1)
         method = method or Full()
-        place = PLACE | {
-            "precision": Precision(precision, ""),
-            "layout": layout(model.encoder, rows) if callable(layout) else layout,
-        }
+        place = PLACE | {"layout": layout(model.encoder, rows) if callable(layout) else layout}
+        place["precision"] = Precision(precision, "")
 
         def judge(model: Any) -> dict[str, float]:
             predictions = predict_rows(task, model, held_out, **place)

@@ -1,4 +1,4 @@
-"""Steps on bf16 copies: gradients as good as autocast's, exact after a resume, and refused where they change the loss."""
+"""Steps on bf16 copies: gradients like those of autocast, exact after a resume, refused where the loss changes."""
 
 from __future__ import annotations
 

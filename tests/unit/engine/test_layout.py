@@ -73,6 +73,23 @@ def test_a_rows_vectors_do_not_change_with_its_neighbours(encoder: Make, family:
     assert torch.allclose(before, after, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("family", CONCATENATED)
+def test_in_bf16_on_a_cpu_tokens_come_in_whole_grains(encoder: Make, family: str, make_rows: Make) -> None:
+    """Each other number of tokens would be compiled for and kept; what is added changes no row by more than rounding."""
+    rows, seen = make_rows([7, 30, 12]), []
+    expected = [alone(encoder(family), row) for row in rows]
+    model = encoder(family)
+    choice = choose_layout(model, rows, device=CPU)
+    table = model.get_input_embeddings()
+    table.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = hidden(model, rows, choice)
+    assert seen == [64]
+    for states, wanted in zip(found, expected, strict=True):
+        assert states.shape == wanted.shape
+        assert float((states - wanted).norm()) <= 0.05 * float(wanted.norm())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_longer_than_those_it_was_chosen_on(encoder: Make, family: str, make_rows: Make) -> None:
     """The choice is made on the rows at hand; longer ones that come later must be right as well."""
