@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from burnish.data.compressed import needs_package
-from burnish.data.formats import IMAGES, RowFormat
 from burnish.data.image_hash import difference_hash
 from burnish.data.records import Record, RefusedRowError
+from burnish.data.row_format import IMAGES, RowFormat
 from burnish.errors import excerpt
 from burnish.types import Example, Problem
 

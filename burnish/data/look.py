@@ -68,6 +68,11 @@ class Look:
         firsts = [value[0] if isinstance(value, list) and value else value for value in self.values(column)]
         return _mostly([isinstance(first, dict) and all(key in first for key in keys) for first in firsts])
 
+    def measures(self, column: str) -> bool:
+        """Whether a column holds numbers, and not a few whole ones, which are classes as well."""
+        fractions = any("." in str(value).strip().removesuffix(".0") for value in self.values(column))
+        return self.are_numbers(column) and (fractions or self.distinct(column) > 20)
+
     def distinct(self, column: str) -> int:
         return len({str(value) for value in self.values(column)})
 

@@ -14,7 +14,7 @@ from burnish.data.clean import LABEL, check_bad_rows, check_label_sets, check_la
 from burnish.data.columns import check_canonical, check_columns, check_kept_columns, infer_columns
 from burnish.data.deduplicate import deduplicate
 from burnish.data.files import DataFile, find_files
-from burnish.data.formats import INTERACTIONS, RowFormat, detect_format
+from burnish.data.formats import detect_format
 from burnish.data.image_folder import folder_parts, folder_sha256
 from burnish.data.images import examples_of
 from burnish.data.interactions import leave_last_out
@@ -22,6 +22,7 @@ from burnish.data.options import DataOptions
 from burnish.data.parts import make_parts
 from burnish.data.records import Record, SourceShape
 from burnish.data.repair import drop_near_duplicates, read_corrections, redact_rows, relabel, repair_training_rows
+from burnish.data.row_format import INTERACTIONS, RowFormat
 from burnish.data.source import inspect_source, read_source
 from burnish.data.split import LABELS, TAGS, TARGET, labels_in
 from burnish.errors import DataProblemError, DataReadError, excerpt, nearest

@@ -14,11 +14,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
 from burnish.data.records import SourceShape
 from burnish.data.remote import is_remote
+from burnish.data.row_format import RowFormat
 from burnish.data.source import inspect_source
 
 KEPT = 4  # shapes and preparations, the latest ones

@@ -13,10 +13,10 @@ from burnish.data.balance import by_class
 from burnish.data.clean import LABEL, PROVENANCE
 from burnish.data.endpoint import Endpoint
 from burnish.data.files import find_files
-from burnish.data.formats import RowFormat
 from burnish.data.paraphrase import paraphrase
 from burnish.data.prepare import prepare
 from burnish.data.questions import write_questions
+from burnish.data.row_format import RowFormat
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataReadError, UsageError
 from burnish.lifecycle.endpoints import named_endpoint

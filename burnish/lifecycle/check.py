@@ -14,9 +14,9 @@ from burnish.data.doctor.lengths import Limit, length_histogram
 from burnish.data.doctor.likeness import Embed, likeness
 from burnish.data.doctor.unsafe import unsafe
 from burnish.data.files import find_files
-from burnish.data.formats import RowFormat
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
+from burnish.data.row_format import RowFormat
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataProblemError, UsageError, excerpt, nearest
 from burnish.lifecycle.moderate import moderator as moderator_of

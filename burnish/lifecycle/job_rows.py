@@ -10,8 +10,8 @@ from typing import Any
 
 from burnish.data.clean import to_examples
 from burnish.data.columns import infer_columns
-from burnish.data.formats import IMAGES
 from burnish.data.images import examples_of
+from burnish.data.row_format import IMAGES
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import BurnishError, DataProblemError, excerpt
 from burnish.lifecycle.rows import settled_task

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from burnish.data.files import find_files
-from burnish.data.formats import RowFormat, detect_format
+from burnish.data.formats import detect_format
 from burnish.data.options import DataOptions
 from burnish.data.records import SourceShape
 from burnish.data.remembered import inspect_once
+from burnish.data.row_format import RowFormat
 from burnish.data.row_values import table_row, table_row_with_number
 from burnish.errors import DataProblemError, RecipeError, excerpt
 from burnish.model.catalogue import RANDOM_ROWS

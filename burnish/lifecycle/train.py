@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.data.clean import LABEL
-from burnish.data.formats import RowFormat
 from burnish.data.prepare import PreparedData, rows_sha256
 from burnish.data.remembered import prepare_once
+from burnish.data.row_format import RowFormat
 from burnish.engine.budget import cost_of
 from burnish.errors import BurnishError, RecipeError, RunError, StoppedRunError, excerpt, nearest
 from burnish.evaluation.metrics import register_metric

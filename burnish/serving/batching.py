@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from burnish.engine.precision import choose_device
 from burnish.serving.waiting import Ticket, Waiting, stopping
 
-PASS_TOKENS = 4_096  # of the rows that one pass takes, at least one row
+PASS_TOKENS = 1_024  # of the rows that one pass takes, at least one row: more of them are no faster each
+GPU_PASS_TOKENS = 16_384
 PASS_ROWS = 512
 
 
@@ -65,6 +67,7 @@ class Batcher:
     def __init__(self, model: Answering, *, limit: int = 64) -> None:
         self.model = model
         self.waiting: Waiting[Sequence[Prepared], list[Any]] = Waiting(limit)
+        self._pass_tokens = PASS_TOKENS if choose_device().type == "cpu" else GPU_PASS_TOKENS
         self._begun: dict[Ticket[list[Any]], list[Any]] = {}  # the answers so far to those with more rows than a pass
 
     @property
@@ -92,7 +95,7 @@ class Batcher:
             left = head.asked[len(self._begun.get(head, ())) :]
             count = 0
             for each in left:
-                if rows == PASS_ROWS or (rows and tokens + each.tokens > PASS_TOKENS):
+                if rows == PASS_ROWS or (rows and tokens + each.tokens > self._pass_tokens):
                     break
                 rows, tokens, count = rows + 1, tokens + each.tokens, count + 1
             if count < len(left) and parts:

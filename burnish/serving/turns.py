@@ -1,15 +1,16 @@
 """One thread that computes, and models that take turns in it.
 
 All products of all models run in one thread, one pass after the other, so that they share the cores instead of
-fighting for them, and the thread that talks to clients never waits for numbers. A model that has work is in line; it
-does one pass at its turn and lines up again, so a long job of one does not keep another waiting.
+fighting for them, and the thread that talks to clients never waits for numbers. The next pass is of the model that has
+had the least time of those with work (fair queueing; Demers et al. 1989): the many short passes of one that writes
+token by token do not wait for as many long ones of another.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -29,8 +30,9 @@ class Turns:
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
-        self._line: deque[Step] = deque()
-        self._in_line: set[Step] = set()
+        self._line: dict[Step, None] = {}  # in the order they came
+        self._had: dict[Step, float] = {}  # seconds that each has had, of those in line or at work
+        self._least = 0.0  # seconds that the last one had had when it was chosen; who comes is not behind that
         self._changed = threading.Condition()
         self._open = True
         self._thread = threading.Thread(target=self._run, name="burnish-passes", daemon=True)
@@ -38,9 +40,9 @@ class Turns:
     def wake(self, step: Step) -> None:
         """Lines a model up, if it is not in line."""
         with self._changed:
-            if step not in self._in_line:
-                self._in_line.add(step)
-                self._line.append(step)
+            if step not in self._line:
+                self._had[step] = max(self._had.get(step, 0.0), self._least)
+                self._line[step] = None
                 self._changed.notify()
             if self._open and self._thread.ident is None:
                 self._thread.start()
@@ -73,13 +75,18 @@ class Turns:
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         while (step := self._next()) is not None:
+            began = time.monotonic()
             try:
                 more = step()
             except Exception:  # who waited for it has been told; the others go on
                 LOGGER.exception("a pass failed")
                 more = True
+            self._had[step] += time.monotonic() - began
             if more:
                 self.wake(step)
+            with self._changed:
+                if step not in self._line:
+                    del self._had[step]
 
     def _next(self) -> Step | None:
         with self._changed:
@@ -87,6 +94,7 @@ class Turns:
                 self._changed.wait()
             if not self._open:
                 return None
-            step = self._line.popleft()
-            self._in_line.discard(step)
+            step = min(self._line, key=lambda each: self._had[each])
+            del self._line[step]
+            self._least = self._had[step]
             return step

@@ -298,6 +298,6 @@ def test_a_load_while_it_trains(runs: dict[str, Run], language_base: Path, sente
 
     places = (language_base, runs["labels"].folder.path, sentence_base)
     found = load.load(tmp_path, *places, requests=300, clients=32, training=True)
-    assert not found.wrong, found.table() + (tmp_path / "server.log").read_text("utf-8")[-2000:]
+    assert not found.wrong, f"{found.wrong}" + (tmp_path / "server.log").read_text("utf-8")[-2000:]
     assert found.whole > 0
     assert found.at_drain["whole"] > 0

@@ -323,3 +323,21 @@ def test_rows_are_prepared_and_layouts_compared_once_for_the_jobs_of_a_process(
             work.clear()
     assert first == ["_compared", "_compared", "check_invariants", "inspect_source", "prepare"]
     assert work == ["_compared"]  # of the tuned model, whose weights are new
+
+
+MANY_SIZES = """
+import burnish.model, torch, psutil
+torch.set_num_threads(1)
+weight, states = torch.randn(1536, 384, dtype=torch.bfloat16), torch.randn(420, 384, dtype=torch.bfloat16)
+def products(sizes):
+    for size in sizes:
+        torch.mm(states[:size], weight.t())
+    return psutil.Process().memory_info().rss
+print(-products(range(1, 100)) + products(range(100, 420)))
+"""
+
+
+@pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="this CPU has no bf16")
+def test_products_of_many_sizes_keep_little_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", MANY_SIZES], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 80 * 2**20  # 220 MB where each size is kept

@@ -361,12 +361,12 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back(
 
 def test_a_storm(tmp_path: Path, language_base: Path) -> None:
     outcome = job_storm.storm(tmp_path, language_base, workers=2, jobs=3, faults=2, seed=1)
-    assert outcome.wrong == [], outcome.table()
+    assert outcome.wrong == [], str(outcome.wrong)
 
 
 def test_a_storm_in_postgresql(tmp_path: Path, language_base: Path, postgresql: str) -> None:
     outcome = job_storm.storm(tmp_path, language_base, workers=2, jobs=3, faults=2, seed=2, url=postgresql)
-    assert outcome.wrong == [], outcome.table()
+    assert outcome.wrong == [], str(outcome.wrong)
 
 
 def test_a_file_that_goes_while_a_job_is_asked_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

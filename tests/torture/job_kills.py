@@ -8,7 +8,6 @@ Every step and the end must be told once, in order, and no checkpoint twice, wha
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import signal
 import tempfile
@@ -24,6 +23,7 @@ from service_jobs import (
     asked_for,
     chat_rows,
     differences,
+    kept,
     sent,
     service_at,
     told_of,
@@ -85,8 +85,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="job-kills-") as folder:
         outcome = job_kills(Path(folder), options.base, kills=options.kills, seed=options.seed)
-    print(json.dumps(outcome))
-    raise SystemExit(1 if outcome["wrong"] else 0)
+    wrong = outcome.pop("wrong")
+    raise SystemExit(kept("job_kills", outcome, wrong, seed=options.seed))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ each checkpoint, one served model, and each attempt's folder begun by one worker
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import signal
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from service_jobs import PROJECT, asked_for, chat_rows, live, sent, service_at, started_worker
+from service_jobs import PROJECT, asked_for, chat_rows, kept, live, sent, service_at, started_worker
 from sqlalchemy import select, text
 
 from burnish.lifecycle.service import Service
@@ -48,9 +47,8 @@ class Storm:
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
-    def table(self) -> str:
-        shown = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "wrong"}
-        return json.dumps(shown) + "".join(f"\nWRONG: {each}" for each in self.wrong)
+    def figures(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "wrong"}
 
 
 def storm(
@@ -183,8 +181,9 @@ def main() -> None:
         about = {"workers": options.workers, "jobs": options.jobs, "faults": options.faults, "seed": options.seed}
         about |= {"every": options.every}
         outcome = storm(Path(folder), options.base, **about, url=options.database)
-    print(outcome.table())
-    raise SystemExit(1 if outcome.wrong else 0)
+    where = "sqlite" if options.database is None else "postgresql"
+    figures = {"workers": options.workers, **outcome.figures()}
+    raise SystemExit(kept(f"job_storm-{where}", figures, outcome.wrong, seed=options.seed))
 
 
 if __name__ == "__main__":

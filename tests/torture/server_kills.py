@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import random
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 
 from server_moments import ENDED, MOMENTS, ROWS, Lab
 from server_process import Server
-from service_jobs import CLOCK, INTERRUPTED, PROJECT, differences, told_of, weights
+from service_jobs import CLOCK, INTERRUPTED, PROJECT, differences, kept, told_of, weights
 from sqlalchemy import select, update
 
 from burnish.lifecycle.job_sweep import sweep_jobs
@@ -140,8 +139,8 @@ def main() -> None:
     moments = list(itertools.islice(itertools.cycle(options.moments), options.kills))
     with tempfile.TemporaryDirectory(prefix="server-kills-") as folder:
         outcome = server_kills(Path(folder), options.base, moments, seed=options.seed)
-    print(json.dumps(outcome, indent=1))
-    raise SystemExit(1 if outcome["wrong"] else 0)
+    wrong = outcome.pop("wrong")
+    raise SystemExit(kept("server_kills", outcome, wrong, seed=options.seed))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from burnish.lifecycle.environment import describe_environment
 from burnish.lifecycle.job_recipe import JobRequest
 from burnish.lifecycle.jobs import Job, create_job, list_events
 from burnish.lifecycle.service import Service
@@ -25,6 +26,7 @@ from burnish.registry.store import Registry, SentFiles
 from burnish.storage.version_store import open_version_store
 
 PROJECT = "default"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 PATIENCE_SECONDS = 600.0
 CLOCK = ("rows_per_second", "tokens_per_second")
 INTERRUPTED = ("The job goes on from step", "The job pauses", "The job is paused", "The job is in the line again")
@@ -121,6 +123,15 @@ def _without(text: str, names: Sequence[str]) -> str:
     for name in names:
         text = text.replace(name, "")
     return text
+
+
+def kept(name: str, figures: dict[str, Any], wrong: Sequence[str], *, seed: int) -> int:
+    """Prints what was found and writes benchmarks/results/torture-<name>.json; the exit code: 0 if nothing is wrong."""
+    result = {"environment": describe_environment(), "seed": seed, "figures": figures, "wrong": list(wrong)}
+    print(json.dumps(result["figures"]) + "".join(f"\nWRONG: {each}" for each in wrong[:20]))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"torture-{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 1 if wrong else 0
 
 
 def differences(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from burnish.data.formats import RowFormat, detect_format
+from burnish.data.formats import detect_format
 from burnish.data.options import DataOptions
 from burnish.data.records import Record
+from burnish.data.row_format import RowFormat
 from burnish.data.source import inspect_source, read_source
 from burnish.types import Example, Origin, Problem
 

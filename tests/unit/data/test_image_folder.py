@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from burnish.data.formats import IMAGES, RowFormat, detect_format
+from burnish.data.formats import detect_format
 from burnish.data.image_folder import folder_parts, folder_records, folder_sha256, folder_shape
 from burnish.data.options import DataOptions
 from burnish.data.prepare import PreparedData, prepare
+from burnish.data.row_format import IMAGES, RowFormat
 from burnish.data.source import inspect_source, read_source
 from burnish.errors import DataReadError
 from burnish.types import Split

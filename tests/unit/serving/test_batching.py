@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from burnish.errors import DataProblemError, ServiceError
 from burnish.serving.batching import PASS_TOKENS, Batcher, Prepared
 from burnish.serving.readers import image_bytes
-from burnish.serving.turns import Turns
 from burnish.serving.waiting import Ticket
 
 
@@ -24,7 +22,7 @@ class Doubles:
         self.passes: list[int] = []
 
     def prepare(self, given: Sequence[Any]) -> list[Prepared]:
-        return [Prepared(number, 1_000) for number in given]
+        return [Prepared(number, PASS_TOKENS // 4) for number in given]
 
     def answer(self, prepared: Sequence[Prepared]) -> list[int]:
         self.passes.append(len(prepared))
@@ -58,7 +56,7 @@ def test_what_waits_is_answered_in_one_pass() -> None:
     while batcher.step():
         pass
     assert many == [[2 * n] for n in range(10)]
-    assert model.passes[1:] == [PASS_TOKENS // 1_000] * 2 + [2]
+    assert model.passes[1:] == [4] * 2 + [2]
 
 
 def test_a_large_request_is_answered_in_parts_and_others_come_between() -> None:
@@ -68,7 +66,7 @@ def test_a_large_request_is_answered_in_parts_and_others_come_between() -> None:
     passes = []
     while batcher.step():
         passes.append((found[0] is not None, found[1] is not None))
-    assert max(model.passes) == PASS_TOKENS // 1_000
+    assert max(model.passes) == 4
     assert (False, True) in passes, "the small one was answered before the large one"
     assert found == [[2 * n for n in range(100, 110)], [2]]
     assert not batcher._begun
@@ -83,7 +81,7 @@ def test_a_large_request_that_nobody_waits_for_is_not_gone_on_with() -> None:
     assert batcher.step()
     ticket.cancel()
     assert not batcher.step()
-    assert (model.passes, told, batcher._begun) == ([PASS_TOKENS // 1_000], [], {})
+    assert (model.passes, told, batcher._begun) == ([4], [], {})
 
 
 def test_a_request_that_cannot_be_answered_fails_alone() -> None:
@@ -101,40 +99,6 @@ def test_the_line_is_bounded_and_closes() -> None:
         line_up(batcher, [3])
     batcher.close()
     assert [error.status for error in found] == [503, 503]
-
-
-def test_models_take_turns_and_a_fault_of_one_stops_no_other() -> None:
-    turns, order, done = Turns(), [], threading.Event()
-    left = {"a": 3, "b": 3}
-    together = threading.Barrier(2)
-
-    def step(name: str) -> bool:
-        order.append(name)
-        left[name] -= 1
-        if not any(left.values()):
-            done.set()
-        if name == "a" and left["a"] == 1:
-            raise RuntimeError("a fault of this pass")
-        return left[name] > 0
-
-    def step_a() -> bool:
-        return step("a")
-
-    def step_b() -> bool:
-        return step("b")
-
-    waiting = turns.call(together.wait)  # holds the thread until both are in line
-    turns.wake(step_a)
-    turns.wake(step_b)
-    turns.wake(step_a)
-    together.wait()
-    assert done.wait(60)
-    assert order == ["a", "b"] * 3
-    assert waiting.done()
-    assert turns.call(lambda: 7).result() == 7
-    with pytest.raises(ZeroDivisionError):
-        turns.call(lambda: 1 // 0).result()
-    turns.stop()
 
 
 @pytest.mark.parametrize(
