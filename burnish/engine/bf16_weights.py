@@ -21,6 +21,9 @@ from burnish.engine.passes import Passes
 TOLERANCE = 0.02  # of the loss per unit, or of one nat where it is smaller
 
 
+_OF_IMAGES = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
+
+
 class Bf16Weights:
     """bf16 copies of the weights of matrices and norms below the head.
 
@@ -39,6 +42,8 @@ class Bf16Weights:
         learn = {id(weight) for weight in trainable.values()} - {id(table.weight) for table in self.tables}
         self.places: list[tuple[nn.Module, str, nn.Parameter]] = []
         for part in parts:
+            if isinstance(part, _OF_IMAGES):
+                continue  # convolutions round for themselves, batch norms keep float32 statistics beside their weights
             for name, weight in part.named_parameters(recurse=False):
                 if id(weight) in learn and weight.dtype == torch.float32:
                     self.places.append((part, name, weight))
@@ -101,11 +106,14 @@ def bf16_weights(
     try:
         plain = passes.probed_loss(max_tokens)
         with copies.inside():
-            fast = passes.probed_loss(max_tokens)
+            fast = passes.probed_loss(max_tokens, backward=True)
     except (RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
         return None, f"rounded in each product, copies were refused ({type(error).__name__})"
+    finally:
+        for weight in trainable.values():
+            weight.grad = None
     if not abs(fast - plain) <= TOLERANCE * max(1.0, abs(plain)):
         return None, f"rounded in each product, copies give a loss of {fast:.3f}, not {plain:.3f}"
     return copies, f"bf16 copies, loss {fast:.4f} instead of {plain:.4f} on real rows"

@@ -101,21 +101,26 @@ class Passes:
         (term.total * factor).backward()  # type: ignore[no-untyped-call]
         return term
 
-    @torch.no_grad()
-    def probed_loss(self, max_tokens: int) -> float:
-        """Loss per unit of up to four training rows of different length, nothing left to chance; draws no numbers."""
+    def probed_loss(self, max_tokens: int, *, backward: bool = False) -> float:
+        """Loss per unit of up to four training rows of different length, nothing left to chance; draws no numbers.
+
+        Args:
+            backward: leaves the gradients, too.
+        """
         probe = probe_rows(self.rows, 4)
         while len(probe) > 1 and sum(row.length for row in probe) > max_tokens:
             probe.pop()
         training = self.model.training
         self.model.eval()
         try:
-            with self.precision.compute(self.device):
+            with torch.set_grad_enabled(backward), self.precision.compute(self.device):
                 batch = self.layout.lay_out(probe, range(len(probe)), device=self.device)
                 term = self.task.loss(self.model, batch)
+            if backward:
+                term.total.backward()  # type: ignore[no-untyped-call]
         finally:
             self.model.train(training)
-        return float(term.total) / term.weight
+        return float(term.total.detach()) / term.weight
 
     def pieces(self, row_ids: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
         """Micro-batches of some rows; all at once for a task that can only compare whole batches."""
