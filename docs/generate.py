@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,13 +122,38 @@ EXIT_CODES = {
 }
 
 
-def _raised(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
-    """(class, code, message) of every error constructed in a module."""
+def _raised(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
+    """(class, code, message) of every error constructed in a module, by its class or a function that gives one."""
+    makers = {name: (name, True) for node in ast.walk(tree) if (name := _called(node)).endswith("Error")}
+    for made in tree.body:
+        if (
+            isinstance(made, ast.FunctionDef)
+            and isinstance(made.returns, ast.Name)
+            and made.returns.id.endswith("Error")
+        ):
+            whole = [given.arg for given in made.args.args][1:2] in (["message"], ["text"])
+            makers[made.name] = (made.returns.id, whole)
+    assigned = [
+        (node.lineno, node.targets[0].id, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    ]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error"):
-            code, *rest = node.args or [None]
-            if isinstance(code, ast.Constant) and isinstance(code.value, str) and "/" in code.value:
-                yield node.func.id, code.value, _text(rest[0]) if rest else ""
+        if not isinstance(node, ast.Call) or _called(node) not in makers:
+            continue
+        code, *rest = node.args or [None]
+        if not isinstance(code, ast.Constant) or not re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", str(code.value)):
+            continue
+        said = rest[0] if rest else ast.Constant("")
+        if isinstance(said, ast.Name):
+            above = [value for line, name, value in assigned if name == said.id and line < node.lineno]
+            said = above[-1] if above else said
+        kind, whole = makers[_called(node)]
+        yield kind, code.value, _text(said) if whole else f"… {_text(said)}"
+
+
+def _called(node: ast.AST) -> str:
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
 
 
 def _text(node: ast.AST) -> str:

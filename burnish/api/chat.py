@@ -76,8 +76,8 @@ async def create(body: ChatRequest, request: Request, caller: By, inference: Mod
     async def begin() -> Writing:
         return await inference.chat(caller.project, body.model, body.messages, wish, tools=body.given_tools)
 
-    def spend(tokens: int) -> None:
-        request.app.state.meter.spend(caller, tokens)
+    def spend(writing: Writing) -> None:
+        request.app.state.meter.spend(caller, writing.spent_tokens)
 
     if body.stream:
         writing = await begin()
@@ -89,9 +89,9 @@ async def create(body: ChatRequest, request: Request, caller: By, inference: Mod
         try:
             found = await whole(writing, body.n or 1)
         finally:
+            spend(writing)
             await writing.close()
         spent = usage(writing.prompt_tokens, sum(each.tokens for each in found))
-        spend(spent["total_tokens"])
         choices = [_choice(body, writing, index, each) for index, each in enumerate(found)]
         return {**_head(body, new_id("chatcmpl-"), "chat.completion"), "choices": choices, "usage": spent}
 
@@ -135,8 +135,8 @@ class _Stream:
 
     def response(self, spend: Any) -> Response:
         async def close() -> None:
+            spend(self.writing)
             await self.writing.close()
-            spend(self.writing.prompt_tokens + sum(self.tokens.values()))
 
         return Events(self.events(), close)
 

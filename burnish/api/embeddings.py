@@ -50,8 +50,11 @@ class EmbeddingRequest(Body):
 @allow(INFER, seconds=None, changes=False)
 async def create(body: EmbeddingRequest, request: Request, caller: By, inference: Models) -> Any:
     request.state.object = body.model[:120]
-    vectors, tokens = await unless_gone(request, inference.embed(caller.project, body.model, body.inputs))
-    request.app.state.meter.spend(caller, tokens)
+
+    def spend(tokens: int) -> None:
+        request.app.state.meter.spend(caller, tokens)
+
+    vectors, tokens = await unless_gone(request, inference.embed(caller.project, body.model, body.inputs, spend))
     if body.dimensions is not None:
         vectors = [_shortened(vector, body.dimensions) for vector in vectors]
     as_asked = _base64 if body.encoding_format == "base64" else _numbers

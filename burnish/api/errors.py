@@ -90,6 +90,16 @@ def answer_for(error: Exception, known: Sequence[str] = ()) -> ErrorBody:
     return ErrorBody(500, TEXTS[500], code="internal_error")
 
 
+def log_failure(error: Exception, status: int, request_id: str | None) -> None:
+    """Notes a request that failed; a refusal of the service is a line, anything else tells where it happened."""
+    if isinstance(error, ServiceError):
+        if status >= 500:
+            more = {"request_id": request_id, "status": status, "code": error.code}
+            LOGGER.warning("refused", extra={**more, "error": excerpt(error.message, 200)})
+    elif status >= 500:
+        LOGGER.error("failed", exc_info=error, extra={"request_id": request_id})
+
+
 def protocol_error(request: Request, error: Exception) -> Response:
     """For FastAPI, which asks for a handler for each kind."""
     route = request.scope.get("route")

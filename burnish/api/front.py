@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from burnish.api.access import LOCAL, NOBODY, Caller, KeyRing, no_key
-from burnish.api.errors import answer_for
+from burnish.api.errors import answer_for, log_failure
 from burnish.api.limits import Meter
 from burnish.api.metrics import Metrics
 from burnish.api.routing import Allowed
@@ -84,8 +85,7 @@ class Front:
             if answer.status:  # it has begun: all that is left is to cut the connection
                 raise
             body = answer_for(error)
-            if body.status_code >= 500:
-                LOGGER.error("failed", exc_info=error, extra={"request_id": scope["state"]["request_id"]})
+            log_failure(error, body.status_code, scope["state"]["request_id"])
             await body(scope, receive, answer)
         finally:
             self.rules.running -= 1
@@ -134,9 +134,8 @@ class Front:
     def _address(self, scope: Scope, headers: Headers) -> str:
         """The address of the client, as far as it can be known."""
         peer = str((scope.get("client") or ("", 0))[0])
-        try:
-            address = ipaddress.ip_address(peer.split("%")[0])
-        except ValueError:
+        address = _address_of(peer.split("%")[0])
+        if address is None:
             return peer  # not from a network
         trusted = any(address in network for network in self.rules.proxies)
         if self.rules.only_proxies and not trusted and not address.is_loopback:
@@ -147,7 +146,7 @@ class Front:
     def _require_host(self, headers: Headers) -> None:
         """A page that lets its own name mean this machine (DNS rebinding) is found out by that name."""
         name = _host_name(headers.get("host", ""))
-        if name is None or not (_is_address(name) or name in LOCAL_NAMES or name in self.rules.names):
+        if name is None or not (_address_of(name) is not None or name in LOCAL_NAMES or name in self.rules.names):
             raise ServiceError(
                 "access/host",
                 "this server does not go by that name",
@@ -262,12 +261,13 @@ def _host_name(host: str) -> str | None:
     return name or None
 
 
-def _is_address(name: str) -> bool:
+@lru_cache(maxsize=1024)
+def _address_of(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a text is; None for anything else."""
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _first(path_params: Mapping[str, Any]) -> str | None:

@@ -41,8 +41,10 @@ def delete(model: str, caller: By, service: At, inference: Models) -> dict[str, 
             param="model",
             kind="model_not_deletable",
         )
+    version = find_served(service.registry, model, caller.project).version
     delete_served(service.registry, model, caller.project)
     inference.forget(model)
+    inference.unload(version)
     return {"id": model, "object": "model", "deleted": True}
 
 

@@ -27,8 +27,10 @@ class PredictRequest(Body):
 @allow(INFER, seconds=None, changes=False)
 async def create(body: PredictRequest, request: Request, caller: By, inference: Models) -> Any:
     request.state.object = body.model[:120]
-    asked = inference.predict(caller.project, body.model, body.input)
-    found, tokens, task = await unless_gone(request, asked)
-    request.app.state.meter.spend(caller, tokens)
+
+    def spend(tokens: int) -> None:
+        request.app.state.meter.spend(caller, tokens)
+
+    found, tokens, task = await unless_gone(request, inference.predict(caller.project, body.model, body.input, spend))
     spent = {"prompt_tokens": tokens, "total_tokens": tokens}
     return JSONResponse({"object": "list", "model": body.model, "task": task, "data": found, "usage": spent})

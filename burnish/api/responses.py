@@ -92,15 +92,15 @@ async def create(body: ResponseRequest, request: Request, caller: By, inference:
     wish = Wish(max_new_tokens=body.max_output_tokens, choice=choice, streams=bool(body.stream))
     told = _Told(body)
 
-    def spend(tokens: int) -> None:
-        request.app.state.meter.spend(caller, tokens)
+    def spend(writing: Writing) -> None:
+        request.app.state.meter.spend(caller, writing.spent_tokens)
 
     if body.stream:
         writing = await inference.chat(caller.project, body.model, body.messages(), wish)
 
         async def close() -> None:
+            spend(writing)
             await writing.close()
-            spend(writing.prompt_tokens + told.tokens)
 
         return Events(told.events(writing), close)
 
@@ -109,9 +109,9 @@ async def create(body: ResponseRequest, request: Request, caller: By, inference:
         try:
             (found,) = await whole(writing, 1)
         finally:
+            spend(writing)
             await writing.close()
         told.text, told.tokens = found.text, found.tokens
-        spend(writing.prompt_tokens + found.tokens)
         return told.response(_status(found.finish), writing.prompt_tokens)
 
     return await unless_gone(request, answered())

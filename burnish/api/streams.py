@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -12,10 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from burnish.api.errors import answer_for
-from burnish.errors import BurnishError
+from burnish.api.errors import answer_for, log_failure
 
-LOGGER = logging.getLogger("burnish.api")
 Result = TypeVar("Result")
 DONE = b"data: [DONE]\n\n"
 
@@ -54,9 +51,9 @@ class Events(Response):
             async for each in self._events:
                 await send({"type": "http.response.body", "body": each, "more_body": True})
         except Exception as error:
-            if not isinstance(error, BurnishError):
-                LOGGER.error("failed", exc_info=error, extra={"request_id": scope["state"].get("request_id")})
-            said = bytes(answer_for(error).body).decode()
+            body = answer_for(error)
+            log_failure(error, body.status_code, scope["state"].get("request_id"))
+            said = bytes(body.body).decode()
             await send({"type": "http.response.body", "body": f"data: {said}\n\n".encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

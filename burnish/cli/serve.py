@@ -39,6 +39,13 @@ def arguments(command: Command) -> None:
         help="another name of a base, e.g. gpt-4o-mini=SmolLM2-135M-Instruct; again for more",
     )
     serve.add_argument(
+        "--upstream",
+        metavar="NAME=URL",
+        action="append",
+        default=[],
+        help="process outside that computes for a base, e.g. vLLM; its key: $BURNISH_UPSTREAM_KEY; again for more",
+    )
+    serve.add_argument(
         "--minimum-rows", metavar="N", type=_count, default=10, help="rows that a training file needs (default: 10)"
     )
     serve.add_argument("--no-worker", action="store_true", help="run no jobs; `burnish worker` does, anywhere")
@@ -69,7 +76,12 @@ def run(options: argparse.Namespace) -> int:
     _require_packages()
     proxies = [network_of(text) for text in options.behind_proxy]
     certificate, key = certificate_of(options.certfile, options.keyfile)
-    service = open_service(models=options.model, aliases=options.alias, minimum_rows=options.minimum_rows)
+    service = open_service(
+        models=options.model,
+        aliases=options.alias,
+        minimum_rows=options.minimum_rows,
+        upstreams=options.upstream,
+    )
     _require_safe(service, options.host, tls=certificate is not None, proxies=bool(proxies))
     server, front = importlib.import_module(SERVER), importlib.import_module(RULES)
     names = frozenset({options.host.lower(), *(name.lower() for name in options.name)})
@@ -98,10 +110,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _worker_arguments(options: argparse.Namespace) -> list[str]:
-    """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens."""
+    """The worker knows the same bases; it learns from its stdin that this process is gone, however that happens.
+
+    Its trainings leave a core to the server: threads that wait for a core which another process has cost more than they
+    win, all the more the smaller the model is.
+    """
+    from burnish.lifecycle.environment import default_threads
+    from burnish.settings import settings
+
+    threads = settings().threads or max(1, default_threads() - 1)
     bases = [word for each in options.model for word in ("--model", each)]
     slot = ["--slot", options.slot] if options.slot else []  # else it looks for itself
-    return ["worker", *bases, *slot, "--minimum-rows", str(options.minimum_rows), "--end-with-stdin"]
+    limits = ["--threads", str(threads), "--minimum-rows", str(options.minimum_rows)]
+    return ["worker", *bases, *slot, *limits, "--end-with-stdin"]
 
 
 def _port(text: str) -> int:
@@ -127,7 +148,7 @@ def _say(url: str, options: argparse.Namespace) -> None:
 def _require_packages() -> None:
     import importlib.util
 
-    for package in ("fastapi", "uvicorn", "python_multipart"):
+    for package in ("fastapi", "uvicorn", "python_multipart", "httpx"):
         if importlib.util.find_spec(package) is None:
             raise UsageError(
                 "serve/needs-package",

@@ -10,7 +10,7 @@ import http.client
 import json
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from burnish.errors import UsageError, excerpt
@@ -33,7 +33,7 @@ class Endpoint:
 
     url: str
     model: str
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     timeout_seconds: float = 60.0
     where: str = "--endpoint"
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -14,14 +14,16 @@ from typing import Any, TypeVar
 
 from burnish.errors import DataProblemError, ServiceError
 from burnish.lifecycle.environment import default_threads
-from burnish.lifecycle.served_models import Found, Loader, find_model, takes_long
+from burnish.lifecycle.served_models import Found, Loader, adapter_called, find_model, takes_long, upstreams_of
 from burnish.lifecycle.service import Service
 from burnish.model.template import RefusedConversationError
+from burnish.registry.served import is_served
 from burnish.serving.answer import Prompt, prompt_of
 from burnish.serving.choosing import Choice, Chosen
 from burnish.serving.decoding import Asked, Written
 from burnish.serving.pool import Pool
-from burnish.serving.speaking import Answers, Model, Reader, Speaker, wrong_kind
+from burnish.serving.relayed import Model, Relayed, RelayedVectors, Talker
+from burnish.serving.speaking import Answers, Reader, Speaker, wrong_kind
 from burnish.serving.spelling import TokenTexts
 from burnish.serving.tool_calls import CallForm, call_form
 from burnish.serving.turns import Turns
@@ -36,6 +38,11 @@ MEMORY_SHARE = 0.5  # of the machine, for models, unless the settings say otherw
 CHAT, COMPLETE, EMBED, PREDICT = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/burnish/predict"
 
 Result = TypeVar("Result")
+Spend = Callable[[int], None]
+
+
+def unpaid(tokens: int) -> None:
+    """Where nobody counts tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,9 @@ class Wish:
     Attributes:
         answers: to each prompt.
         max_new_tokens: None: as many as the model has room for.
+        ends: further tokens that end an answer.
+        ignores_ends: whether the model's own tokens that end an answer do not.
+        salt: requests with another one share no beginnings of prompts.
     """
 
     answers: int = 1
@@ -52,6 +62,9 @@ class Wish:
     choice: Choice = field(default_factory=Choice)
     stops: Sequence[str] = ()
     streams: bool = False
+    ends: frozenset[int] = frozenset()
+    ignores_ends: bool = False
+    salt: str = ""
 
 
 @dataclass(slots=True)
@@ -72,6 +85,12 @@ class Writing:
     def pieces(self) -> AsyncIterator[tuple[int, Written]]:
         """Which answer, and more of it."""
         return self._answers.pieces()
+
+    @property
+    def spent_tokens(self) -> int:
+        """Prompt and answers as far as they were computed, whether anybody read them or not."""
+        made = self._answers.made
+        return 0 if made is None else self.prompt_tokens + made
 
     async def close(self) -> None:
         """Frees the places of what is not finished, and the model."""
@@ -128,7 +147,8 @@ class Inference:
         self.service = service
         self.seconds = seconds if seconds is not None else chosen.serve_seconds
         self._turns = Turns(threads or chosen.threads or max(1, default_threads() - 1))
-        self._loader = Loader(self._turns, limit if limit is not None else chosen.serve_queue)
+        self._upstreams = upstreams_of(service)
+        self._loader = Loader(self._turns, limit if limit is not None else chosen.serve_queue, self._upstreams)
         self.pool: Pool[Model] = Pool(memory_bytes or chosen.serve_memory_bytes or _share_of_machine())
         self._threads = ThreadPoolExecutor(READING_THREADS, "burnish-reading")
         self._verifying = ThreadPoolExecutor(1, "burnish-verifying")  # reads all bytes of models: nobody else's thread
@@ -157,7 +177,7 @@ class Inference:
         """
         prompt = prompt_of(0, {"messages": list(messages), "tools": tools})
 
-        def ids_of(speaker: Speaker) -> list[Sequence[int]]:
+        def ids_of(speaker: Talker) -> list[Sequence[int]]:
             return [_conversation_ids(speaker, name, prompt)]
 
         return await self._write(project, name, CHAT, ids_of, wish, tools=bool(tools), stripped=True)
@@ -169,13 +189,18 @@ class Inference:
             ServiceError: as `chat`.
         """
 
-        def ids_of(speaker: Speaker) -> list[Sequence[int]]:
+        def ids_of(speaker: Talker) -> list[Sequence[int]]:
             return [_text_ids(speaker, index, prompt) for index, prompt in enumerate(prompts)]
 
         return await self._write(project, name, COMPLETE, ids_of, wish, tools=False, stripped=False)
 
-    async def embed(self, project: str, name: str, inputs: Sequence[str | Sequence[int]]) -> tuple[list[Any], int]:
+    async def embed(
+        self, project: str, name: str, inputs: Sequence[str | Sequence[int]], spend: Spend = unpaid
+    ) -> tuple[list[Any], int]:
         """(D,) float32 of length 1 for each text, and how many tokens they have.
+
+        Args:
+            spend: told of the tokens when they are computed, also when nobody waits for the answer any more.
 
         Raises:
             ServiceError: for a model that makes no vectors; [models/not-found], [service/busy], [service/deadline].
@@ -183,10 +208,15 @@ class Inference:
         found = await self._find(project, name)
         if not found.embeds:
             raise wrong_kind(name, found.task, "make vectors", CHAT if found.speaks else PREDICT)
-        return await self._read(found, inputs, vectors=True)
+        return await self._read(found, inputs, spend, vectors=True)
 
-    async def predict(self, project: str, name: str, rows: Sequence[Any]) -> tuple[list[Any], int, str]:
+    async def predict(
+        self, project: str, name: str, rows: Sequence[Any], spend: Spend = unpaid
+    ) -> tuple[list[Any], int, str]:
         """What the model says of each row, how many tokens they have, and its task.
+
+        Args:
+            spend: as for `embed`.
 
         Raises:
             ServiceError: for a model that talks; [models/not-found], [service/busy], [service/deadline].
@@ -195,7 +225,7 @@ class Inference:
         found = await self._find(project, name)
         if found.speaks or found.base is not None:
             raise wrong_kind(name, found.task, "predict", CHAT if found.speaks else EMBED)
-        answers, tokens = await self._read(found, rows, vectors=False)
+        answers, tokens = await self._read(found, rows, spend, vectors=False)
         return answers, tokens, found.task
 
     def forget(self, name: str) -> None:
@@ -203,12 +233,19 @@ class Inference:
         for key in [key for key in self._known if key[1] == name]:
             del self._known[key]
 
+    def unload(self, version: str) -> None:
+        """Processes outside forget the adapter of a version that no name means any more; not in the loop's thread."""
+        if self._upstreams and not is_served(self.service.registry, version):
+            for upstream in self._upstreams.values():
+                upstream.unload_adapter(adapter_called(f"version:{version}"))
+
     def figures(self) -> list[tuple[str, dict[str, str], float]]:
         """For the metrics."""
         return [
             ("burnish_models_loaded", {}, float(len(self.pool.keys))),
             ("burnish_models_bytes", {}, float(self.pool.size_bytes)),
             ("burnish_inference_running", {}, float(self._running)),
+            *(("burnish_upstream_asked", {"upstream": u.name}, float(u.asked)) for u in self._upstreams.values()),
         ]
 
     async def drain(self, seconds: float = 25.0) -> bool:
@@ -221,6 +258,8 @@ class Inference:
         except TimeoutError:
             finished = False
         await self.pool.close()
+        for upstream in self._upstreams.values():
+            await upstream.close()
         await asyncio.to_thread(self._turns.stop)
         for threads in (self._threads, self._verifying):
             threads.shutdown(wait=False, cancel_futures=True)
@@ -231,7 +270,7 @@ class Inference:
         project: str,
         name: str,
         route: str,
-        ids_of: Callable[[Speaker], list[Sequence[int]]],
+        ids_of: Callable[[Talker], list[Sequence[int]]],
         wish: Wish,
         *,
         tools: bool,
@@ -243,26 +282,26 @@ class Inference:
         async with AsyncExitStack() as stack:
             self._enter(stack)
             model = await self._hold(stack, found, vectors=False)
-            assert isinstance(model, Speaker)
-            if any(token >= model.decoder.words for token in wish.choice.bias):
-                raise _bad("logit_bias", f"this model has {model.decoder.words:,} tokens")
+            assert isinstance(model, Speaker | Relayed)
+            if any(token >= model.words for token in wish.choice.bias):
+                raise _bad("logit_bias", f"this model has {model.words:,} tokens")
             prompts = await self._in_thread(lambda: ids_of(model))
-            if len(prompts) * wish.answers > model.decoder.waiting.limit:
+            if len(prompts) * wish.answers > model.limit:
                 raise _bad(
                     "n" if wish.answers > 1 else "prompt",
                     f"prompts times answers to each are {len(prompts) * wish.answers:,}; this server takes "
-                    f"{model.decoder.waiting.limit:,} at once",
+                    f"{model.limit:,} at once",
                 )
             calls, special = await self._in_thread(lambda: _calls_of(model, name)) if tools else (None, False)
             asked = [
                 Asked(
                     ids=ids,
-                    ends=model.ends,
+                    ends=(frozenset() if wish.ignores_ends else model.ends) | wish.ends,
                     max_new_tokens=_room(model, ids, wish),
                     choice=wish.choice,
                     stops=wish.stops,
                     branch=place * wish.answers + branch,
-                    tenant=project,
+                    tenant=f"{project}\0{wish.salt}" if wish.salt else project,
                     adapter=model.adapter,
                     streams=wish.streams,
                     stripped=stripped,
@@ -276,15 +315,18 @@ class Inference:
             return Writing(sum(map(len, prompts)), texts, calls, answers, stack.pop_all())
         raise AssertionError("unreachable")
 
-    async def _read(self, found: Found, rows: Sequence[Any], *, vectors: bool) -> tuple[list[Any], int]:
+    async def _read(self, found: Found, rows: Sequence[Any], spend: Spend, *, vectors: bool) -> tuple[list[Any], int]:
         async with AsyncExitStack() as stack:
             self._enter(stack)
             model = await self._hold(stack, found, vectors=vectors)
+            if isinstance(model, RelayedVectors):
+                tokens = await self._in_thread(lambda: model.tokens(rows))
+                return await _paid(model.answer(rows, seconds=self.seconds), tokens, spend), tokens
             assert isinstance(model, Reader)
             prepare = model.batcher.model.prepare
             prepared = prepare(rows) if _is_short(rows) else await self._in_thread(lambda: prepare(rows))
-            answers = await model.answer(prepared, seconds=self.seconds)
-            return answers, sum(each.tokens for each in prepared)
+            tokens = sum(each.tokens for each in prepared)
+            return await _paid(model.answer(prepared, seconds=self.seconds), tokens, spend), tokens
         raise AssertionError("unreachable")
 
     def _enter(self, stack: AsyncExitStack) -> None:
@@ -362,7 +404,18 @@ class Inference:
         return await asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
 
 
-def _conversation_ids(speaker: Speaker, name: str, prompt: Prompt) -> list[int]:
+async def _paid(answering: Awaitable[Result], tokens: int, spend: Spend) -> Result:
+    """An answer, for which one pays also when one does not wait for it, but not when it fails."""
+    try:
+        found = await answering
+    except asyncio.CancelledError:
+        spend(tokens)
+        raise
+    spend(tokens)
+    return found
+
+
+def _conversation_ids(speaker: Talker, name: str, prompt: Prompt) -> list[int]:
     if speaker.masker is None:
         raise ServiceError(
             "service/no-template",
@@ -382,7 +435,7 @@ def _conversation_ids(speaker: Speaker, name: str, prompt: Prompt) -> list[int]:
     return ids
 
 
-def _text_ids(speaker: Speaker, index: int, prompt: str | Sequence[int]) -> Sequence[int]:
+def _text_ids(speaker: Talker, index: int, prompt: str | Sequence[int]) -> Sequence[int]:
     if isinstance(prompt, str):
         ids: Sequence[int] = speaker.tokenizer.encode(prompt).ids
     else:
@@ -393,9 +446,9 @@ def _text_ids(speaker: Speaker, index: int, prompt: str | Sequence[int]) -> Sequ
     return ids
 
 
-def _require_known(speaker: Speaker, ids: Sequence[int], param: str, what: str) -> None:
+def _require_known(speaker: Talker, ids: Sequence[int], param: str, what: str) -> None:
     """A tokenizer may have more tokens than the model has rows for; such a one would end the pass of all who are in."""
-    words = speaker.decoder.words
+    words = speaker.words
     if any(not 0 <= token < words for token in ids):
         raise _bad(param, f"{what} has a token that is not one of the {words:,} of this model")
 
@@ -406,7 +459,7 @@ def _is_short(rows: Sequence[Any]) -> bool:
     return len(texts) == len(rows) and sum(map(len, texts)) <= AT_ONCE_CHARACTERS
 
 
-def _room(speaker: Speaker, ids: Sequence[int], wish: Wish) -> int:
+def _room(speaker: Talker, ids: Sequence[int], wish: Wish) -> int:
     """Tokens that the answer may have."""
     room = speaker.context - len(ids)
     if room < 1:
@@ -421,7 +474,7 @@ def _room(speaker: Speaker, ids: Sequence[int], wish: Wish) -> int:
     return room if wish.max_new_tokens is None else min(room, wish.max_new_tokens)
 
 
-def _calls_of(speaker: Speaker, name: str) -> tuple[CallForm, bool]:
+def _calls_of(speaker: Talker, name: str) -> tuple[CallForm, bool]:
     """How it writes a call, and whether special tokens are part of that."""
     found = call_form(speaker.masker.template) if speaker.masker is not None else None
     special = found.needs_special(speaker.tokenizer) if found is not None else None

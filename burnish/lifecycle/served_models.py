@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from burnish.errors import ModelError, RegistryError, ServiceError
 from burnish.lifecycle.service import Service
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.language import load_language_model
-from burnish.model.load import Base, find_base, load_tokenizer
+from burnish.model.load import LOADING, Base, find_base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.template import find_template
 from burnish.registry.database import reading
@@ -32,9 +32,11 @@ from burnish.serving.pool import Wanted
 from burnish.serving.predict import Predictor
 from burnish.serving.readers import Cells, Items, Labels, Texts, Vectors
 from burnish.serving.recommend import Recommender
-from burnish.serving.speaking import Model, Reader, Speaker
+from burnish.serving.relayed import HELD_BYTES, Model, Relayed, RelayedVectors
+from burnish.serving.speaking import Reader, Speaker
 from burnish.serving.table_predict import TablePredictor
 from burnish.serving.turns import Turns
+from burnish.serving.upstream import Upstream
 from burnish.serving.writer import Writer
 from burnish.storage.durable import require_undamaged
 from burnish.storage.run_folder import RunFolder
@@ -49,7 +51,6 @@ VECTOR, LANGUAGE = "embedding", "language model"  # what a base that was not tun
 NO_RUNS = Path("/nonexistent")  # earlier runs of a person are no bases of the service
 WEIGHT_BYTES = 4
 _INSPECTED: dict[str, Base] = {}  # by place; there are as many as the operator named and the catalogue has
-_ALONE = threading.RLock()  # loading imports parts of libraries as it needs them; two threads get half of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def _inspected(place: str) -> Base:
     """A base of the operator; its weights are hashed once."""
     if place in _INSPECTED:
         return _INSPECTED[place]
-    with _ALONE:
+    with LOADING:
         base = find_base(ModelOptions(base=place), recipe_folder=Path(), runs=NO_RUNS)
     if base.has_decoder:
         raise ModelError(
@@ -154,12 +155,25 @@ def _base_key(base: Base) -> str:
     return f"base:{base.sha256}:{base.folder}"
 
 
+def upstreams_of(service: Service) -> dict[str, Upstream]:
+    """Where a base lies -> the process outside that computes for it."""
+    salt = secrets.token_bytes(32)
+    found = {_place(service, name): Upstream(endpoint, salt) for name, endpoint in service.upstreams.items()}
+    return {place: upstream for place, upstream in found.items() if place is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads what was found."""
+    """Loads what was found.
+
+    Attributes:
+        limit: requests that may wait for a model.
+        upstreams: where a base lies -> the process outside that computes for it and for adapters on it.
+    """
 
     turns: Turns
-    limit: int  # requests that may wait for a model
+    limit: int
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
 
     def wanted(self, found: Found, *, vectors: bool = False) -> Wanted[Model]:
         """What the pool needs to know to load a model. Reads its description; for any thread but the loop's.
@@ -179,17 +193,51 @@ class Loader:
         if about["method"] == "lora" and not about["base"].get("quantization") and lies_beside(final, "lm_head"):
             base = base_of(final, about, NO_RUNS)
             under = base.under or base
+            upstream = self._upstream_of(under)
             return Wanted(
                 found.key,
-                _weights_on_disk(final),
-                lambda beside: _alone(lambda: self._adapter(beside, final, about, found.key)),
+                HELD_BYTES if upstream else _weights_on_disk(final),
+                (lambda beside: self._relayed_adapter(beside, final, about, found.key))
+                if upstream
+                else (lambda beside: _alone(lambda: self._adapter(beside, final, about, found.key))),
                 self._base(under),
             )
         return Wanted(found.key, size, lambda _: _alone(lambda: self._speaker(final)))
 
     def _base(self, base: Base) -> Wanted[Model]:
+        upstream = self._upstream_of(base)
+        if upstream is not None:
+            return Wanted(_base_key(base), HELD_BYTES, lambda _: self._relayed_base(base, upstream))
         load = self._base_speaker if base.generates else self._base_vectors
         return Wanted(_base_key(base), WEIGHT_BYTES * base.parameters, lambda _: _alone(lambda: load(base)))
+
+    def _upstream_of(self, base: Base) -> Upstream | None:
+        """What computes for a base, and for adapters that were trained beside the same weights."""
+        return next((each for place, each in self.upstreams.items() if _inspected(place).sha256 == base.sha256), None)
+
+    def _relayed_base(self, base: Base, upstream: Upstream) -> Model:
+        most = upstream.serves().get("max_model_len")
+        tokenizer = load_tokenizer(base.folder)
+        if not base.generates:
+            return RelayedVectors(upstream, tokenizer, base.max_length, self.limit)
+        masker = _masker_of_base(base, tokenizer)
+        ends = _ends_of_base(base, tokenizer, masker)
+        context = min(base.context, most) if isinstance(most, int) and most > 0 else base.context
+        words = _words_of(base)
+        return Relayed(upstream, upstream.name, tokenizer, masker, ends, context, words, self.limit)
+
+    def _relayed_adapter(self, beside: Model | None, final: Path, about: Any, key: str) -> Model:
+        assert isinstance(beside, Relayed)
+        require_undamaged(final)
+        tokenizer = load_tokenizer(final)
+        masker = Masker(packaged_template(final, about), tokenizer)
+        ends, context = frozenset(about["ends"]), min(beside.context, int(about["max_length"]))
+        called, folder = adapter_called(key), str(final.resolve())
+        made = Relayed(
+            beside.upstream, called, tokenizer, masker, ends, context, beside.words, self.limit, folder=folder
+        )
+        made.load()
+        return made
 
     def _base_vectors(self, base: Base) -> Model:
         return Reader(Batcher(Vectors.of_base(base), limit=self.limit), self.turns)
@@ -236,8 +284,19 @@ class Loader:
         return Reader(Batcher(made, limit=self.limit), self.turns)
 
 
+def adapter_called(key: str) -> str:
+    """What an adapter is called in a process outside; the same for the same weights only, so no name of a client."""
+    return f"burnish-{key.removeprefix('version:')}"
+
+
+def _words_of(base: Base) -> int:
+    """Tokens that its files say it has rows for."""
+    about = json.loads((base.folder / "config.json").read_text(encoding="utf-8"))
+    return int(about.get("vocab_size") or about["text_config"]["vocab_size"])
+
+
 def _alone(load: Callable[[], Model]) -> Model:
-    with _ALONE:
+    with LOADING:
         return load()
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from burnish.errors import ModelError, UsageError
+from burnish.data.endpoint import Endpoint
+from burnish.errors import ModelError, UsageError, excerpt
+from burnish.lifecycle.endpoints import named_endpoint
 from burnish.model.catalogue import CATALOGUE
 from burnish.model.intake import PICKLES, inspect_model_folder
 from burnish.model.template import RefusedConversationError, find_template
@@ -14,6 +17,7 @@ from burnish.registry.store import Registry, open_registry
 from burnish.settings import expanded, settings
 from burnish.storage.durable import make_folder
 
+UPSTREAM_KEY = "BURNISH_UPSTREAM_KEY"
 PRIVATE = 0o700  # nobody but the owner of the process reads uploads, jobs and logs
 
 
@@ -26,6 +30,7 @@ class Service:
     aliases: Mapping[str, str] = field(default_factory=dict)  # "gpt-4o-mini" -> a base; only what the operator says
     bases: Mapping[str, Path] = field(default_factory=dict)  # name -> folder that may be trained and served
     minimum_rows: int = 10  # of a training file
+    upstreams: Mapping[str, Endpoint] = field(default_factory=dict)  # base -> a process outside that computes for it
 
     @property
     def folder(self) -> Path:
@@ -34,7 +39,12 @@ class Service:
 
 
 def open_service(
-    *, home: Path | None = None, models: Iterable[str] = (), aliases: Iterable[str] = (), minimum_rows: int = 10
+    *,
+    home: Path | None = None,
+    models: Iterable[str] = (),
+    aliases: Iterable[str] = (),
+    minimum_rows: int = 10,
+    upstreams: Iterable[str] = (),
 ) -> Service:
     """The service that the settings describe.
 
@@ -42,16 +52,21 @@ def open_service(
         home: another home than the settings' own.
         models: folders of bases, each served under the name of its folder, or "NAME=FOLDER".
         aliases: "NAME=BASE" each; the base is one of the models, of the catalogue, or a tuned model.
+        upstreams: "NAME=URL" each; the base of that name is computed by the process at the URL, in which it is called
+            so. Its key is read from $BURNISH_UPSTREAM_KEY.
 
     Raises:
-        UsageError: [serve/no-model], [serve/same-name], [serve/bad-alias].
+        UsageError: [serve/no-model], [serve/same-name], [serve/bad-alias], [serve/bad-upstream],
+            [data/bad-endpoint].
+        DataReadError: [data/offline] for an upstream, when the settings forbid the network.
         ModelError: those of the intake for a folder that no library may open; [model/bad-template].
     """
     place = home if home is not None else settings().expanded_home()
     make_folder(place / "service")
     (place / "service").chmod(PRIVATE)
     bases = _bases(models)
-    return Service(open_registry(home), place, _aliases(aliases, bases), bases, minimum_rows)
+    outside = _upstreams(upstreams, bases)
+    return Service(open_registry(home), place, _aliases(aliases, bases), bases, minimum_rows, outside)
 
 
 def _bases(models: Iterable[str]) -> dict[str, Path]:
@@ -121,3 +136,28 @@ def _aliases(given: Iterable[str], bases: Mapping[str, Path]) -> dict[str, str]:
             )
         aliases[name.strip()] = base.strip()
     return aliases
+
+
+def _upstreams(given: Iterable[str], bases: Mapping[str, Path]) -> dict[str, Endpoint]:
+    upstreams: dict[str, Endpoint] = {}
+    for each in given:
+        name, separator, url = each.partition("=")
+        known = [*bases, *CATALOGUE]
+        if not separator or name not in known or name in upstreams:
+            raise UsageError(
+                "serve/bad-upstream",
+                f'"{excerpt(name)}" is no base that is served, or has two upstreams',
+                where="--upstream",
+                known=known,
+                hint="e.g. --model NAME=FOLDER --upstream NAME=http://127.0.0.1:9000/v1",
+            )
+        endpoint = upstreams[name] = named_endpoint(url, name, option=f"--upstream {name}", key_variable=UPSTREAM_KEY)
+        parts = urlsplit(endpoint.url)
+        if parts.username is not None or parts.query or parts.fragment:
+            raise UsageError(
+                "serve/bad-upstream",
+                "the address of an upstream has no user, password, query or fragment",
+                where="--upstream",
+                hint=f"its key belongs into ${UPSTREAM_KEY}",
+            )
+    return upstreams

@@ -34,7 +34,10 @@ from burnish.errors import (
 )
 from burnish.types import Progress, Silent
 
-LOADED = ("peft", "transformers", "burnish.lifecycle.trainer_orders", "burnish.lifecycle.judge_chat")
+LOADED = (  # in this order: the first one sets what the others read
+    *("burnish.model", "peft", "transformers"),
+    *("burnish.lifecycle.trainer_orders", "burnish.lifecycle.judge_chat"),
+)
 PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
 DATA, DIVERGED, MEMORY, REQUEST, MACHINE, BUG = "data", "diverged", "memory", "request", "machine", "bug"
 KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (

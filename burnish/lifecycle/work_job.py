@@ -18,7 +18,7 @@ from burnish.lifecycle.jobs import model_name
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.trainer_process import TrainerProcess
 from burnish.registry import queue
-from burnish.registry.database import reading
+from burnish.registry.database import clock, reading
 from burnish.registry.files import file_path, find_file
 from burnish.registry.queue import Claim, holding, lay_down, set_job, tell
 from burnish.registry.service_tables import JOB_CHECKPOINTS, JOBS
@@ -79,11 +79,11 @@ class Working:
         try:
             files = self._files()
         except ServiceError as error:  # one is gone, and will not come back
-            return self.failed("data", {"code": error.code, "message": error.message})
+            return self.failed("data", {"code": error.code, "message": error.message, "hint": error.hint})
         try:
             base = base_of(self.service, self.claim.row["project"], self.chosen["base"])
         except (ServiceError, RegistryError) as error:
-            return self.failed("request", {"code": error.code, "message": error.message})
+            return self.failed("request", {"code": error.code, "message": error.message, "hint": error.hint})
         if "recipe" not in self.chosen:
             refusal = self._prepare(files, base)
             if refusal is not None:
@@ -116,7 +116,7 @@ class Working:
         with holding(self.engine, self.claim) as connection:
             if kind == "machine" and attempts <= self.options.retries:
                 seconds = self.options.backoff_seconds * 2 ** (attempts - 1)
-                waits = {"attempts": attempts, "not_before": time.time() + seconds}
+                waits = {"attempts": attempts, "not_before": clock(connection) + seconds}
                 status = queue.QUEUED if "recipe" in self.chosen else queue.VALIDATING
                 lay_down(connection, self.claim, status=status, **waits)
                 said = f"The machine failed: {message}. The job goes on in {seconds:g} seconds"
@@ -126,8 +126,10 @@ class Working:
             code = "invalid_training_file" if str(error["code"]).startswith("data/") else ERRORS[kind]
             if kind == "bug":
                 message = "an error of this server, which its log explains"
+            elif error.get("hint"):
+                message = f"{message[:MOST_SAID]} (hint: {self._cleaned(str(error['hint']))})"
             param = "training_file" if code == "invalid_training_file" else None
-            queue.fail(connection, self.claim, {"code": code, "message": message[:MOST_SAID], "param": param})
+            queue.fail(connection, self.claim, {"code": code, "message": message[: 2 * MOST_SAID], "param": param})
         for rest in (self.folder / "data", self.folder / "published", self.attempt.checkpoints):
             remove_folder(rest)  # what explains the failure stays
         return "failed"

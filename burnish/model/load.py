@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch.nn import Module
 
-_ALONE = threading.Lock()  # while it loads, transformers has changed its classes; two threads would leave them so
+# While it loads, transformers has changed its classes and imports parts of itself as it needs them: of two threads at
+# once one would leave the classes so, or get half of a part.
+LOADING = threading.RLock()
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 WIDTH_NAMES = ("hidden_size", "dim", "d_model", "n_embd")  # families name the width of their vectors differently
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
@@ -198,7 +200,7 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if base.initialization == "random":
-        with _ALONE:
+        with LOADING:
             return _drawn(base, head=head)
     arguments: dict[str, Any] = {
         "local_files_only": True,
@@ -213,7 +215,7 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
         arguments["quantization_config"] = quantization_config()
     model: Module
     try:
-        with _ALONE:
+        with LOADING:
             model, loading = _architecture(base, head=head).from_pretrained(base.folder, **arguments)
     except Exception as error:
         sizes = "ignore_mismatched_sizes" in str(error)  # it only points at a report that was printed before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -68,6 +69,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
     with told(engine), engine.begin() as connection:
         connection.execute(update(STATE).values(writes=STATE.c.writes + 1))
         yield connection
+
+
+def clock(connection: Connection) -> float:
+    """Seconds since the epoch by the one clock that all who share a database have: that of its server; with SQLite that
+    of the machine, on which they all are."""
+    if connection.dialect.name != "postgresql":
+        return time.time()
+    return float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))
 
 
 @contextlib.contextmanager

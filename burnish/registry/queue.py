@@ -19,7 +19,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, and_, func, insert, or_, select, update
 
 from burnish.errors import LeaseLostError, ServiceError
-from burnish.registry.database import reading, writing
+from burnish.registry.database import clock, reading, writing
 from burnish.registry.service_tables import JOB_EVENTS, JOB_METADATA, JOBS, KEYS
 
 VALIDATING, QUEUED, RUNNING = "validating_files", "queued", "running"
@@ -74,10 +74,11 @@ def claim(engine: Engine, *, worker: str, slot: str, lease_seconds: float, retri
     like one that waits; after `retries` of them it fails.
     """
     with reading(engine) as connection:
-        if connection.execute(_in_line(slot, time.time()).limit(1)).first() is None:
+        if connection.execute(_in_line(slot, clock(connection)).limit(1)).first() is None:
             return None
     with writing(engine) as connection:
-        for row in connection.execute(_in_line(slot, time.time()).limit(SEEN)).mappings().all():
+        now = clock(connection)
+        for row in connection.execute(_in_line(slot, now).limit(SEEN)).mappings().all():
             lost = row["worker"] is not None
             attempts = row["attempts"] + lost
             if lost and row["wanted"] == "pause":
@@ -86,7 +87,7 @@ def claim(engine: Engine, *, worker: str, slot: str, lease_seconds: float, retri
             elif lost and attempts > retries:
                 _fail_lost(connection, row, attempts)
             else:
-                taken = {"token": row["token"] + 1, "worker": worker, "lease_until": time.time() + lease_seconds}
+                taken = {"token": row["token"] + 1, "worker": worker, "lease_until": now + lease_seconds}
                 connection.execute(update(JOBS).where(JOBS.c.id == row["id"]).values(**taken, attempts=attempts))
                 found = connection.execute(select(JOBS).where(JOBS.c.id == row["id"])).mappings().one()
                 return Claim(row["id"], taken["token"], worker, found)
@@ -100,7 +101,7 @@ def extend(engine: Engine, held: Claim, lease_seconds: float) -> str | None:
         LeaseLostError: [queue/lease-lost].
     """
     with holding(engine, held) as connection:
-        values = {"lease_until": time.time() + lease_seconds}
+        values = {"lease_until": clock(connection) + lease_seconds}
         connection.execute(update(JOBS).where(held.held).values(**values))
         wanted = connection.scalar(select(JOBS.c.wanted).where(held.held))
         return None if wanted is None else str(wanted)

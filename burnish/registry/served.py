@@ -84,6 +84,13 @@ def list_served(registry: Registry, project: str) -> list[Served]:
         return [_served(row) for row in connection.execute(query.order_by(SERVED.c.created.desc())).mappings()]
 
 
+def is_served(registry: Registry, version: str) -> bool:
+    """Whether any name of any project means a version."""
+    query = select(SERVED.c.name).where(SERVED.c.version == version, SERVED.c.deleted.is_(None)).limit(1)
+    with reading(registry.engine) as connection:
+        return connection.scalar(query) is not None
+
+
 def delete_served(registry: Registry, name: str, project: str) -> None:
     """Lets a name mean nothing any more. It is not given to another model; the version stays in the registry.
 

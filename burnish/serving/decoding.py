@@ -270,6 +270,7 @@ class Decoder:
             row.ticket.fail(error)
         else:
             self._rows.append(row)
+            row.ticket.made = row.chosen
 
     def _known_beginning(self, asked: Asked, ids: Sequence[int]) -> tuple[Any, int] | None:
         """The longest beginning that an earlier prompt of the same tenant has in common; the last token is computed."""

@@ -43,6 +43,16 @@ class Speaker:
     adapter_bytes: int = 0
 
     @property
+    def words(self) -> int:
+        """Tokens it knows."""
+        return self.decoder.words
+
+    @property
+    def limit(self) -> int:
+        """Answers that may wait for it."""
+        return self.decoder.waiting.limit
+
+    @property
     def size_bytes(self) -> int:
         return self.adapter_bytes if self.adapter is not None else self.decoder.size_bytes
 
@@ -99,9 +109,6 @@ class Reader:
             answers.cancel()
 
 
-Model = Speaker | Reader
-
-
 @dataclass(slots=True)
 class Answers(Generic[Told]):
     """What comes back for requests that were lined up together.
@@ -149,6 +156,12 @@ class Answers(Generic[Told]):
         if isinstance(piece, Exception):
             raise piece
         return piece
+
+    @property
+    def made(self) -> int | None:
+        """How many pieces of the answers were computed, told or not; None: nobody has begun."""
+        begun = [ticket.made for ticket in self.tickets if ticket.made is not None]
+        return sum(map(len, begun)) if begun else None
 
     def cancel(self) -> None:
         """Nobody waits any more: their places are free at the next pass."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from burnish.errors import ServiceError
@@ -39,6 +39,7 @@ class Ticket(Generic[Told]):
         self._failed = failed
         self._deadline = deadline
         self.gone = False  # nobody waits any more, or all was said
+        self.made: Sequence[Any] | None = None  # what was computed of the answer so far; None: nobody has begun
 
     def tell(self, piece: Told, *, last: bool) -> None:
         if not self.gone:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +24,7 @@ from burnish.lifecycle.run import Run
 from burnish.lifecycle.service import Service
 from burnish.lifecycle.train import train
 from burnish.lifecycle.versions import store_model
-from burnish.registry.keys import DEFAULT_PROJECT
+from burnish.registry.keys import DEFAULT_PROJECT, create_key, tokens_today
 from burnish.registry.served import find_served, serve_version
 from burnish.registry.store import Registry, open_registry
 
@@ -78,13 +81,21 @@ def app(registry: Registry, language_base: Path, sentence_base: Path, tmp_path_f
 @pytest.fixture(scope="module")
 def url(app: Any) -> Iterator[str]:
     """A server on loopback that nobody needs a key for."""
+    with _served(app) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _served(app: Any) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +283,60 @@ def test_who_goes_away_frees_the_place(url: str, app: Any) -> None:
     decoder = next(e.model.decoder for e in inference.pool._entries.values() if e.key.startswith("base:"))
     while decoder._rows or len(decoder.waiting):
         httpx.get(health)
+
+
+WRITTEN = {"temperature": 0, "logit_bias": {"1": -100}}  # token 1 ends an answer
+GONE: dict[str, tuple[dict[str, Any], int]] = {  # route -> body, and tokens of the prompt; what is written comes to it
+    "chat/completions": ({"model": "tiny", "messages": ASKED, **WRITTEN}, 1),
+    "completions": ({"model": "tiny", "prompt": [5, 6, 7], **WRITTEN}, 1),
+    "responses": ({"model": "tiny", "input": "where is my card"}, 1),
+    "embeddings": ({"model": "vectors", "input": [[5, 6, 7]]}, 0),
+    "burnish/predict": ({"model": "ft:labels", "input": ["where is my card"]}, 0),
+}
+
+
+def test_who_goes_away_pays_for_what_was_computed(
+    runs: dict[str, Run], language_base: Path, sentence_base: Path, tmp_path: Path
+) -> None:
+    registry = open_registry(tmp_path)
+    version = store_model(registry, runs["labels"].folder, name="labels")
+    serve_version(registry, "ft:labels", DEFAULT_PROJECT, version.id, job=None, task="text-classification")
+    key, secret = create_key(registry, role="inference", project=DEFAULT_PROJECT)
+    app = make_app(Service(registry, tmp_path, {}, {"tiny": language_base, "vectors": sentence_base}))
+    turns, inference, meter = app.state.inference._turns, app.state.inference, app.state.meter
+    headers = {"authorization": f"Bearer {secret}"}
+
+    async def leave(url: str, path: str, body: dict[str, Any], passes: int) -> None:
+        """Goes away when the model has computed so many passes."""
+        first, second, begun = threading.Event(), threading.Event(), threading.Event()
+        turns.call(first.wait)
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=300) as http:
+            asking = asyncio.create_task(http.post(path, json=body))
+            while not turns._line:
+                await http.get("/models")
+            if passes:
+                turns.call(lambda: begun.set() or second.wait())
+                first.set()
+                await asyncio.to_thread(begun.wait, 300)
+            asking.cancel()
+            while inference._running:
+                await http.get("/models")
+        first.set()
+        second.set()
+
+    def spent() -> int:
+        meter.flush()
+        return tokens_today(registry, key.id, time.time())
+
+    with _served(app) as url, httpx.Client(base_url=url, headers=headers, timeout=300) as http:
+        for path, (body, written) in GONE.items():
+            before = spent()
+            told = http.post(path, json=body).raise_for_status().json()["usage"]
+            prompt = told.get("prompt_tokens") or told["input_tokens"]
+            assert spent() - before == told["total_tokens"]
+            before = spent()
+            asyncio.run(leave(url, path, body, written))
+            assert spent() - before == prompt + written, path
 
 
 def test_a_deleted_model_and_one_of_another_project_are_gone(

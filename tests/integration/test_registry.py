@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from burnish.errors import DamagedStoreError, RegistryError
 from burnish.registry.aliases import point
 from burnish.registry.collect import collect, garbage
-from burnish.registry.database import open_database
+from burnish.registry.database import open_database, writing
+from burnish.registry.queue import Claim, claim, extend, holding, line_up
+from burnish.registry.queue import fail as end_with_error
 from burnish.registry.store import Registry
 from burnish.registry.verify import damages
 from burnish.storage.version_store import LocalStore, RemoteStore
@@ -39,6 +43,37 @@ def test_several_processes_at_once_in_postgresql(tmp_path: Path, postgresql: str
     assert promoted + refused == 20
     assert promoted > 0
     assert wrong == []
+
+
+def test_a_lease_is_as_long_for_a_machine_whose_clock_is_wrong(
+    tmp_path: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_database(tmp_path, postgresql)
+    row = {"id": "one", "project": "p", "created": 1.0, "status": "queued", "asked": "{}", "chosen": "{}", "base": "b"}
+    row |= {"seed": 1, "training_file": "file-1", "priority": 0, "slot": "cpu"}
+    with writing(engine) as connection:
+        line_up(connection, row, {})
+    asked = {"slot": "cpu", "lease_seconds": 600.0, "retries": 3}
+    held = claim(engine, worker="right", **asked)
+    assert held is not None
+    now = time.time()
+    for hours in (-24, 24):
+        monkeypatch.setattr(time, "time", lambda: now + hours * 3600)  # noqa: B023
+        assert claim(engine, worker="wrong", **asked) is None
+    extend(engine, held, -1.0)
+    again = claim(engine, worker="wrong", **asked)
+    assert again is not None
+    extend(engine, again, 600.0)
+    monkeypatch.undo()
+    assert claim(engine, worker="right", **asked) is None
+    fail(engine, again)
+    engine.dispose()
+
+
+def fail(engine: Engine, held: Claim) -> None:
+    """The job is no longer one that others may take."""
+    with holding(engine, held) as connection:
+        end_with_error(connection, held, {"code": "x", "message": "x", "param": None})
 
 
 @pytest.fixture

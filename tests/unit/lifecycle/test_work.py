@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from burnish.registry.database import reading, writing
 from burnish.registry.queue import line_up
 from burnish.registry.service_tables import JOBS
 from burnish.registry.store import open_registry
+from burnish.settings import settings
 from burnish.storage.run_folder import RunFolder
 
 
@@ -151,6 +154,46 @@ def test_a_worker_finds_its_accelerator_without_loading_anything(monkeypatch: py
     for visible, slot in (("0,1", "gpu"), ("", "cpu"), ("-1", "cpu")):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert own_slot() == slot
+
+
+def test_a_failed_job_says_what_to_do(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"model": "b", "training_file": "file-1"}
+    add(service, "one", asked=json.dumps(asked), chosen=json.dumps({"root": "b", "base": "b"}))
+    hint = f"say burnish.model.chat_template: plain in {service.home}/recipe.yaml"
+    error = {"code": "model/no-template", "message": "no template", "hint": hint}
+    monkeypatch.setattr(Working, "run", lambda working: working.failed("request", error))
+    work(service, WorkerOptions(once=True), say=lambda _: None)
+    said = json.loads(job(service, "one").error)["message"]
+    assert said == "no template (hint: say burnish.model.chat_template: plain in recipe.yaml)"
+
+
+@pytest.mark.parametrize(("cores", "setting", "threads"), [(8, None, "7"), (1, None, "1"), (8, "3", "3")])
+def test_the_worker_of_a_server_leaves_it_a_core(
+    monkeypatch: pytest.MonkeyPatch, cores: int, setting: str | None, threads: str
+) -> None:
+    chosen = settings().model_copy(update={"threads": None if setting is None else int(setting)})
+    monkeypatch.setattr("burnish.settings.settings", lambda: chosen)
+    monkeypatch.setattr("burnish.lifecycle.environment.default_threads", lambda: cores)
+    parser = argparse.ArgumentParser()
+    serve.arguments(lambda *_: parser)
+    given = serve._worker_arguments(parser.parse_args([]))
+    assert given[given.index("--threads") + 1] == threads
+
+
+BEFORE_PEFT = """
+import importlib, logging, sys
+from burnish.lifecycle import trainer
+
+assert "peft" not in sys.modules
+for name in trainer.LOADED[: trainer.LOADED.index("peft")]:
+    importlib.import_module(name)
+assert not logging.getLogger("bitsandbytes.cextension").isEnabledFor(logging.WARNING)
+"""
+
+
+def test_the_trainer_prints_no_advice_to_fetch_code() -> None:
+    """bitsandbytes gives it when peft is imported."""
+    subprocess.run([sys.executable, "-c", BEFORE_PEFT], check=True, timeout=300)
 
 
 def test_the_worker_of_a_server_takes_the_slot_it_is_given() -> None:
