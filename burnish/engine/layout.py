@@ -30,6 +30,7 @@ from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
 
 ENDS: tuple[Reads, ...] = ("first", "last")
+GRAIN = 32  # tokens
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 _lock = Lock()
@@ -164,18 +165,40 @@ class LaidOut:
         return laid, torch.from_numpy(places_T).to(self.device)
 
     def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
+        rest = self._rest()
+        extents = torch.cat([self._extents, self._extents.new_tensor(rest)]) if rest else self._extents
         mask = None
-        if not self._uniform:
-            mask = (torch.arange(self.longest, device=self.device) < self._extents[:, None])[:, None, None, :]
-        segments = Segments(self._places, self.segment_count, self.longest, mask, self._source)
-        draw = None if self._draw is None else self._draw[None]
+        if rest or not self._uniform:
+            mask = (torch.arange(self.longest, device=self.device) < extents[:, None])[:, None, None, :]
+        places = self._places
+        if rest:
+            behind = [self.segment_count * self.longest + place for place in range(sum(rest))]
+            places = torch.cat([places, places.new_tensor(behind)])
+
+        def filled_up(values_T: Tensor) -> Tensor:
+            """With values of tokens that there are, for those that nobody reads: all of them are allowed."""
+            return torch.cat([values_T, values_T[:1].expand(sum(rest))])[None] if rest else values_T[None]
+
+        segments = Segments(places, len(extents), self.longest, mask, self._source)
+        draw = None if self._draw is None else filled_up(self._draw)
         with inside(segments), drawn(draw), only_at(reads_R) as wanted:
-            more = self._more_for(encoder, lambda types_T: types_T[None])
-            output = encoder(input_ids=self._ids[None], position_ids=self._position[None], **more)
+            more = self._more_for(encoder, filled_up)
+            output = encoder(input_ids=filled_up(self._ids), position_ids=filled_up(self._position), **more)
         hidden: Tensor = output.last_hidden_state[0]
-        if reads_R is None or wanted.met:
-            return hidden
-        return hidden.index_select(0, reads_R)
+        if reads_R is None:
+            return hidden[: len(self._ids)]
+        return hidden if wanted.met else hidden.index_select(0, reads_R)
+
+    def _rest(self) -> list[int]:
+        """Lengths of segments that nobody reads, which bring the tokens to a multiple of GRAIN on a CPU in bf16.
+
+        There oneDNN compiles each product for its number of tokens, and keeps it: 5 MB and 10 ms for every new number.
+        """
+        compiled = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if not compiled or self._source is not None or self._given or len(self._ids) < GRAIN:
+            return []
+        whole, last = divmod(-len(self._ids) % GRAIN, self.longest)
+        return [self.longest] * whole + [last] * bool(last)
 
     def _hidden_padded(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         mask = (torch.arange(self.longest, device=self.device) < self._extents[:, None]).long()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
+from burnish.engine.bf16_weights import bf16_weights
 from burnish.engine.budget import Budget
 from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
 from burnish.engine.distributed import Ranks
@@ -29,7 +30,7 @@ from burnish.engine.keep_ability import Pull, build_pulls
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.learned import Learned
 from burnish.engine.memory import is_out_of_memory
-from burnish.engine.optimizer import build_optimizer, learning_rate_factor, mean_and_clip
+from burnish.engine.optimizer import build_optimizer, learning_rate_factor
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.passes import Passes, Sums
 from burnish.engine.precision import Precision
@@ -130,6 +131,8 @@ class Training:
         )
         replace_dropout(model, seed=options.seed, probability=options.dropout)
         self.learned = Learned(model, self.trainable, options.average_decay)
+        tokens = self.faults.micro_batch_tokens
+        self.copies, self.copies_reason = bf16_weights(model, self.trainable, self.passes, max_tokens=tokens)
         self.step = 0
         self.epoch_loss, self.epoch_weight = 0.0, 0.0  # of the steps since the last evaluation
         self.batches: list[list[int]] = []
@@ -155,6 +158,8 @@ class Training:
             LostRankError: [engine/rank-lost] when another process of the training died.
         """
         self._fix_pulls()
+        if self.copies_reason:
+            self.journal.event("weights", copies=self.copies is not None, reason=self.copies_reason)
         self._resume()
         stopped = self.stopping.reason()
         compared: list[Scored] = []
@@ -247,12 +252,12 @@ class Training:
         sums = self.accumulate([*row_ids, *replay.rows], factor=replay.factor)
         units = sums.weight / (1.0 - self.options.keep_ability.replay)  # the loss is (1 - replay) new + replay old
         penalties = [pull.add_gradient(units) for pull in self.pulls]
-        norm = mean_and_clip(self.trainable.values(), units, self.options.max_grad_norm)
+        norm = self.optimizer.mean_norm(units)
         loss = sums.total / sums.weight
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._skip(f"loss {loss}, gradient norm {norm}", row_ids)
             return None
-        self.optimizer.step()
+        self.optimizer.step(min(1.0, self.options.max_grad_norm / (norm + 1e-6)) / units)
         self.optimizer.zero_grad()
         if self.learned.average is not None:
             self.learned.average.update(self.trainable, self.step + 1)
@@ -289,7 +294,9 @@ class Training:
             random_state = torch.get_rng_state()
             sums, full, tokens = Sums(), "", self.faults.micro_batch_tokens
             try:
-                self.passes.add_up(row_ids, sums, step=self.step, max_tokens=tokens, factor=factor, ranks=self.ranks)
+                place: dict[str, Any] = {"step": self.step, "max_tokens": tokens, "ranks": self.ranks}
+                with self.copies.inside() if self.copies else contextlib.nullcontext():
+                    self.passes.add_up(row_ids, sums, factor=factor, **place)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,25 +29,52 @@ class AdamW:
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
         self.param_groups = list(groups)
         self.state: dict[Tensor, dict[str, Tensor]] = {}  # weight -> step (), exp_avg and exp_avg_sq in its shape
+        self._space: Tensor | None = None  # for one gradient that is narrower than its weight
+
+    def mean_norm(self, units: float) -> float:
+        """Euclidean length of the mean gradient, of gradients that are sums over `units`."""
+        weights = [weight for group in self.param_groups for weight in group["params"] if weight.grad is not None]
+        norms = [torch.linalg.vector_norm(self._wide(weight)) for weight in weights]
+        return float(torch.linalg.vector_norm(torch.stack(norms))) / units if norms else 0.0
+
+    def _wide(self, weight: Tensor) -> Tensor:
+        """The gradient as wide as its weight; until the next one is asked for, if it had to be widened."""
+        assert weight.grad is not None
+        if weight.grad.dtype == weight.dtype:
+            return weight.grad
+        if self._space is None or self._space.numel() < weight.numel():
+            self._space = weight.new_empty(weight.numel())
+        return self._space[: weight.numel()].view_as(weight).copy_(weight.grad)
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Moves every weight that has a gradient."""
+    def step(self, factor: float = 1.0) -> None:
+        """Moves every weight that has a gradient, which is multiplied by `factor` first: a mean of a sum, clipped."""
         for group in self.param_groups:
+            rule = {"rate": group["lr"], "decay": group["weight_decay"]}
             alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
             for weight in group["params"]:
-                if weight.grad is not None:
+                if weight.grad is None:
+                    continue
+                if weight.grad.dtype == weight.dtype:
                     alike.setdefault((weight.device, weight.dtype), []).append(weight)
+                else:  # one after the other: never all gradients as wide as the weights
+                    self._move([weight], [self._wide(weight).mul_(factor)], **rule)
             for weights in alike.values():
-                self._move(weights, rate=group["lr"], decay=group["weight_decay"])
+                gradients = [weight.grad for weight in weights if weight.grad is not None]
+                if factor != 1.0:
+                    torch._foreach_mul_(gradients, factor)
+                self._move(weights, gradients, **rule)
 
-    def _move(self, weights: list[Tensor], *, rate: float, decay: float) -> None:
-        states = [self.state.setdefault(weight, _no_moments(weight)) for weight in weights]
+    def _move(self, weights: list[Tensor], gradients: list[Tensor], *, rate: float, decay: float) -> None:
+        for weight in weights:
+            if weight not in self.state:  # moments are as large as the weights: none is made in vain
+                self.state[weight] = _no_moments(weight)
+        states = [self.state[weight] for weight in weights]
         steps = [state["step"] for state in states]
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
             weights,
-            [weight.grad for weight in weights if weight.grad is not None],
+            gradients,
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
@@ -127,19 +154,6 @@ def learning_rate_factor(step: int, *, total_steps: int, options: TrainingOption
     if options.schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * progress))
     return 1.0 - progress if options.schedule == "linear" else 1.0
-
-
-def mean_and_clip(weights: Iterable[Tensor], units: float, max_norm: float) -> float:
-    """Divides summed gradients by the units they were summed over and clips them, in one pass over memory.
-
-    Returns:
-        Euclidean length of the mean gradient before clipping; where it is not finite the gradients are left alone.
-    """
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    norm = float(nn.utils.get_total_norm(gradients)) / units
-    if math.isfinite(norm):
-        torch._foreach_mul_(gradients, min(1.0, max_norm / (norm + 1e-6)) / units)
-    return norm
 
 
 class WeightAverage:

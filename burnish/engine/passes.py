@@ -12,7 +12,7 @@ from torch import nn
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import row_draws
 from burnish.engine.gradient_cache import compare_in_pieces
-from burnish.engine.layout import LayoutChoice, RowBatch
+from burnish.engine.layout import LayoutChoice, RowBatch, probe_rows
 from burnish.engine.precision import Precision
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
@@ -100,6 +100,27 @@ class Passes:
             term = self.task.loss(self.model, batch)
         (term.total * factor).backward()  # type: ignore[no-untyped-call]
         return term
+
+    def probed_loss(self, max_tokens: int, *, backward: bool = False) -> float:
+        """Loss per unit of up to four training rows of different length, nothing left to chance; draws no numbers.
+
+        Args:
+            backward: leaves the gradients, too.
+        """
+        probe = probe_rows(self.rows, 4)
+        while len(probe) > 1 and sum(row.length for row in probe) > max_tokens:
+            probe.pop()
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.set_grad_enabled(backward), self.precision.compute(self.device):
+                batch = self.layout.lay_out(probe, range(len(probe)), device=self.device)
+                term = self.task.loss(self.model, batch)
+            if backward:
+                term.total.backward()  # type: ignore[no-untyped-call]
+        finally:
+            self.model.train(training)
+        return float(term.total.detach()) / term.weight
 
     def pieces(self, row_ids: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
         """Micro-batches of some rows; all at once for a task that can only compare whole batches."""

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.nn import functional as F
 
+from burnish.engine.attention import attend
 from burnish.model.bert import ATTENTIONS
 
 ATTENTION = "burnish_segments"
@@ -91,15 +91,8 @@ def segment_attention(
     mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
     if sliding_window is not None and segments.longest > sliding_window:
         mask, causal = _within_window(segments, sliding_window, causal=causal), False
-    output = F.scaled_dot_product_attention(
-        spread(query),
-        spread(key),
-        spread(value),
-        attn_mask=mask,
-        is_causal=causal,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    output = attend(spread(query), spread(key), spread(value), mask=mask, causal=causal, scale=scale)
     flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
     return (flat if even else flat.index_select(0, segments.places)).unsqueeze(0), None
 

@@ -40,6 +40,7 @@ def make_training(make_classifier: Callable[..., Any], make_rows: Callable[..., 
         head: Any = None,
         kept_rows: Any = (),
         limit: Any = None,
+        precision: Any = "fp32",
         **options: Any,
     ) -> Training:
         chosen = {"epochs": 3, "learning_rate": 3e-3, "global_batch_size": 8, "log_every_steps": 1, **options}
@@ -48,6 +49,7 @@ def make_training(make_classifier: Callable[..., Any], make_rows: Callable[..., 
         held_out = make_rows([6] * 20, seed=1)
         method = method or Full()
         place = PLACE | {"layout": layout(model.encoder, rows) if callable(layout) else layout}
+        place["precision"] = Precision(precision, "")
 
         def judge(model: Any) -> dict[str, float]:
             predictions = predict_rows(task, model, held_out, **place)

@@ -115,8 +115,8 @@ def test_a_step_with_replay_and_a_pull_is_the_weighted_sum_of_its_parts(
     of_new = mean_gradient(training, [training.passes.rows[i] for i in new], new)
     of_kept = mean_gradient(training, [kept[i] for i in old], old)
     found: dict[str, Tensor] = {}
-    training.optimizer.step = lambda: found.update(  # type: ignore[method-assign,assignment,return-value]
-        {name: weight.grad.clone() for name, weight in training.trainable.items() if weight.grad is not None}
+    training.optimizer.step = lambda factor: found.update(  # type: ignore[method-assign,assignment,return-value]
+        {name: weight.grad * factor for name, weight in training.trainable.items() if weight.grad is not None}
     )
     training._step(new)
     assert found.keys() == training.trainable.keys(), "a pull reaches every weight"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.engine import segments
+from burnish.engine import layout, segments
 from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout, position_offset
 from burnish.method.lora import Lora
 from burnish.types import Batch, Encoded, Reads
@@ -71,6 +71,25 @@ def test_a_rows_vectors_do_not_change_with_its_neighbours(encoder: Make, family:
     before = hidden(model, rows, choice)[2]
     after = hidden(model, [*others[:2], rows[2], *others[3:]], choice)[2]
     assert torch.allclose(before, after, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("family", CONCATENATED)
+def test_in_bf16_on_a_cpu_tokens_come_in_whole_grains(
+    encoder: Make, family: str, make_rows: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each other number of tokens would be compiled for and kept; what is added changes a row by rounding at most."""
+    rows, seen, found = make_rows([7, 30, 12]), [], []
+    model = encoder(family)
+    choice = choose_layout(model, rows, device=CPU)
+    model.get_input_embeddings().register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    for grain in (1, 32):
+        monkeypatch.setattr(layout, "GRAIN", grain)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found.append(hidden(model, rows, choice))
+    assert seen == [49, 64]
+    for plain, filled in zip(*found, strict=True):
+        assert filled.shape == plain.shape
+        assert float((filled - plain).norm()) <= 0.02 * float(plain.norm())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from burnish.engine.optimizer import WeightAverage, build_optimizer, learning_rate_factor, mean_and_clip
+from burnish.engine.optimizer import AdamW, WeightAverage, build_optimizer, learning_rate_factor
 from burnish.engine.options import TrainingOptions
 from burnish.method.full import Full
 from burnish.method.lora import Lora
@@ -139,28 +139,27 @@ def test_the_average_is_not_the_weight_itself() -> None:
     assert not average.weights["w"].requires_grad
 
 
-@pytest.mark.parametrize(
-    ("summed", "units", "expected", "length"),
-    [
-        ([30.0, 40.0], 100.0, [0.3, 0.4], 0.5),  # shorter than 1: only divided
-        ([30.0, 40.0], 10.0, [0.6, 0.8], 5.0),  # five times too long
-    ],
-)
-def test_gradients_are_divided_and_clipped_by_hand(
-    summed: list[float], units: float, expected: list[float], length: float
-) -> None:
-    weights = [nn.Parameter(torch.zeros(1)) for _ in summed] + [nn.Parameter(torch.zeros(3))]  # the last one got none
-    for weight, gradient in zip(weights, summed, strict=False):
-        weight.grad = torch.tensor([gradient])
-    assert mean_and_clip(weights, units, 1.0) == pytest.approx(length)
-    assert [float(weight.grad) for weight in weights if weight.grad is not None] == pytest.approx(expected, rel=1e-5)
+def test_the_mean_gradient_is_measured_by_hand_in_any_precision() -> None:
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(3)]  # the last one got none
+    weights[1].grad_dtype = None
+    weights[0].grad, weights[1].grad = torch.tensor([30.0]), torch.tensor([40.0], dtype=torch.bfloat16)
+    rule = AdamW([{"params": weights, "lr": 0.1, "weight_decay": 0.0}])
+    assert rule.mean_norm(100.0) == pytest.approx(0.5)
+    weights[0].grad = torch.tensor([math.inf])
+    assert math.isinf(rule.mean_norm(2.0))
 
 
-def test_gradients_that_are_not_finite_are_reported_and_left_alone() -> None:
-    weight = nn.Parameter(torch.zeros(2))
-    weight.grad = torch.tensor([math.inf, 1.0])
-    assert math.isinf(mean_and_clip([weight], 2.0, 1.0))
-    assert weight.grad.tolist() == [math.inf, 1.0]
+def test_a_bf16_gradient_moves_a_weight_as_the_same_numbers_in_float32_do() -> None:
+    wide, narrow = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))
+    narrow.grad_dtype = None
+    gradient = torch.tensor([0.5, -3.0, 1e-3, 7.0]).bfloat16()
+    for weight, given in ((wide, gradient.float()), (narrow, gradient)):
+        rule = AdamW([{"params": [weight], "lr": 0.1, "weight_decay": 0.01}])
+        for _ in range(3):
+            weight.grad = given.clone()
+            rule.step(0.03)
+    assert torch.equal(wide, narrow)
+    assert not torch.equal(wide, torch.ones(4))
 
 
 def test_adamw_is_that_of_torch_to_the_bit() -> None:
