@@ -253,7 +253,8 @@ class LaidOut:
         return more
 
     def mean(self, hidden_TD: Tensor) -> Tensor:
-        sums_GD = hidden_TD.new_zeros(self.segment_count, hidden_TD.shape[1]).index_add(0, self._segment, hidden_TD)
+        states_TD = hidden_TD.float()  # bf16 would lose the end of a long sum
+        sums_GD = states_TD.new_zeros(self.segment_count, states_TD.shape[1]).index_add(0, self._segment, states_TD)
         return sums_GD / self._lengths[:, None]
 
 

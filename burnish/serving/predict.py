@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from burnish.engine.bf16_weights import held_in_bf16
 from burnish.engine.images import image_layout
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice, choose_layout, probe_rows
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import answers_of_numbers, pooled_features, predict_rows
 from burnish.errors import DataProblemError
@@ -130,6 +132,7 @@ class Predictor:
     def _layout_for(self, encoded: Sequence[Encoded]) -> LayoutChoice:
         if self._layout is None:
             self._layout = choose_layout(self.model.encoder, encoded, device=self.device)
+            hold_for_prediction(self.model, encoded, self._layout, self.precision, self.device)
         return self._layout
 
     def _how_to_ask(self) -> str | None:
@@ -143,6 +146,22 @@ class Predictor:
             code = "predict/bad-image" if "image" in self.task.columns else "predict/bad-text"
             raise DataProblemError(code, encoded.reason, where=f"item {index + 1}")
         return encoded
+
+
+def hold_for_prediction(
+    model: Any, encoded: Sequence[Encoded], layout: LayoutChoice, precision: Precision, device: torch.device
+) -> None:
+    """Makes a model that only predicts ready for what it computes in, once, as some rows show it to be right."""
+    if precision.name != "bf16" or device.type != "cpu":
+        return
+    probe = probe_rows(encoded, 4)
+
+    def compute() -> torch.Tensor:
+        with precision.compute(device):
+            found: torch.Tensor = model(layout.lay_out(probe, range(len(probe)), device=device)).float()
+        return found
+
+    held_in_bf16(model, compute)
 
 
 def _readable(value: object, kind: type) -> bool:

@@ -21,7 +21,7 @@ from burnish.model.load import Base, load_encoder, load_tokenizer, require_known
 from burnish.model.pooled import PooledEncoder
 from burnish.serving.batching import Prepared
 from burnish.serving.lanes import bytes_of
-from burnish.serving.predict import Predictor
+from burnish.serving.predict import Predictor, hold_for_prediction
 from burnish.serving.recommend import Recommender
 from burnish.serving.table_predict import TablePredictor
 from burnish.serving.writer import Writer
@@ -175,6 +175,7 @@ class Vectors:
         rows = [Encoded(each.content, (len(each.content),), targets=np.asarray(0)) for each in prepared]
         if self._layout is None:
             self._layout = choose_layout(self.model.encoder, rows, device=self.device)
+            hold_for_prediction(self.model, rows, self._layout, self.precision, self.device)
         found = pooled_features(self.model, rows, layout=self._layout, precision=self.precision, device=self.device)
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         return list(found / np.maximum(lengths, 1e-12))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.engine.bf16_weights import Bf16Weights, bf16_weights
+from burnish.engine.bf16_weights import Bf16Weights, bf16_weights, held_in_bf16
 from burnish.engine.layout import LaidOut, choose_layout
 from burnish.engine.loop import Training
 from burnish.model.pooled import PooledEncoder
@@ -109,3 +109,40 @@ def test_copies_are_refused_where_they_change_the_loss(make_training: MakeTraini
     assert copies is None
     assert "copies give a loss of" in reason
     assert bf16_weights(training.model, {}, training.passes, max_tokens=1024)[1].endswith("no matrix learns")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "modernbert", "llama", "qwen", "mixtral", "mpnet"])
+def test_a_model_that_predicts_is_held_in_bf16_where_it_gives_the_same(
+    encoder: Make, family: str, make_rows: Make
+) -> None:
+    base, rows = encoder(family).eval(), make_rows([7, 3, 12, 7, 5])
+    choice = choose_layout(base, rows, device=CPU)
+    model = PooledEncoder(base, pooling="mean", normalize=True).eval()
+
+    def compute() -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found: Tensor = model(choice.lay_out(rows, range(len(rows)), device=CPU))
+        return found
+
+    with torch.inference_mode():
+        usual = compute()
+        assert held_in_bf16(model, compute)
+        assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+        assert float((compute() - usual).abs().max()) < 0.05
+
+
+def test_a_model_that_gives_something_else_in_bf16_keeps_its_weights(encoder: Make, make_rows: Make) -> None:
+    base = encoder("bert").eval()
+    model = PooledEncoder(base, pooling="mean", normalize=True).eval()
+    weight = base.encoder.layer[0].output.dense.weight
+    answers = iter([torch.ones(2, 4), torch.tensor([[1.0, 1.0, 1.0, 0.9], [1.0, 1.0, 1.0, 1.0]])])
+    assert not held_in_bf16(model, lambda: next(answers))
+    assert base.encoder.layer[0].output.dense.weight is weight
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_a_long_mean_of_narrow_numbers_is_not_cut_short(make_rows: Make) -> None:
+    batch = LaidOut(make_rows([2000]), [0], padded=False, device=CPU)
+    mean = batch.mean(torch.full((2000, 2), 1.0, dtype=torch.bfloat16))
+    assert mean.dtype == torch.float32
+    assert float((mean - 1.0).abs().max()) < 1e-6
