@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Lock
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from burnish.types import Batch, Encoded, Reads
 
 ENDS: tuple[Reads, ...] = ("first", "last")
 GRAIN = 32  # tokens
+GRID = 4_096  # pairs of tokens that take as long as the calls of one more grid
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 _lock = Lock()
@@ -91,7 +93,6 @@ class LaidOut:
         self._lengths = torch.from_numpy(lengths).to(device)
         self._extents = torch.from_numpy(extents).to(device)
         self._starts = torch.from_numpy(starts).to(device)
-        self._uniform = bool((extents == longest).all())
         self._types = None
         if any(row.token_types is not None for row in rows):
             types = [np.zeros(row.length, np.int64) if row.token_types is None else row.token_types for row in rows]
@@ -166,28 +167,46 @@ class LaidOut:
 
     def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         rest = self._rest()
-        extents = torch.cat([self._extents, self._extents.new_tensor(rest)]) if rest else self._extents
-        mask = None
-        if rest or not self._uniform:
-            mask = (torch.arange(self.longest, device=self.device) < extents[:, None])[:, None, None, :]
-        places = self._places
-        if rest:
-            behind = [self.segment_count * self.longest + place for place in range(sum(rest))]
-            places = torch.cat([places, places.new_tensor(behind)])
 
         def filled_up(values_T: Tensor) -> Tensor:
             """With values of tokens that there are, for those that nobody reads: all of them are allowed."""
             return torch.cat([values_T, values_T[:1].expand(sum(rest))])[None] if rest else values_T[None]
 
-        segments = Segments(places, len(extents), self.longest, mask, self._source)
         draw = None if self._draw is None else filled_up(self._draw)
-        with inside(segments), drawn(draw), only_at(reads_R) as wanted:
+        with inside(self._grids(rest)), drawn(draw), only_at(reads_R) as wanted:
             more = self._more_for(encoder, filled_up)
             output = encoder(input_ids=filled_up(self._ids), position_ids=filled_up(self._position), **more)
         hidden: Tensor = output.last_hidden_state[0]
         if reads_R is None:
             return hidden[: len(self._ids)]
         return hidden if wanted.met else hidden.index_select(0, reads_R)
+
+    def _grids(self, rest: Sequence[int]) -> list[Segments]:
+        """The segments, and behind them others of the lengths in `rest`, on as many grids as pay."""
+        if self._source is not None:
+            return [
+                Segments(self._places, self.segment_count, self.longest, self._mask_of(self._extents), self._source)
+            ]
+        extents = torch.cat([self._extents, self._extents.new_tensor(rest)]) if rest else self._extents
+        lengths = extents.tolist()
+        cuts = grid_cuts(lengths[: self.segment_count]) if self.device.type == "cpu" else []
+        grids, token = [], 0
+        for start, end in pairwise([0, *cuts, len(lengths)]):
+            longest, tokens = max(lengths[start:end]), sum(lengths[start:end])
+            begins = torch.arange(end - start, device=self.device) * longest
+            places = [torch.arange(length, device=self.device) for length in lengths[start:end]]
+            places_T = torch.cat(places) + begins.repeat_interleave(extents[start:end])
+            mask = self._mask_of(extents[start:end])
+            grids.append(Segments(places_T, end - start, longest, mask, begin=token, end=token + tokens))
+            token += tokens
+        return grids
+
+    def _mask_of(self, extents: Tensor) -> Tensor | None:
+        """(G, 1, 1, S) True where a token is real; None where all are."""
+        longest = int(extents.max())
+        if bool((extents == longest).all()):
+            return None
+        return (torch.arange(longest, device=self.device) < extents[:, None])[:, None, None, :]
 
     def _rest(self) -> list[int]:
         """Lengths of segments that nobody reads, which bring the tokens to a multiple of GRAIN on a CPU in bf16.
@@ -274,6 +293,28 @@ class Grid:
     def gathered(self, states_BSD: Tensor) -> Tensor:
         """(n, D) states of the tokens."""
         return states_BSD.flatten(0, 1).index_select(0, self.places)
+
+
+def grid_cuts(lengths: Sequence[int]) -> list[int]:
+    """Where segments are cut into grids, if they come in the order of their lengths.
+
+    A grid costs each of its segments the square of the longest; one more grid costs about GRID.
+
+    >>> grid_cuts([10, 12, 15, 16, 205, 210])
+    [4]
+    """
+    sizes = np.asarray(lengths, np.int64)
+    if (np.diff(sizes) < 0).any():
+        return []
+    squares, cuts, open_ranges = sizes**2, list[int](), [(0, len(sizes))]
+    while open_ranges:
+        start, end = open_ranges.pop()
+        saved = np.arange(1, end - start) * (squares[end - 1] - squares[start : end - 1])  # by a cut behind each
+        if len(saved) and saved.max() > GRID:
+            cut = start + 1 + int(saved.argmax())
+            cuts.append(cut)
+            open_ranges += [(start, cut), (cut, end)]
+    return sorted(cuts)
 
 
 def arguments_of(encoder: Module) -> Collection[str]:

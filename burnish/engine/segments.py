@@ -1,13 +1,15 @@
 """Attention inside each segment of a concatenated batch, as a function of transformers' attention interface.
 
-Shapes: T real tokens, G segments, S longest segment, H heads.
+Segments are spread over grids, those of about one length over one, for the products of attention only.
+
+Shapes: T tokens of a grid, G segments, S longest segment, H heads.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -24,26 +26,28 @@ ATTENTION = "burnish_segments"
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Where each token of a concatenated batch belongs."""
+    """Where the tokens of some segments that lie one behind the other belong; the source counts all tokens."""
 
     places: Tensor  # (T,) index of each token in a (G * S) grid
     count: int  # G
     longest: int  # S
     mask: Tensor | None  # (G, 1, 1, S) True where a token is real; None when all segments are equally long
     source: Tensor | None = None  # (G * S,) which token stands where, for segments that share one; padding shows any
+    begin: int = 0  # of their tokens among those of the batch
+    end: int | None = None
 
 
-_segments: ContextVar[Segments | None] = ContextVar("segments", default=None)
+_grids: ContextVar[Sequence[Segments]] = ContextVar("grids", default=())
 
 
 @contextlib.contextmanager
-def inside(segments: Segments) -> Iterator[None]:
-    """In the block, models that attend by segments attend inside of these."""
-    token = _segments.set(segments)
+def inside(grids: Sequence[Segments]) -> Iterator[None]:
+    """In the block, models that attend by segments attend inside of these, which hold all tokens in their order."""
+    token = _grids.set(grids)
     try:
         yield
     finally:
-        _segments.reset(token)
+        _grids.reset(token)
 
 
 def segment_attention(
@@ -69,32 +73,43 @@ def segment_attention(
     Returns:
         (1, T, H, d) and no attention weights.
     """
-    segments = _segments.get()
-    if segments is None:
+    grids = _grids.get()
+    if not grids:
         raise RuntimeError("segment attention outside of a concatenated batch")
     device = query.device.type
     if torch.is_autocast_enabled(device):  # which would round them behind the grid, where there is more of them
         query, key, value = (states.to(torch.get_autocast_dtype(device)) for states in (query, key, value))
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    causal = bool(getattr(module, "is_causal", False))
+    attended = []
+    for grid in grids:
+        own = [states[0, :, grid.begin : grid.end] for states in (query, key, value)]
+        attended.append(_attended(grid, *own, causal=causal, scale=scale, window=sliding_window))
+    return (attended[0] if len(attended) == 1 else torch.cat(attended)).unsqueeze(0), None
+
+
+def _attended(
+    segments: Segments, query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float, window: int | None
+) -> Tensor:
+    """(T, H, d) of (H, T, d)."""
     grid = (segments.count * segments.longest,)
     even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
 
     def spread(states: Tensor) -> Tensor:
-        flat = states[0].transpose(0, 1)
+        flat = states.transpose(0, 1)
         if segments.source is not None:
             flat = flat.index_select(0, segments.source)
         elif not even:
-            empty = states.new_zeros((*grid, states.shape[1], states.shape[3]))
+            empty = states.new_zeros((*grid, states.shape[0], states.shape[2]))
             flat = empty.index_copy(0, segments.places, flat)
         return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
 
-    causal = bool(getattr(module, "is_causal", False))
     mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
-    if sliding_window is not None and segments.longest > sliding_window:
-        mask, causal = _within_window(segments, sliding_window, causal=causal), False
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if window is not None and segments.longest > window:
+        mask, causal = _within_window(segments, window, causal=causal), False
     output = attend(spread(query), spread(key), spread(value), mask=mask, causal=causal, scale=scale)
     flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
-    return (flat if even else flat.index_select(0, segments.places)).unsqueeze(0), None
+    return flat if even else flat.index_select(0, segments.places)
 
 
 def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:
