@@ -1,7 +1,7 @@
 """Attention whose gradient is made of batched matrix products, for bf16 on a CPU.
 
 torch's own backward pass for attention in bf16 takes its products apart there: for segments of 16 tokens it is fifty
-times slower than the forward pass, and longer than all other parts of a layer together.
+times slower than the forward pass, and longer than all other parts of a layer together. Longer ones it does faster.
 
 Shapes: G segments, H heads, S longest segment, d width of a head.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+SHORT = 192  # tokens of a segment; of longer ones torch's own way is faster, and keeps no scores
 AT_ONCE = 4 * 2**20  # scores that are computed at once, float32; what takes more is computed again for its gradient
 # Segments are filled up to a multiple of this, or torch takes the softmax number by number, ten times slower; and each
 # other length has products of its own, which oneDNN compiles and keeps.
@@ -30,7 +31,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ca
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
     learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    if learns and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+    short = max(query.shape[2], key.shape[2]) <= SHORT
+    if learns and short and query.device.type == "cpu" and query.dtype == torch.bfloat16:
         shared = query.shape[1] // key.shape[1]
         if shared > 1:
             key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)

@@ -44,7 +44,7 @@ class Bf16Weights:
             if isinstance(part, _OF_IMAGES):
                 continue  # convolutions round for themselves, batch norms keep float32 statistics beside their weights
             for name, weight in part.named_parameters(recurse=False):
-                if id(weight) in learn and weight.dtype == torch.float32:
+                if id(weight) in learn and weight.dtype == torch.float32 and name not in getattr(part, "exact", ()):
                     self.places.append((part, name, weight))
         self.masters: list[Tensor] = list({id(weight): weight for _, _, weight in self.places}.values())
         copies = [_copy(weight) for weight in self.masters]
@@ -118,7 +118,7 @@ def bf16_weights(
     return copies, f"bf16 copies, loss {fast:.4f} instead of {plain:.4f} on real rows"
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def held_in_bf16(model: nn.Module, compute: Callable[[], Tensor]) -> bool:
     """Holds the weights of a model that has learned in bf16 from now on, where it goes on to give the same.
 

@@ -145,7 +145,9 @@ def restore_optimizer(optimizer: AdamW, tensors: Mapping[str, Tensor], names: Ma
         for weight in group["params"]:
             name = names[id(weight)]
             moments = {key.rsplit(".", 1)[1]: value for key, value in tensors.items() if key.rsplit(".", 1)[0] == name}
-            optimizer.state[weight] = {moment: value.to(weight.device) for moment, value in moments.items()}
+            optimizer.state.pop(weight, None)  # of a weight that had no gradient yet there are none
+            if moments:
+                optimizer.state[weight] = {moment: value.to(weight.device) for moment, value in moments.items()}
 
 
 def _step_of(path: Path) -> int:

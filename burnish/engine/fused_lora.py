@@ -36,11 +36,11 @@ PROBE = 5  # tokens that are compared
 
 
 @contextlib.contextmanager
-def fused_lora(model: nn.Module, precision: Precision) -> Iterator[str]:
+def fused_lora(model: nn.Module, precision: Precision) -> Iterator[FusedLora]:
     """Inside the block, LoRA layers are computed together where that gives what peft computes.
 
     Yields:
-        A sentence for the run's record; empty where there are no such layers.
+        What was found; its sentence is empty where there are no such layers.
     """
     peft = sys.modules.get("peft.tuners.lora")  # where it was never imported there are no such layers
     every = [part for part in model.modules() if peft is not None and isinstance(part, peft.LoraLayer)]
@@ -54,11 +54,24 @@ def fused_lora(model: nn.Module, precision: Precision) -> Iterator[str]:
             group.install()
             if precision.name == "bf16":
                 weights.enter_context(group.rounded())
-        yield _sentence(len(every), len(fused))
+        yield FusedLora(_sentence(len(every), len(fused)), groups)
     finally:
         for group in groups:
             group.remove()
         weights.close()
+
+
+class FusedLora:
+    """Layers that are computed together; `sentence` says how many, for the run's record."""
+
+    def __init__(self, sentence: str, groups: Sequence[_Group]) -> None:
+        self.sentence = sentence
+        self._groups = groups
+
+    def forget(self) -> None:
+        """Lets go of what a pass left that broke off between two layers of a group."""
+        for group in self._groups:
+            group.forget()
 
 
 def _sentence(layers: int, fused: int) -> str:
@@ -86,7 +99,7 @@ class _Group:
     def remove(self) -> None:
         for layer in self.layers:
             layer.__dict__.pop("forward", None)
-        self._forget()
+        self.forget()
 
     @contextlib.contextmanager
     def rounded(self) -> Iterator[None]:
@@ -136,18 +149,18 @@ class _Group:
                 return self.compute([place], states)[0]
             if self._read is not None and (self._read is not states or place not in self._waiting):
                 self._apart = self._read is not states and bool(self._waiting)
-                self._forget()
+                self.forget()
                 return forward(states)
             if self._read is None:
                 self._read, self._waiting = states, dict(enumerate(self.compute(range(len(self.layers)), states)))
             output = self._waiting.pop(place)
             if not self._waiting:
-                self._forget()
+                self.forget()
             return output
 
         return forward
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         self._read, self._waiting = None, {}
 
 

@@ -77,7 +77,7 @@ class LaidOut:
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         segment_T = np.repeat(np.arange(len(lengths)), lengths)
         position_T = np.arange(lengths.sum()) - starts[segment_T] + shared[segment_T]
-        extents = lengths + shared
+        extents = self._sizes = lengths + shared
         longest = int(extents.max())
         self.segment_count = len(lengths)
         self.longest = longest
@@ -184,29 +184,27 @@ class LaidOut:
     def _grids(self, rest: Sequence[int]) -> list[Segments]:
         """The segments, and behind them others of the lengths in `rest`, on as many grids as pay."""
         if self._source is not None:
-            return [
-                Segments(self._places, self.segment_count, self.longest, self._mask_of(self._extents), self._source)
-            ]
-        extents = torch.cat([self._extents, self._extents.new_tensor(rest)]) if rest else self._extents
-        lengths = extents.tolist()
-        cuts = grid_cuts(lengths[: self.segment_count]) if self.device.type == "cpu" else []
+            mask = self._mask_of(self._sizes)
+            return [Segments(self._places, self.segment_count, self.longest, mask, self._source)]
+        sizes = np.concatenate([self._sizes, np.asarray(rest, self._sizes.dtype)])
+        cuts = grid_cuts(self._sizes) if self.device.type == "cpu" else []
         grids, token = [], 0
-        for start, end in pairwise([0, *cuts, len(lengths)]):
-            longest, tokens = max(lengths[start:end]), sum(lengths[start:end])
-            begins = torch.arange(end - start, device=self.device) * longest
-            places = [torch.arange(length, device=self.device) for length in lengths[start:end]]
-            places_T = torch.cat(places) + begins.repeat_interleave(extents[start:end])
-            mask = self._mask_of(extents[start:end])
-            grids.append(Segments(places_T, end - start, longest, mask, begin=token, end=token + tokens))
+        for start, end in pairwise([0, *cuts, len(sizes)]):
+            own = sizes[start:end]
+            starts, tokens, longest = np.cumsum(own) - own, int(own.sum()), int(own.max())
+            places_T = np.arange(tokens) + np.repeat(np.arange(len(own)) * longest - starts, own)
+            places = torch.from_numpy(places_T).to(self.device)
+            mask = self._mask_of(own)
+            grids.append(Segments(places, len(own), longest, mask, begin=token, end=token + tokens))
             token += tokens
         return grids
 
-    def _mask_of(self, extents: Tensor) -> Tensor | None:
+    def _mask_of(self, sizes: np.ndarray[Any, Any]) -> Tensor | None:
         """(G, 1, 1, S) True where a token is real; None where all are."""
-        longest = int(extents.max())
-        if bool((extents == longest).all()):
+        longest = int(sizes.max())
+        if (sizes == longest).all():
             return None
-        return (torch.arange(longest, device=self.device) < extents[:, None])[:, None, None, :]
+        return torch.from_numpy(np.arange(longest) < sizes[:, None]).to(self.device)[:, None, None, :]
 
     def _rest(self) -> list[int]:
         """Lengths of segments that nobody reads, which bring the tokens to a multiple of GRAIN on a CPU in bf16.
@@ -295,7 +293,7 @@ class Grid:
         return states_BSD.flatten(0, 1).index_select(0, self.places)
 
 
-def grid_cuts(lengths: Sequence[int]) -> list[int]:
+def grid_cuts(lengths: Sequence[int] | np.ndarray[Any, Any]) -> list[int]:
     """Where segments are cut into grids, if they come in the order of their lengths.
 
     A grid costs each of its segments the square of the longest; one more grid costs about GRID.

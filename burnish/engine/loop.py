@@ -24,7 +24,7 @@ from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import replace_dropout
 from burnish.engine.faults import IN_A_ROW, Faults, count_skipped, diverged, halve_micro_batch
-from burnish.engine.fused_lora import fused_lora
+from burnish.engine.fused_lora import FusedLora, fused_lora
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.keep_ability import Pull, build_pulls
 from burnish.engine.layout import LayoutChoice
@@ -133,6 +133,7 @@ class Training:
         self.learned = Learned(model, self.trainable, options.average_decay)
         tokens = self.faults.micro_batch_tokens
         self.copies, self.copies_reason = bf16_weights(model, self.trainable, self.passes, max_tokens=tokens)
+        self.lora: FusedLora | None = None
         self.step = 0
         self.epoch_loss, self.epoch_weight = 0.0, 0.0  # of the steps since the last evaluation
         self.batches: list[list[int]] = []
@@ -190,9 +191,9 @@ class Training:
     @contextlib.contextmanager
     def _fused(self) -> Iterator[None]:
         """Inside the block LoRA layers are computed together; a row shows first which of them read the same states."""
-        with fused_lora(self.model, self.passes.precision) as said:
-            if said:
-                self.journal.note(said)
+        with fused_lora(self.model, self.passes.precision) as self.lora:
+            if self.lora.sentence:
+                self.journal.note(self.lora.sentence)
                 self.passes.try_out()
             yield
 
@@ -306,6 +307,8 @@ class Training:
                 self.ranks.sum_gradients(self.trainable.values())
                 return Sums(total, weight, replayed, sums.extras)
             self.optimizer.zero_grad()
+            if self.lora is not None:
+                self.lora.forget()
             torch.set_rng_state(random_state)
             at = {"step": self.step + 1, "rows_per_step": self.options.global_batch_size}
             halve_micro_batch(self.faults, self.passes, row_ids, self.journal, **at)

@@ -124,24 +124,27 @@ class Run:
 
         self.require_model()
         require_explained(str(self.folder.manifest().get("task")))
-        return explain(self._of_texts(), texts)
+        return explain(self._reading_texts(precision="fp32"), texts)  # shares of roundings would explain nothing
 
     def _of_texts(self) -> Predictor:
+        if self._predictor is None:
+            self._predictor = self._reading_texts()
+        return self._predictor
+
+    def _reading_texts(self, precision: str = "auto") -> Predictor:
         from burnish.lifecycle.train import task_class
         from burnish.recipe.read import read_recipe
         from burnish.serving.predict import Predictor
 
-        if self._predictor is None:
-            if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
-                raise RunError(
-                    "run/own-parts",
-                    f"this run was made with your own task, {self.folder.manifest()['parts_of_the_caller']['task']}",
-                    where=str(self.path),
-                    hint="give it again: burnish.load(run, task=YourTask)",
-                )
-            task = self.own.task or task_class(read_recipe(self.folder.recipe))
-            self._predictor = Predictor(self.folder.final, runs=self.runs, head=self.own.head, task=task)
-        return self._predictor
+        if self.own.task is None and "task" in self.folder.manifest().get("parts_of_the_caller", {}):
+            raise RunError(
+                "run/own-parts",
+                f"this run was made with your own task, {self.folder.manifest()['parts_of_the_caller']['task']}",
+                where=str(self.path),
+                hint="give it again: burnish.load(run, task=YourTask)",
+            )
+        task, final = self.own.task or task_class(read_recipe(self.folder.recipe)), self.folder.final
+        return Predictor(final, runs=self.runs, head=self.own.head, task=task, precision=precision)
 
     def _of_table(self, rows: Sequence[str | Row]) -> list[Row]:
         from burnish.serving.table_predict import TablePredictor

@@ -71,6 +71,8 @@ class RowEncoder(nn.Module):
     All rows have the same S tokens: the first is read by the head, then the numbers, then the categories.
     """
 
+    exact = ("direction_KD",)  # weights that no copy in bf16 stands in for
+
     def __init__(self, shape: TabularShape) -> None:
         super().__init__()
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
@@ -89,7 +91,7 @@ class RowEncoder(nn.Module):
             input_ids: (B, S), or (1, B * S) where rows lie behind each other.
             given: (B, K) scaled numbers, 0 where one is missing.
         """
-        numbers = given.to(self.direction_KD.dtype)
+        numbers = given.float()  # bf16 would make one of numbers that are near each other
         states_BSD = self.embedding(input_ids.view(len(given), -1))
         scaled_BKD = numbers[..., None] * self.direction_KD
         rest = states_BSD.shape[1] - 1 - numbers.shape[1]

@@ -31,7 +31,7 @@ class Turns:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
         self._line: dict[Step, None] = {}  # in the order they came
-        self._had: dict[Step, float] = {}  # seconds that each has had, of those in line or at work
+        self._had: dict[Step, float] = {}  # seconds that each has had
         self._least = 0.0  # seconds that the last one had had when it was chosen; who comes is not behind that
         self._changed = threading.Condition()
         self._open = True
@@ -84,9 +84,6 @@ class Turns:
             self._had[step] += time.monotonic() - began
             if more:
                 self.wake(step)
-            with self._changed:
-                if step not in self._line:
-                    del self._had[step]
 
     def _next(self) -> Step | None:
         with self._changed:
@@ -97,4 +94,7 @@ class Turns:
             step = min(self._line, key=lambda each: self._had[each])
             del self._line[step]
             self._least = self._had[step]
+            self._had = {  # who had no more than that begins there anyway
+                each: had for each, had in self._had.items() if had > self._least or each in self._line or each is step
+            }
             return step

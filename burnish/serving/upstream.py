@@ -93,7 +93,7 @@ class Upstream:
                 found += part
                 if len(found) > BODY_BYTES:
                     raise broken(self.name, "too large an answer")
-        return _parsed(bytes(found), self.name)
+        return await asyncio.to_thread(_parsed, bytes(found), self.name)
 
     def serves(self) -> Mapping[str, Any]:
         """What it says of the base. Not in the thread of the loop.

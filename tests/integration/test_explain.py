@@ -13,6 +13,7 @@ import burnish
 from burnish.cli.main import main
 from burnish.errors import UsageError
 from burnish.serving import explain as room
+from burnish.settings import settings
 
 TEXT = "where is my card, lost on it"
 
@@ -34,6 +35,18 @@ def test_the_words_add_up_to_the_change_of_the_probability(run: Any) -> None:
     assert why["error"] == pytest.approx(total - (why["probability"] - why["blank"]), abs=1e-9)
     assert abs(why["error"]) < 0.02
     assert run.explain([TEXT]) == [why]
+
+
+def test_a_machine_that_predicts_in_bf16_explains_the_exact_model(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = run.explain([TEXT])
+    monkeypatch.setenv("BURNISH_PRECISION", "bf16")
+    settings.cache_clear()
+    other = burnish.load(run.path)
+    other.predict([TEXT])
+    found = other.explain([TEXT])
+    monkeypatch.undo()
+    settings.cache_clear()
+    assert found == exact
 
 
 def test_the_word_that_gives_the_label_away_adds_most(run: Any) -> None:

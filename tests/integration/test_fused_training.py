@@ -52,7 +52,7 @@ def test_rows_do_not_see_each_other_where_layers_are_computed_together(
     """Order, neighbours and padding change neither loss nor gradient: the engine's own test, inside the block."""
     over = chat_subject_over(str(language_base), conversations[:24])
     model, layout = over.learner(Lora(rank=4))
-    with fused_lora(model, FP32) as said:
+    with fused_lora(model, FP32) as found:
         told = check_invariants(
             task=over.task,
             method=Lora(rank=4),
@@ -62,5 +62,5 @@ def test_rows_do_not_see_each_other_where_layers_are_computed_together(
             device=torch.device("cpu"),
             max_tokens=100_000,
         )
-    assert said == "14 LoRA layers are computed together"
+    assert found.sentence == "14 LoRA layers are computed together"
     assert "one by one" in told

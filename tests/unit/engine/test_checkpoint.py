@@ -78,6 +78,13 @@ def test_moments_come_back_exactly_and_go_on_to_the_same_bits(tmp_path: Path) ->
         assert torch.equal(weight, wanted), name
 
 
+def test_a_weight_that_had_no_gradient_yet_gets_its_first_after_a_resume() -> None:
+    model, optimizer, names = trained(0)
+    restore_optimizer(optimizer, optimizer_tensors(optimizer, names), names)
+    learn(model, optimizer, 1)
+    assert len(optimizer.state) == 4
+
+
 def test_every_generator_goes_on_where_it_was(tmp_path: Path) -> None:
     torch.manual_seed(1)
     random.seed(2)

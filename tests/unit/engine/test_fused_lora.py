@@ -80,10 +80,10 @@ def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 def test_families_compute_what_peft_computes(family: str) -> None:
     model = adapted(family)
     plain = computed(model)
-    with fused_lora(model, FP32) as said:
+    with fused_lora(model, FP32) as found:
         together = computed(model)
-    assert "are computed together" in said
-    assert "others" not in said
+    assert "are computed together" in found.sentence
+    assert "others" not in found.sentence
     same(plain, together, TOLERANCE)
     same(plain, computed(model), 0.0)  # and behind the block it is peft again
 
@@ -126,6 +126,25 @@ def test_an_error_inside_leaves_the_model_as_it_was() -> None:
     assert not [part for part in model.modules() if "forward" in vars(part)]
 
 
+def test_nothing_is_kept_of_a_pass_that_broke_off_between_two_layers() -> None:
+    model = adapted("Llama")
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    second = next(part for name, part in model.named_modules() if name.endswith("mlp.act_fn"))
+    hook = second.register_forward_pre_hook(broken)
+    with fused_lora(model, FP32) as found:
+        with pytest.raises(MemoryError):
+            computed(model)
+        assert any(group._waiting for group in found._groups)
+        found.forget()
+        assert not any(group._waiting or group._read is not None for group in found._groups)
+        hook.remove()
+        again = computed(model)
+    same(again, computed(model), 1e-4)
+
+
 class Crossed(nn.Module):
     """Attention of a decoder to an encoder: queries and keys read different states, under the names of siblings."""
 
@@ -152,9 +171,9 @@ def test_layers_that_read_different_states_are_taken_apart() -> None:
 def test_what_is_not_plain_is_left_to_peft_and_said() -> None:
     model = adapted("Llama", decomposed=True)
     plain = computed(model)
-    with fused_lora(model, FP32) as said:
+    with fused_lora(model, FP32) as found:
         same(plain, computed(model), 0.0)
-    assert said == "0 of 14 LoRA layers are computed together, the others as peft does"
+    assert found.sentence == "0 of 14 LoRA layers are computed together, the others as peft does"
 
 
 def test_with_the_adapter_off_it_is_the_base() -> None:

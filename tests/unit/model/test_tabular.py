@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from burnish.model.tabular import RowEncoder, TabularShape
+from burnish.engine.bf16_weights import Bf16Weights
+from burnish.model.tabular import RowEncoder, TabularShape, TabularTransformer
 
 SHAPE = TabularShape(vocabulary=9, numbers=2, outputs=3, width=8, layers=2, heads=2)
 
@@ -32,6 +33,15 @@ def test_a_number_moves_its_own_token_along_its_direction() -> None:
     )
     assert torch.equal(zero[0, [0, 1, 3]], moved[0, [0, 1, 3]])
     assert torch.allclose(moved[0, 2] - zero[0, 2], 2 * encoder.direction_KD[1])
+
+
+def test_numbers_near_each_other_stay_two_in_a_step_on_bf16_copies() -> None:
+    model = TabularTransformer(TabularShape(vocabulary=9, numbers=1, outputs=3, width=8, layers=1, heads=2))
+    ids, given = torch.tensor([[0, 1], [0, 1]]), torch.tensor([[2.001], [2.006]])
+    with Bf16Weights(model, dict(model.named_parameters())).inside(), torch.autocast("cpu", dtype=torch.bfloat16):
+        model.encoder.layers = torch.nn.ModuleList()  # what the first of them reads
+        one, other = model.encoder(input_ids=ids, given=given).last_hidden_state[:, 1]
+    assert not torch.equal(one, other)
 
 
 def test_a_table_without_numbers() -> None:
