@@ -95,6 +95,6 @@ class Turns:
             del self._line[step]
             self._least = self._had[step]
             self._had = {  # who had no more than that begins there anyway
-                each: had for each, had in self._had.items() if had > self._least or each in self._line or each is step
+                each: had for each, had in self._had.items() if had > self._least or each in self._line or each == step
             }
             return step

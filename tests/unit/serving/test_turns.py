@@ -51,28 +51,34 @@ def test_many_short_passes_do_not_wait_for_as_many_long_ones(clock: Clock) -> No
     assert len(line._had) <= 2
 
 
-def test_who_comes_back_after_each_pass_owes_what_it_had(clock: Clock) -> None:
-    """A client that asks anew as soon as it is answered: the line of its model is empty in between."""
-    line, done, ended = Turns(1), Counter[str](), threading.Event()
+class Long:
+    """A model whose client asks anew as soon as it is answered: its line is empty in between."""
 
-    def long() -> bool:
-        clock.now += 1.0
-        done["long"] += 1
-        line.call(lambda: line.wake(long))
+    def __init__(self, line: Turns, clock: Clock) -> None:
+        self.line, self.clock, self.passes = line, clock, 0
+
+    def step(self) -> bool:
+        self.clock.now += 1.0
+        self.passes += 1
+        self.line.call(lambda: self.line.wake(self.step))
         return False
+
+
+def test_who_comes_back_after_each_pass_owes_what_it_had(clock: Clock) -> None:
+    line, times, ended = Turns(1), list[int](), threading.Event()
+    long = Long(line, clock)
 
     def short() -> bool:
         clock.now += 0.1
-        done["short"] += 1
-        if done["short"] == 100:
-            done["long when short ended"] = done["long"]
+        times.append(long.passes)
+        if len(times) == 100:
             ended.set()
-        return done["short"] < 100
+        return len(times) < 100
 
-    line.call(lambda: [line.wake(long), line.wake(short)]).result(30)
+    line.call(lambda: [line.wake(long.step), line.wake(short)]).result(30)
     assert ended.wait(30)
     line.stop()
-    assert done["long when short ended"] <= 12
+    assert times[-1] <= 12
 
 
 def test_who_was_idle_has_no_time_in_store(clock: Clock) -> None:
