@@ -8,7 +8,7 @@ classes of transformers and gets them; so does a folder that asks for anything t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -198,10 +198,18 @@ class SelfAttention(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor | None, attend: Attend) -> Tensor:
         shape = (*states.shape[:-1], -1, self.head_size)
-        query, key, value = (part(states).view(shape).transpose(1, 2) for part in (self.query, self.key, self.value))
+        query, key, value = (each.view(shape).transpose(1, 2) for each in self._projected(states))
         dropout = self.dropout.p if self.training else 0.0
         attended, _ = attend(self, query, key, value, mask, dropout=dropout, scaling=self.head_size**-0.5)
         return attended.reshape(states.shape).contiguous()
+
+    def _projected(self, states: Tensor) -> Iterable[Tensor]:
+        """Queries, keys and values; in bf16 of one product, which is wider and so faster, and rounds as three do."""
+        parts = (self.query, self.key, self.value)
+        if self.query.weight.dtype != torch.bfloat16:
+            return [part(states) for part in parts]
+        weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        return F.linear(states, weight, bias).chunk(3, -1)
 
 
 class Intermediate(nn.Module):

@@ -220,9 +220,10 @@ async def begin_job(server: Server) -> str:
     """A job that trains as long as it is let; gives its id."""
     http = Client(server.port)
     part = b'--b\r\ncontent-disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
-    form = part % (b"purpose", b"", b"fine-tune") + part % (b"file", b'; filename="a.jsonl"', chat_rows(64).encode())
+    form = part % (b"purpose", b"", b"fine-tune") + part % (b"file", b'; filename="a.jsonl"', chat_rows(512).encode())
     sent = await http.ask("/v1/files", form + b"--b--\r\n", "content-type: multipart/form-data; boundary=b")
     about = {"model": "tiny", "training_file": json.loads(sent.body)["id"], "seed": 7}
+    about["hyperparameters"] = {"n_epochs": 50, "batch_size": 1}
     about["burnish"] = {**QUICK, "training": {"max_steps": 1_000_000, "patience": 1_000_000}}
     said = await http.ask("/v1/fine_tuning/jobs", about)
     name = str(json.loads(said.body)["id"])
