@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,11 @@ from burnish.registry.log import ServiceLog
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
 SCRIPT = Path(__file__).with_name("openai_user.py")
+STORIES = Path(__file__).parents[2].parent / "shared" / "models" / "stories260k"
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
 EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_script"
 SECRET = "s3cretOfTheEnvironment"
 PRIVATE = ("pr1v4te", "r0wOfSomebody")  # in a prompt, in rows
@@ -46,14 +52,25 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, language_base: Path, sentence_base: Path) -> Iterator[Server]:
+def talking_base(tmp_path_factory: pytest.TempPathFactory, language_base: Path) -> Path:
+    """A model of 260 thousand trained weights, given a template; random ones where it is absent."""
+    if not STORIES.is_dir():
+        return language_base
+    base = tmp_path_factory.mktemp("base") / "stories"
+    shutil.copytree(STORIES, base)
+    (base / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    return base
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, talking_base: Path, sentence_base: Path) -> Iterator[Server]:
     """A server with one worker; at its end nothing of it is left."""
     home = tmp_path_factory.mktemp("home")
     key = create_key(open_service(home=home).registry, role="writer")[1]
     environment = {**os.environ, "BURNISH_HOME": str(home), "BURNISH_MAX_UPLOAD_BYTES": "200000"}
     environment |= dict.fromkeys(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"), SECRET)
     command = [sys.executable, "-m", "burnish", "serve", "--port", "0", "--json"]
-    command += ["--model", f"tiny={language_base}", "--model", f"words={sentence_base}"]
+    command += ["--model", f"tiny={talking_base}", "--model", f"words={sentence_base}"]
     command += ["--alias", "gpt-4o-mini=tiny"]
     with (home / "stderr").open("wb") as errors:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors)
