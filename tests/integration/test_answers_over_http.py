@@ -344,6 +344,7 @@ def test_a_deleted_model_and_one_of_another_project_are_gone(
     client: openai.OpenAI, registry: Registry, app: Any
 ) -> None:
     inference = app.state.inference
+    client.chat.completions.create(model="tiny", messages=ASKED, max_tokens=1)  # type: ignore[list-item]
     assert inference.pool.keys
     serve_version(registry, "ft:gone", DEFAULT_PROJECT, _version(registry), job=None, task="chat")
     client.chat.completions.create(model="ft:gone", messages=ASKED, max_tokens=1)  # type: ignore[list-item]
