@@ -209,7 +209,7 @@ class LaidOut:
     def _rest(self) -> list[int]:
         """Lengths of segments that nobody reads, which bring the tokens to a multiple of GRAIN on a CPU in bf16.
 
-        There oneDNN compiles each product for its number of tokens, and keeps it: 5 MB and 10 ms for every new number.
+        There oneDNN compiles each product for its number of tokens, and keeps it.
         """
         compiled = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
         if not compiled or self._source is not None or self._given or len(self._ids) < GRAIN:
