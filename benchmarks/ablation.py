@@ -46,7 +46,7 @@ PARTS = {
     "padded-ungrouped": "both of these (else: random batches, padded)",
     "stock-dropout": "dropout masks from a pool (else: torch's own, attention probabilities included)",
     "autocast": "weights as bf16 numbers for a step (else: rounded in each product)",
-    "stock-attention": "attention's gradient of batched products (else: torch's own)",
+    "stock-attention": "attention of batched products (else: torch's own)",
     "one-grid": "segments of about one length attended together (else: all of a micro-batch)",
     "any-count": "micro-batches of whole 32 tokens (else: of any number of tokens)",
     "three-products": "queries, keys and values in one product (else: in three)",
@@ -99,7 +99,7 @@ def _without(part: str) -> Iterator[None]:
         if part == "autocast":
             stack.enter_context(mock.patch.object(loop, "bf16_weights", return_value=(None, "")))
         if part == "stock-attention":
-            stack.enter_context(mock.patch.object(attention, "SHORT", 0))
+            stack.enter_context(mock.patch.multiple(attention, CAUSAL=0, LEARNT=0, READ=0))
         if part == "one-grid":
             stack.enter_context(mock.patch.object(layout, "grid_cuts", return_value=[]))
         if part == "any-count":

@@ -44,7 +44,7 @@ PARTS = {
     "peft-layers": "LoRA layers that read the same states together (else: as peft computes them)",
     "autograd-loss": "a chunk's gradient made with its logits (else: all logits kept for autograd)",
     "every-token": "logits of the tokens learned (else: of all tokens, and all logits kept)",
-    "stock-attention": "attention's gradient of batched products (else: torch's own)",
+    "stock-attention": "attention of batched products (else: torch's own)",
     "one-grid": "segments of about one length attended together (else: all of a micro-batch)",
     "whole-layer": "the last layer at the tokens learned (else: at all)",
 }
@@ -95,7 +95,7 @@ def _without(part: str) -> Iterator[None]:
         if part == "every-token":
             stack.enter_context(mock.patch.object(token_loss, "loss_of_read_tokens", of_all_tokens))
         if part == "stock-attention":
-            stack.enter_context(mock.patch.object(attention, "SHORT", 0))
+            stack.enter_context(mock.patch.multiple(attention, CAUSAL=0, LEARNT=0, READ=0))
         if part == "one-grid":
             stack.enter_context(mock.patch.object(layout, "grid_cuts", return_value=[]))
         if part == "whole-layer":

@@ -1,45 +1,46 @@
-"""Attention made of batched matrix products, for short segments in bf16 on a CPU.
+"""Attention made of batched matrix products, for bf16 on a CPU.
 
-torch's own kernel takes its products apart there: for segments of 16 tokens its backward pass is fifty times slower than
-its forward pass, and longer than all other parts of a layer together; its forward pass takes two to five times as long
-as batched products do. Long segments it does faster.
+torch's own kernel takes its products apart there: for segments of 16 tokens its backward pass is fifty times slower
+than its forward pass, and longer than all other parts of a layer together. Products of whole blocks of queries are
+faster up to a thousand tokens, and queries that share a key are rows of one product.
 
-Shapes: G segments, H heads, S longest segment, d width of a head, K keys filled up to a multiple of WHOLE.
+Shapes: G segments, H heads of queries, N of keys, S queries of a segment, K its keys, d width of a head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-SHORT = 192  # tokens of a segment that learns; of longer ones torch's own way is faster, and keeps no scores
-READ = 64  # the same without gradients
-AT_ONCE = 4 * 2**20  # scores that are computed at once, float32; what takes more is computed again for its gradient
-# Keys are filled up to a multiple of this, or torch takes the softmax number by number, ten times slower.
-WHOLE = 16
+# Tokens of a segment up to which this is faster, where each sees only what is before it, where it sees all, and where
+# there are no gradients.
+CAUSAL, LEARNT, READ = 1_024, 512, 256
+BLOCK = 128  # queries that are computed together where each sees only what is before it
+AT_ONCE = 4 * 2**20  # scores that are computed at once, float32
+KEPT = (
+    8 * 2**20
+)  # scores of a layer that are kept for its gradient, bf16; where there are more, they are computed again
+WHOLE = 16  # keys are filled up to a multiple of this, or torch takes the softmax number by number, ten times slower
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
     """Scaled dot-product attention, (G, H, S, d); key and value may have fewer heads, which several queries share.
 
     Args:
-        mask: True where a key may be seen, broadcast to (G, 1, S, S); excludes `causal`.
+        mask: True where a key may be seen, broadcast to (G, 1, S, K); excludes `causal`, which wants as many keys as
+            queries.
     """
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
     learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    longest = max(query.shape[2], key.shape[2])
-    if longest <= (SHORT if learns else READ) and query.device.type == "cpu" and query.dtype == torch.bfloat16:
-        shared = query.shape[1] // key.shape[1]
-        if shared > 1:
-            key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
-        if causal:
-            mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()[None, None]
-        attended: Tensor = _InProducts.apply(query, key, value, mask, scale)  # type: ignore[no-untyped-call]
+    most = READ if not learns else CAUSAL if causal else LEARNT
+    if max(query.shape[2], key.shape[2]) <= most and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        attended: Tensor = _InProducts.apply(query, key, value, mask, causal, scale)  # type: ignore[no-untyped-call]
         return attended
     grouped = query.shape[1] != key.shape[1]
     return functional.scaled_dot_product_attention(
@@ -51,46 +52,106 @@ class _InProducts(torch.autograd.Function):
     """Scores and their softmax in float32, the products with them in bf16, as torch's own kernel has it."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-        real = key.shape[2]
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, scale: float
+    ) -> Tensor:
+        ctx.keys, ctx.scale, ctx.causal = key.shape[2], scale, causal
         key, value = _filled_up(key), _filled_up(value)
-        bias = _bias(mask, real, key.shape[2])
-        pieces = list(_pieces(query, key))
-        attended, seen = [], None
+        bias = None if causal else _bias(mask, ctx.keys, key.shape[2])
+        blocks = list(_blocks(query, key, causal=causal))
+        keeps = sum(block.scores for block in blocks) <= KEPT
+        attended, kept = torch.empty(query.shape, dtype=query.dtype), list[Tensor]()
         with torch.autocast("cpu", enabled=False):
-            for part in pieces:
-                seen = _probabilities(query[part], key[part], _of(bias, part), scale)
-                attended.append(torch.matmul(seen.to(value.dtype), value[part]))
-        ctx.save_for_backward(query, key, value, bias, seen if len(pieces) == 1 else None)
-        ctx.scale, ctx.real = scale, real
-        return attended[0] if len(pieces) == 1 else torch.cat(attended)
+            for block in blocks:
+                seen = _seen(block, query, key, bias, scale)
+                attended[block.queries] = torch.bmm(seen, block.of_keys(value)).view(block.shape)
+                if keeps:
+                    kept.append(seen)
+        ctx.save_for_backward(query, key, value, bias, *kept)
+        return attended
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, bias, kept = ctx.saved_tensors
-        found: list[list[Tensor]] = []
-        for part in _pieces(query, key):
-            seen, outer = kept, gradient[part]
-            if seen is None:
-                seen = _probabilities(query[part], key[part], _of(bias, part), ctx.scale)
-            of_seen = torch.matmul(outer, value[part].transpose(-1, -2)).float()
-            of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype).mul_(ctx.scale).to(query.dtype)
-            of_query = torch.matmul(of_scores, key[part])
-            of_key = torch.matmul(of_scores.transpose(-1, -2), query[part])
-            found.append([of_query, of_key, torch.matmul(seen.to(outer.dtype).transpose(-1, -2), outer)])
-        of_query, of_key, of_value = (
-            torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True)
-        )
-        return of_query, of_key[:, :, : ctx.real], of_value[:, :, : ctx.real], None, None
+        query, key, value, bias, *kept = ctx.saved_tensors
+        of_query = torch.empty(query.shape, dtype=query.dtype)
+        of_key, of_value = (torch.zeros(key.shape, dtype=torch.float32) for _ in range(2))
+        for place, block in enumerate(_blocks(query, key, causal=ctx.causal)):
+            seen = kept[place] if kept else _seen(block, query, key, bias, ctx.scale)
+            outer, own = block.of_queries(gradient), block.of_queries(query)
+            of_seen = torch.bmm(outer, block.of_keys(value).transpose(1, 2))
+            of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype).mul_(ctx.scale)
+            of_query[block.queries] = torch.bmm(of_scores, block.of_keys(key)).view(block.shape)
+            block.of_keys(of_key).add_(torch.bmm(of_scores.transpose(1, 2), own))
+            block.of_keys(of_value).add_(torch.bmm(seen.transpose(1, 2), outer))
+        real = slice(0, ctx.keys)
+        return of_query, of_key[:, :, real].to(key.dtype), of_value[:, :, real].to(key.dtype), None, None, None
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Queries of some segments, and how many keys they may see."""
+
+    segments: slice
+    first: int
+    end: int
+    keys: int
+    causal: bool
+    shape: tuple[int, int, int, int]  # of its states, (g, H, s, d)
+    shared: int  # queries of each key
+
+    @property
+    def queries(self) -> tuple[slice, slice, slice]:
+        return self.segments, slice(None), slice(self.first, self.end)
+
+    @property
+    def scores(self) -> int:
+        return self.shape[0] * self.shape[1] * self.shape[2] * self.keys
+
+    def of_queries(self, states: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """(G, H, S, d) -> (g * N, queries of each key * s, d)."""
+        own = states[self.queries].to(dtype or states.dtype, memory_format=torch.contiguous_format)
+        segments, heads, queries, width = self.shape
+        return own.contiguous().view(segments * heads // self.shared, self.shared * queries, width)
+
+    def of_keys(self, states: Tensor) -> Tensor:
+        """(G, N, K, d) -> (g * N, keys, d), a view."""
+        return states[self.segments].flatten(0, 1)[:, : self.keys]
+
+    def bias(self, bias: Tensor | None) -> Tensor | None:
+        """What is added to its scores, (g * N, queries of each key * s, keys), to write to; None: nothing is."""
+        segments, heads, queries, _ = self.shape
+        if self.causal:
+            hidden = torch.arange(self.keys) > torch.arange(self.first, self.end)[:, None]
+            own = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[None, None]
+        elif bias is None:
+            return None
+        else:
+            own = bias if len(bias) == 1 else bias[self.segments]
+        whole = own[:, :, None].expand(segments, heads // self.shared, self.shared, queries, self.keys)
+        return whole.clone(memory_format=torch.contiguous_format).view(-1, self.shared * queries, self.keys)
+
+
+def _blocks(query: Tensor, key: Tensor, *, causal: bool) -> Iterator[_Block]:
+    segments, heads, queries, width = query.shape
+    keys, shared = key.shape[2], heads // key.shape[1]
+    size = min(queries, BLOCK) if causal else queries
+    step = max(1, AT_ONCE // (heads * size * keys))
+    for start in range(0, segments, step):
+        some = slice(start, min(start + step, segments))
+        for first in range(0, queries, size):
+            end = min(first + size, queries)
+            seen = min(keys, end + -end % WHOLE) if causal else keys
+            shape = (some.stop - start, heads, end - first, width)
+            yield _Block(some, first, end, seen, causal, shape, shared)
 
 
 def _filled_up(states: Tensor) -> Tensor:
-    """(G, H, S, d) -> (G, H, K, d), the last ones zero."""
-    groups, heads, longest, width = states.shape
+    """(G, N, S, d) -> (G, N, K, d), the last ones zero."""
+    segments, heads, longest, width = states.shape
     more = -longest % WHOLE
     if not more:
-        return states
-    filled = states.new_zeros(groups, heads, longest + more, width)
+        return states.contiguous()
+    filled = states.new_zeros(segments, heads, longest + more, width)
     filled[:, :, :longest] = states
     return filled
 
@@ -106,27 +167,12 @@ def _bias(mask: Tensor | None, real: int, filled: int) -> Tensor | None:
     return bias
 
 
-def _of(bias: Tensor | None, part: slice) -> Tensor | None:
-    return bias if bias is None or len(bias) == 1 else bias[part]
-
-
-def _pieces(query: Tensor, key: Tensor) -> Iterator[slice]:
-    """Segments whose scores are computed at once."""
-    scores = query.shape[1] * query.shape[2] * key.shape[2]
-    step = max(1, AT_ONCE // scores)
-    for start in range(0, len(query), step):
-        yield slice(start, start + step)
-
-
-def _probabilities(query: Tensor, key: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    """(G, H, S, K) how much of each key a query takes, float32."""
-    groups, heads, queries, width = query.shape
-    shape = (groups, heads, queries, key.shape[2])
-    query, key = (each.to(torch.float32, memory_format=torch.contiguous_format) for each in (query, key))
-    query, key = query.view(-1, queries, width), key.view(-1, key.shape[2], width)
-    if bias is None:
-        scores = torch.bmm(query, key.transpose(1, 2)).mul_(scale)
+def _seen(block: _Block, query: Tensor, key: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """(g * N, queries of each key * s, keys) how much of each key a query takes."""
+    own, keys = block.of_queries(query, torch.float32), block.of_keys(key).float().transpose(1, 2)
+    scores = block.bias(bias)
+    if scores is None:
+        scores = torch.bmm(own, keys).mul_(scale)
     else:
-        scores = bias.expand(shape).clone(memory_format=torch.contiguous_format).view(len(query), *shape[2:])
-        scores.baddbmm_(query, key.transpose(1, 2), alpha=scale)
-    return torch.softmax(scores, -1).view(shape)
+        scores.baddbmm_(own, keys, alpha=scale)
+    return torch.softmax(scores, -1).to(query.dtype)

@@ -24,6 +24,7 @@ def padding(lengths: list[int], longest: int) -> Tensor:
         (4, 1, 16, None, False),
         (4, 2, 9, None, True),
         (2, 1, 17, torch.ones(1, 1, 17, 17, dtype=torch.bool).tril().triu(-3), False),  # a window
+        (4, 2, 300, None, True),  # several blocks of queries
     ],
 )
 def test_output_and_gradients_are_those_of_float32(
@@ -37,6 +38,7 @@ def test_output_and_gradients_are_those_of_float32(
 ) -> None:
     """Whether all segments are computed at once or one after the other."""
     monkeypatch.setattr(attention, "AT_ONCE", at_once)
+    monkeypatch.setattr(attention, "KEPT", at_once)
     random = torch.Generator().manual_seed(0)
     shapes = [(3, heads, longest, 8), *[(3, heads // shared, longest, 8)] * 2]
     states = [torch.randn(shape, generator=random).bfloat16() for shape in shapes]
