@@ -14,7 +14,7 @@ import numpy as np
 
 from burnish.types import Encoded
 
-PROBE_TOKENS = 128  # of all rows together, where as many differ
+PROBE_TOKENS = 64  # of all rows together, where as many differ
 FIRST = 256  # rows that are chosen from
 LENGTHS = ("window", "chunk", "block", "local", "original_max")  # parts of the names of settings that are such lengths
 
