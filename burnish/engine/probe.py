@@ -7,10 +7,9 @@ as a window of attention, is tried out on longer rows than that.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from burnish.types import Encoded
 
@@ -29,14 +28,12 @@ def probe_rows(rows: Sequence[Encoded], count: int, config: Any = None) -> list[
     """
     by_length = sorted(rows[:FIRST], key=lambda row: row.length)
     lengths = [row.length for row in by_length]
-    kept = len(lengths)
-    if lengths[-1] <= min(lengths_of_change(config), default=lengths[-1]) and lengths[0] < lengths[-1]:
-        longer = next(place for place, length in enumerate(lengths) if length > lengths[0])
-        while kept > longer + 1 and sum(lengths[i] for i in _spread(kept, count)) > PROBE_TOKENS:
-            kept -= 1
-        if sum(lengths[i] for i in _spread(kept, count)) > PROBE_TOKENS:  # two tell what more of that length would
-            return [by_length[0], by_length[longer]]
-    return [by_length[i] for i in _spread(kept, count)]
+    if lengths[0] == lengths[-1] or lengths[-1] > min(lengths_of_change(config), default=lengths[-1]):
+        return [by_length[i] for i in _spread(len(lengths), count)]
+    longer = next(place for place, length in enumerate(lengths) if length > lengths[0])
+    places = range(longer + 1, len(lengths) + 1)
+    few = bisect_right(places, PROBE_TOKENS, key=lambda kept: sum(lengths[i] for i in _spread(kept, count)))
+    return [by_length[i] for i in (_spread(longer + few, count) if few else (0, longer))]
 
 
 def lengths_of_change(config: Any) -> Iterator[int]:
@@ -52,4 +49,4 @@ def lengths_of_change(config: Any) -> Iterator[int]:
 
 def _spread(places: int, count: int) -> list[int]:
     """Up to `count` of so many places, evenly, the first and the last among them."""
-    return sorted(set(np.linspace(0, places - 1, count).round().astype(int).tolist()))
+    return sorted({round(i * (places - 1) / max(1, count - 1)) for i in range(count)})

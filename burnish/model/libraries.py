@@ -74,9 +74,9 @@ class _WhenUsed(ModuleType):
         with _loading:
             if type(self) is _WhenUsed:
                 self.__class__ = ModuleType  # type: ignore[assignment]  # from here on its own names decide
-                assert self.__spec__ is not None and self.__spec__.loader is not None
+                found: Any = self.__spec__
                 try:
-                    self.__spec__.loader.exec_module(self)
+                    found.loader.exec_module(self)
                 except BaseException:
                     sys.modules.pop(self.__name__, None)  # the next import says again what is wrong
                     raise
