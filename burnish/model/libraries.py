@@ -69,7 +69,7 @@ class _WhenUsed(ModuleType):
     """A module that is there and runs when something of it is asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # whoever walks through all modules uses none of them
+        if name.startswith("__") and name != "__version__":  # whoever walks through all modules uses none of them
             raise AttributeError(name)
         with _loading:
             if type(self) is _WhenUsed:
