@@ -19,6 +19,7 @@ from typing import Any
 
 WHEN_USED = ("bitsandbytes", "boto3")  # taken as a whole: "import bitsandbytes as bnb"
 WHEN_CALLED = "scipy.optimize"  # functions are taken from it: "from scipy.optimize import linear_sum_assignment"
+MUCH = 100  # modules
 _PACKED = ("peft.tuners.lora.model", "peft.tuners.ia3.model")
 _lock, _loading = threading.RLock(), threading.RLock()
 
@@ -44,7 +45,7 @@ def _open(*names: str) -> None:
     with _lock:
         if all(name in sys.modules for name in names):
             return
-        with _collector_at_rest():
+        with collector_at_rest():
             for name in WHEN_USED:
                 _load_when_used(name)
             for name in names:
@@ -119,13 +120,14 @@ def _functions_when_called() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """In the block no garbage is looked for, and afterwards not among what was loaded: modules stay."""
-    working = gc.isenabled()
+def collector_at_rest() -> Iterator[None]:
+    """In the block, which imports much, no garbage is looked for; afterwards not among what was loaded, which stays."""
+    working, before = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if len(sys.modules) > before + MUCH:
+            gc.freeze()
         if working:
             gc.enable()
