@@ -24,6 +24,7 @@ from torch.nn import Module
 
 from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
+from burnish.engine.probe import probe_rows
 from burnish.engine.prompted import behind_prompt
 from burnish.engine.segments import ATTENTION, Segments, inside, register
 from burnish.model.language import has_two_stacks
@@ -408,7 +409,7 @@ def choose_layout(
     if not hasattr(encoder, "set_attn_implementation") or "position_ids" not in arguments_of(encoder):
         offset = position_offset(getattr(encoder, "config", None))
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
-    probe = probe_rows(rows, 4)
+    probe = probe_rows(rows, 4, getattr(encoder, "config", None))
     tokens = b"|".join(row.token_ids.tobytes() for row in probe)
     key = (type(encoder), weights, tokens, str(device), torch.get_num_threads())
     if weights is None or key not in _COMPARED:
@@ -482,10 +483,3 @@ def _narrowed(encoder: Module, rows: Sequence[Encoded], plain_TD: Tensor, *, dev
 
 def _tolerance(states: Tensor) -> float:
     return 1e-3 * max(1.0, float(states.abs().max()))
-
-
-def probe_rows(rows: Sequence[Encoded], count: int) -> list[Encoded]:
-    """Up to `count` of the first rows, evenly spread over their lengths, the shortest first."""
-    by_length = sorted(rows[:256], key=lambda row: row.length)
-    picks = np.linspace(0, len(by_length) - 1, count).round().astype(int)
-    return [by_length[i] for i in sorted(set(picks.tolist()))]

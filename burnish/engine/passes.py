@@ -12,8 +12,9 @@ from torch import nn
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import row_draws
 from burnish.engine.gradient_cache import compare_in_pieces
-from burnish.engine.layout import LayoutChoice, RowBatch, probe_rows
+from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
+from burnish.engine.probe import probe_rows
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
 from burnish.types import Comparing, Encoded, LossTerm, Task

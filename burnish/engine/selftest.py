@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
 from burnish.engine.gradient_cache import compare_in_pieces
-from burnish.engine.layout import LayoutChoice, RowBatch, probe_rows
+from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
+from burnish.engine.probe import probe_rows
 from burnish.engine.segments import own_attention
 from burnish.errors import SelfTestError
 from burnish.types import Comparing, Encoded, LossTerm, Method, Task
@@ -75,7 +76,8 @@ def check_invariants(
 
     Cost: five forward and backward passes over the rows; memory of one more gradient.
     """
-    probe = probe_rows(rows, ROWS)
+    encoder = getattr(model, "encoder", model)
+    probe = probe_rows(rows, ROWS, getattr(encoder, "config", None))
     while len(probe) > 1 and sum(row.length for row in probe) > max_tokens:
         probe.pop()
     trainable = dict(method.trainable(model))

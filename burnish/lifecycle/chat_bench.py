@@ -87,7 +87,7 @@ class ChatBench(WritingBench):
         )
         probes = probe_rows(recipe, masker, base.context)
         kept_again = kept_rows(recipe, task, folder)
-        layout = choose_layout(model.encoder, encoded[Split.TRAIN], device=device)
+        layout = choose_layout(model.encoder, encoded[Split.TRAIN], device=device, weights=base.weights_known_as())
         ends = _ends(encoded[Split.TRAIN], masker)
         if recipe.method is not None and recipe.method.name != "full":
             taught = [token for token in ends if token in encoded[Split.TRAIN].arrays["targets"]]
@@ -112,26 +112,28 @@ class ChatBench(WritingBench):
             kept_rows=kept_again,
         )
 
-    def _before_steps(self) -> None:
-        WritingBench._before_steps(self)
+    def hear_base(self) -> None:
+        WritingBench.hear_base(self)
         if self.ranks.leads:
             self.ask_base()
 
     def ask_base(self) -> None:
-        """What the base makes of the probes; asked once, while the model still is the base."""
+        """What the base makes of the probes; asked once."""
         if self.probes is not None and not self.probes.base:
-            self.progress.stage("what the base can do")
-            self.probes.base = self._probed(self.model)
+            with self.model.as_base():
+                self.probes.base = self._probed(self.model)
 
     def limit(self) -> Limit | None:
         """The rise of the loss on probes over the base's, and how much of it the recipe tolerates."""
         if self.probes is None:
             return None
         probes, vocabulary = self.probes, self._vocabulary()
-        return Limit(
-            lambda model: worst_rise(probes.probes, probes.base, self._probed(model), vocabulary=vocabulary),
-            self.recipe.evaluation.forgetting.tolerance,
-        )
+
+        def rise(model: Any) -> float:
+            self.ask_base()  # a run that goes on behind its last evaluation has not
+            return worst_rise(probes.probes, probes.base, self._probed(model), vocabulary=vocabulary)
+
+        return Limit(rise, self.recipe.evaluation.forgetting.tolerance)
 
     def with_gates(self, evaluation: dict[str, Any], tuned: LanguageModel) -> dict[str, Any]:
         """evaluation.json's content with what the tuned model, loaded as it was saved, forgot."""

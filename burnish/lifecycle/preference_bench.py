@@ -95,7 +95,7 @@ class PreferenceBench(ChatBench):
         options: Any = {"layout": self.layout, "precision": self.precision, "device": self.device}
         loss, predictions = loss_and_predictions(self.task, model, rows, **options)
         if self.ranks.leads and self._steps is not None and not self._steps.choosing:
-            self.keep_answers(self._steps.step)
+            self.hear(self._steps.step)
         margins = np.array([margin for _, margin in self.margins(Split.VALIDATION, predictions)])
         return {
             "loss": loss,

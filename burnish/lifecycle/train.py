@@ -46,6 +46,7 @@ from burnish.lifecycle.resolve import (
 from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.track import tracked
+from burnish.model.libraries import collector_at_rest
 from burnish.model.license import describe_license, require_known_use, require_use
 from burnish.model.load import Base, find_base
 from burnish.recipe.read import read_recipe, recipe_text, require_no_contradictions
@@ -196,10 +197,11 @@ def resume_run(
 
 def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress, record: bool) -> None:
     """All stages of a run; see the module's first lines."""
-    from burnish.lifecycle.benches import open_bench
-    from burnish.lifecycle.judge import judge_run, publish_report
-    from burnish.lifecycle.observe import keep_reference
-    from burnish.lifecycle.versions import parent_of, record_run
+    with collector_at_rest():
+        from burnish.lifecycle.benches import open_bench
+        from burnish.lifecycle.judge import judge_run, publish_report
+        from burnish.lifecycle.observe import keep_reference
+        from burnish.lifecycle.versions import parent_of, record_run
 
     started, meter = time.monotonic(), EnergyMeter()
     require_installed(recipe.tracking)

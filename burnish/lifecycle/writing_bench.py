@@ -22,6 +22,7 @@ from burnish.types import Encoded, Example, Method, Problem, Progress, Refusal, 
 
 SHOWN = 5  # rows listed in a message
 BINS = 12  # bars of the report's chart of lengths
+BESIDE = ("lora", "qlora", "ia3")  # leave the base as it is: it is asked at the first evaluation, not before the steps
 
 NothingLearned = Callable[[Split, Sequence[Example], Sequence[Problem]], DataProblemError]
 
@@ -59,7 +60,7 @@ class WritingBench(Workbench):
         tokens = np.array([row["tokens"] for row in predictions], np.float64)
         hits = np.array([row["accuracy"] for row in predictions])
         if self.ranks.leads and self._steps is not None and not self._steps.choosing:
-            self.keep_answers(self._steps.step)
+            self.hear(self._steps.step)
         return {"loss": loss, "token-accuracy": float((hits * tokens).sum() / tokens.sum())}
 
     @abstractmethod
@@ -71,10 +72,21 @@ class WritingBench(Workbench):
         before = [row for row in self.folder.rows(self.folder.samples) if row["step"] < step]
         self.folder.write_rows(self.folder.samples, [*before, *({"step": step, **sample} for sample in samples)])
 
+    def hear(self, step: int) -> None:
+        """What the model says after `step`; before that, the first time, what the base says."""
+        self.hear_base()
+        self.keep_answers(step)
+
+    def hear_base(self) -> None:
+        """The answers of the base, which are the first samples; a run that goes on has them."""
+        if not self.folder.rows(self.folder.samples):
+            with self.model.as_base():
+                self.keep_answers(0)
+
     def _before_steps(self) -> None:
         self.model.eval()
-        if not self.folder.rows(self.folder.samples):  # a run that goes on has those of the base
-            self.keep_answers(0)
+        if self.recipe.method is None or self.recipe.method.name not in BESIDE:
+            self.hear_base()
 
     def _training(self, method: Method, rows: Sequence[Encoded], validation: Sequence[Encoded]) -> Training:
         self._steps = Workbench._training(self, method, rows, validation)

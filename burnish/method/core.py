@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import Module
 
 from burnish.errors import RecipeError
+from burnish.model.libraries import open_peft, without_packed_layers
+from burnish.model.quantized import is_packed
 
 
 def learning(model: Module) -> Mapping[str, Tensor]:
@@ -33,9 +36,14 @@ def with_core(model: Any, core: Module) -> Module:
 
 def with_peft(model: Module, config: Any) -> Module:
     """The model with the adapter that peft's `config` describes inside its base; the rest of the base is frozen."""
+    open_peft()
     from peft import get_peft_model
 
-    with warnings.catch_warnings():  # peft asks transformers for a property by its old name
+    packed = any(map(is_packed, core_of(model).parameters()))
+    with (
+        contextlib.nullcontext() if packed else without_packed_layers(),
+        warnings.catch_warnings(),  # peft asks transformers for a property by its old name
+    ):
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         return with_core(model, get_peft_model(core_of(model), config))
 

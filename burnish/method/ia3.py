@@ -11,6 +11,7 @@ from torch.nn import Module
 
 from burnish.method.core import core_of, is_transposed, learning, linear_layers, merged, with_peft
 from burnish.method.places import FEED_FORWARD_OUT, KEYS_AND_VALUES, layers_at
+from burnish.model.libraries import open_peft
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,7 @@ class IA3:
         Raises:
             RecipeError: [method/no-place] when the base has no layer with a name of a key, value or feed-forward.
         """
+        open_peft()
         from peft import IA3Config
 
         core = core_of(model)

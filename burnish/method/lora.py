@@ -11,6 +11,7 @@ from torch.nn import Module
 
 from burnish.errors import RecipeError
 from burnish.method.core import core_of, is_transposed, learning, linear_layers, merged, with_core, with_peft
+from burnish.model.libraries import open_peft
 from burnish.model.quantized import merged_and_whole
 
 
@@ -37,6 +38,7 @@ class Lora:
         Raises:
             RecipeError: [method/no-target] when no linear layer has one of the names.
         """
+        open_peft()
         from peft import LoraConfig
 
         core = core_of(model)

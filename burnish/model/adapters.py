@@ -6,11 +6,13 @@ bottleneck.safetensors                              bottlenecks, which peft does
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from burnish.model.libraries import open_peft, without_packed_layers
 from burnish.storage.tensors import load_tensors
 
 if TYPE_CHECKING:
@@ -50,11 +52,15 @@ def with_adapter(model: Module, folder: Path, *, quantized: bool) -> Module:
         vectors = load_tensors(folder / PEFT_WEIGHTS)[PROMPT]
         add_prompt(model, len(vectors)).load_state_dict({"weight": vectors})
         return model
+    open_peft()
     from peft import PeftModel
 
     from burnish.model.quantized import merged_and_whole
 
-    with warnings.catch_warnings():  # peft asks transformers for a property by its old name
+    with (
+        contextlib.nullcontext() if quantized else without_packed_layers(),
+        warnings.catch_warnings(),  # peft asks transformers for a property by its old name
+    ):
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         adapted = PeftModel.from_pretrained(model, folder)
     merged: Module = merged_and_whole(adapted) if quantized else adapted.merge_and_unload()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import nn
@@ -37,6 +39,11 @@ class LanguageModel(nn.Module):
 
     def replace_core(self, core: nn.Module) -> None:
         self.core = core
+
+    def as_base(self) -> AbstractContextManager[None]:
+        """Inside the block adapters of peft are off, and the base under them answers."""
+        off = getattr(self.core, "disable_adapter", None)
+        return contextlib.nullcontext() if off is None else off()
 
 
 def has_two_stacks(model: Any) -> bool:

@@ -18,6 +18,7 @@ from burnish.model.bases import find_known
 from burnish.model.catalogue import CATALOGUE, RANDOM_ROWS, CatalogueEntry
 from burnish.model.images import FAMILIES, is_image_model, vector_width
 from burnish.model.intake import excerpt_of, inspect_model_folder
+from burnish.model.libraries import open_transformers
 from burnish.model.license import FROM_RUN, license_of_folder, settled_license
 from burnish.model.options import ModelOptions
 from burnish.settings import expanded
@@ -195,6 +196,7 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
     Raises:
         ModelError: [model/unloadable] when transformers cannot load them, or would fill some with noise.
     """
+    open_transformers()
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from burnish.errors import ModelError
+from burnish.model.libraries import open_bitsandbytes
 
 NF4 = "nf4"
 PACKED = 2  # weights in each number of a four-bit tensor
@@ -33,6 +34,7 @@ def quantization_config() -> Any:
             where="method",
             hint="pip install 'burnish[qlora]'",
         )
+    open_bitsandbytes()
     native = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return BitsAndBytesConfig(
         load_in_4bit=True,

@@ -11,9 +11,10 @@ import torch
 
 from burnish.engine.bf16_weights import held_in_bf16
 from burnish.engine.images import image_layout
-from burnish.engine.layout import LayoutChoice, choose_layout, probe_rows
+from burnish.engine.layout import LayoutChoice, choose_layout
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import answers_of_numbers, pooled_features, predict_rows
+from burnish.engine.probe import probe_rows
 from burnish.errors import DataProblemError
 from burnish.model.images import FAMILIES, read_preprocessing
 from burnish.model.load import load_tokenizer

@@ -68,6 +68,17 @@ def test_the_loss_falls_and_answers_are_kept_on_the_way(trained: Callable[[str],
     assert {"prompt", "answer", "reference", "stopped"} <= samples[0].keys()
 
 
+def test_the_base_under_an_adapter_is_asked_later_and_says_the_same(trained: Callable[[str], Run]) -> None:
+    """Full fine-tuning asks it before the first step; LoRA at the first evaluation, with the adapter off."""
+    runs = [trained(method) for method in ("full", "lora")]
+    full, lora = ([row for row in run.folder.rows(run.folder.samples) if row["step"] == 0] for run in runs)
+    assert full
+    assert lora == full
+    kinds = [run.evaluation["forgetting"]["kinds"] for run in runs]
+    losses = [{kind: figures["base_loss"] for kind, figures in of_run.items()} for of_run in kinds]
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing`:FutureWarning"
 )  # peft asks transformers by its old name

@@ -268,7 +268,7 @@ def test_modules_that_a_command_imports(
 
 
 LEARNING = """
-import json, sys
+import json, pathlib, sys
 before = set(sys.modules)
 from burnish.lifecycle.train import train
 from burnish.types import Silent
@@ -276,11 +276,28 @@ from burnish.types import Silent
 class Steps(Silent):
     def advance(self, done, total, figures):
         if "loss" in figures:
+            assert not list(pathlib.Path("run").glob("samples*")), "the base under an adapter is asked later"
             print("\\n" + json.dumps(sorted(set(sys.modules) - before)))
 
-overrides = ["model.base={base}", "method=full", "training.max_steps=1"]
+overrides = ["model.base={base}", "method={method}", "training.max_steps=1"]
 train({data!r}, overrides=overrides, output="run", progress=Steps())
 """
+
+
+def imported_by_a_step(data: Path, base: Path, method: str, work: Path) -> list[str]:
+    script = LEARNING.format(base=base, data=str(data), method=method)
+    done = subprocess.run([sys.executable, "-c", script], cwd=work, capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[")))
+    return found
+
+
+def test_modules_that_the_first_step_of_lora_needs(chats: Path, language_base: Path, tmp_path: Path) -> None:
+    """transformers and peft, and not what they import because it is there: torch's backend for compiled kernels,
+    bitsandbytes, a client of a cloud, an optimizer of scipy."""
+    modules = imported_by_a_step(chats, language_base, "lora", tmp_path)
+    unasked = {"bitsandbytes.nn", "boto3.session", "botocore", "networkx", "scipy.optimize", "sklearn"}
+    assert not (unasked | {"torch._inductor.compile_fx"}).intersection(modules)
+    assert sum(not name.startswith("burnish") for name in modules) <= 3_050
 
 
 def test_modules_that_the_first_step_needs(toy: Path, sentence_base: Path, tmp_path: Path) -> None:
@@ -288,9 +305,7 @@ def test_modules_that_the_first_step_needs(toy: Path, sentence_base: Path, tmp_p
 
     They would lie beside the weights, and are seconds before the first step.
     """
-    script = LEARNING.format(base=sentence_base, data=str(toy))
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    modules = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[")))
+    modules = imported_by_a_step(toy, sentence_base, "full", tmp_path)
     libraries = [name.split(".")[0] for name in modules]
     needed = {"numpy", "psutil", "pydantic", "pydantic_settings", "ruamel", "safetensors", "tokenizers", "torch"}
     assert set(libraries) & (WATCHED | {"pyarrow", "sympy"}) == needed

@@ -125,11 +125,12 @@ def test_a_kept_run_that_was_cut_ends_with_the_same_bits(forget: Callable[..., R
         for file in path.iterdir():
             file.unlink()
         path.rmdir()
-    cut.folder.update_manifest(status="interrupted")
-    resume_run(RunFolder(cut.path))
-    for name in sorted(path.name for path in whole.folder.final.glob("*.safetensors")):
-        assert (whole.folder.final / name).read_bytes() == (cut.folder.final / name).read_bytes()
-    assert whole.evaluation["gates"] == cut.evaluation["gates"]
+    for _ in ("in its middle", "behind its last evaluation"):
+        cut.folder.update_manifest(status="interrupted")
+        resume_run(RunFolder(cut.path))
+        for name in sorted(path.name for path in whole.folder.final.glob("*.safetensors")):
+            assert (whole.folder.final / name).read_bytes() == (cut.folder.final / name).read_bytes()
+        assert whole.evaluation["gates"] == cut.evaluation["gates"]
 
 
 def test_rows_that_changed_between_stop_and_resume_are_refused(
