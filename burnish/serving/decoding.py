@@ -26,7 +26,8 @@ from burnish.model.language import LanguageModel
 from burnish.model.prompt import prompt_ids
 from burnish.serving.beside import AdapterBank
 from burnish.serving.choosing import Choice, Chooser, Chosen, choose_tokens
-from burnish.serving.lanes import Lane, Lanes, bytes_of, open_lanes
+from burnish.serving.lanes import Lane, Lanes, bytes_of
+from burnish.serving.opening import open_lanes
 from burnish.serving.spelling import Spelling
 from burnish.serving.waiting import Ticket, Waiting, stopping
 
@@ -180,7 +181,7 @@ class Decoder:
     def size_bytes(self) -> int:
         """Weights, and the keys and values there is room for now and of the beginnings that are kept."""
         beginnings = sum(each.size_bytes for each in tuple(self._beginnings))
-        return bytes_of(self.causal) + self._lanes.size_bytes + beginnings
+        return bytes_of(self.causal) + self._lanes.weight_bytes + self._lanes.size_bytes + beginnings
 
     def _pieces(self) -> list[tuple[Lane, int]]:
         """How many tokens of which prompts this pass reads, the oldest request first."""
