@@ -180,4 +180,6 @@ def _norm_of_heads(attention: Any, config: Any) -> Norm:
     counts = (config.num_attention_heads, config.num_key_value_heads)
     if query.epsilon != key.epsilon:
         raise UnknownPartsError("queries and keys have norms of their own")
-    return Norm(torch.cat([n.weight.expand(count, -1) for n, count in zip((query, key), counts, strict=True)]), query.epsilon)
+    return Norm(
+        torch.cat([n.weight.expand(count, -1) for n, count in zip((query, key), counts, strict=True)]), query.epsilon
+    )

@@ -22,13 +22,10 @@ Product = Callable[[Tensor], Tensor]
 
 def can_pack() -> bool:
     """Whether this torch has oneDNN and the operators that torch.compile uses of it."""
+    onednn: Any = torch.backends.mkldnn
     ops: Any = torch.ops.mkldnn
-    return (
-        torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
-        and hasattr(ops, "_reorder_linear_weight")
-        and hasattr(ops, "_linear_pointwise")
-    )
+    there = hasattr(ops, "_reorder_linear_weight") and hasattr(ops, "_linear_pointwise")
+    return bool(onednn.is_available() and onednn.enabled and there)
 
 
 class Packed:
@@ -85,6 +82,6 @@ def _beside(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
 def _bias(layers: Sequence[nn.Linear]) -> Tensor | None:
     if all(layer.bias is None for layer in layers):
         return None
-    return _beside([
-        layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach() for layer in layers
-    ])
+    return _beside(
+        [layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach() for layer in layers]
+    )

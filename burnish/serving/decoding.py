@@ -121,8 +121,9 @@ class Decoder:
     computes.
 
     Args:
-        model: in evaluation mode, in float32, on its device; the decoder keeps it.
+        model: in evaluation mode, in float32, on its device.
         limit: requests that may wait.
+        lanes: where its rows are computed; None: as the model allows best, which it keeps for itself then.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Decoder:
         *,
         limit: int = 64,
         precision: Precision | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self.causal = model.causal
         self._device: torch.device = next(model.parameters()).device
@@ -141,7 +143,8 @@ class Decoder:
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)
-        self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision, CACHED_TOKENS[self._device.type])
+        room = CACHED_TOKENS[self._device.type]
+        self._lanes: Lanes = lanes or open_lanes(self.causal, self._bank, self.precision, room)
         self._rows: list[_Row] = []
         self._paused: deque[_Row] = deque()
         self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
@@ -205,7 +208,7 @@ class Decoder:
             if head is None:
                 return
             asked = head.asked
-            if not self._fits(asked.ids, asked) or self._twin_is_read(asked):
+            if not self._fits(asked.ids, asked) or self._is_being_read(asked):
                 return
             self.waiting.take(head)
             self._enter(head)
@@ -234,12 +237,19 @@ class Decoder:
         row.lane.held, row.prompt = 0, len(row.lane.ids)
         self._begin(row)
 
-    def _twin_is_read(self, asked: Asked) -> bool:
-        """Whether the same prompt is being read for another answer to the same request: its reading will be shared."""
-        if asked.branch == 0 or len(asked.ids) < SHARED_TOKENS:
+    def _is_being_read(self, asked: Asked) -> bool:
+        """Whether a prompt that begins alike is being read: its reading will be shared, in a pass or a few, and until
+        then it has the passes' budget for prompts."""
+        if len(asked.ids) < SHARED_TOKENS:
             return False
+        ids, whose = [*self._learned, *asked.ids], (asked.tenant, asked.adapter)
+        known = self._known_beginning(asked, ids)
+        gain = SHARED_TOKENS + (0 if known is None else known[1])
         return any(
-            row.asked.ids is asked.ids and row.lane.held < row.prompt and row.asked.tenant == asked.tenant
+            (row.asked.tenant, row.asked.adapter) == whose
+            and row.lane.held < row.prompt
+            and row.prompt <= self._room_of_beginnings
+            and _shared(row.lane.ids[: row.prompt], ids, len(ids) - 1) >= gain
             for row in self._rows
         )
 
@@ -284,9 +294,14 @@ class Decoder:
                 best = (each.held, shared)
         return best
 
+    @property
+    def _room_of_beginnings(self) -> int:
+        """Tokens of all that are kept."""
+        return int(KEPT_SHARE * CACHED_TOKENS[self._device.type])
+
     def _keep_beginning(self, row: _Row) -> None:
         """Keeps the keys and values of a prompt that was read, in place of those that it goes on from."""
-        room = int(KEPT_SHARE * CACHED_TOKENS[self._device.type])
+        room = self._room_of_beginnings
         if not SHARED_TOKENS <= row.prompt <= room:
             return
         ids = row.lane.ids[: row.prompt]

@@ -24,6 +24,7 @@ from burnish.serving.beside import AdapterBank
 from burnish.serving.slots import Pass, attend, during
 
 ROTATIONS = 512  # positions whose rotation is computed at once
+AGAIN = 16  # logits of a row that are computed again in float32
 
 MakeProduct = Callable[[Sequence[nn.Linear]], Packed | Plain]
 
@@ -91,7 +92,8 @@ class ByParts:
 
     Args:
         bank: adapters beside the base.
-        dtype: of the products, and of keys and values; the states between them are float32.
+        dtype: of the products, and of keys and values; the states between them are float32. In bf16 the head's own
+            weights are read, too.
         make: of layers that read the same states, one product.
     """
 
@@ -116,8 +118,21 @@ class ByParts:
             return None
         if len(last) < len(states_TD):
             states_TD = states_TD[list(last)]
-        logits_RV = self._head(self._parts.after(states_TD))
+        logits_RV = self._logits(self._parts.after(states_TD))
         return logits_RV if self._parts.divided == 1.0 else logits_RV / self._parts.divided
+
+    def _logits(self, states_RD: Tensor) -> Tensor:
+        """(R, V) float32. In bf16 a logit of 20 is rounded to eighths, and many a likeliest token would be another:
+        the highest ones are computed again in float32."""
+        logits_RV = self._head(states_RD).float()
+        if self._dtype == torch.float32:
+            return logits_RV
+        likely_RK = logits_RV.topk(min(AGAIN, logits_RV.shape[1])).indices
+        head = self._parts.head
+        again_RK = torch.einsum("rkd,rd->rk", head.weight[likely_RK].float(), states_RD)
+        if head.bias is not None:
+            again_RK = again_RK + head.bias[likely_RK]
+        return logits_RV.scatter_(1, likely_RK, again_RK)
 
     def _through(
         self, layer: _Layer, index: int, states_TD: Tensor, rotation: tuple[Tensor, Tensor], computed: Pass

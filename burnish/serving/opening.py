@@ -50,9 +50,7 @@ def open_lanes(causal: Any, bank: AdapterBank, precision: Precision, room: int) 
 
 
 @torch.inference_mode()
-def open_by_parts(
-    causal: Any, bank: AdapterBank, precision: Precision, room: int, *, owned: bool
-) -> Together | None:
+def open_by_parts(causal: Any, bank: AdapterBank, precision: Precision, room: int, *, owned: bool) -> Together | None:
     """Rows computed by the parts of the model; None, and a notice, where that cannot be or gives something else.
 
     Args:
@@ -74,7 +72,9 @@ def open_by_parts(
 
     def packed(layers: Sequence[nn.Linear]) -> Packed:
         product = Packed(layers, dtype)
-        if owned:
+        if owned and (
+            dtype == torch.float32 or layers[0] is not parts.head
+        ):  # in bf16 the head is read in float32, too
             _let_go(layers)
         return product
 
