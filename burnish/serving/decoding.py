@@ -124,6 +124,7 @@ class Decoder:
         model: in evaluation mode, in float32, on its device.
         limit: requests that may wait.
         lanes: where its rows are computed; None: as the model allows best, which it keeps for itself then.
+        room: rows times tokens of the longest that are kept of them together; None: as CACHED_TOKENS says.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Decoder:
         limit: int = 64,
         precision: Precision | None = None,
         lanes: Lanes | None = None,
+        room: int | None = None,
     ) -> None:
         self.causal = model.causal
         self._device: torch.device = next(model.parameters()).device
@@ -143,8 +145,8 @@ class Decoder:
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)
-        room = CACHED_TOKENS[self._device.type]
-        self._lanes: Lanes = lanes or open_lanes(self.causal, self._bank, self.precision, room)
+        self._room = room or CACHED_TOKENS[self._device.type]
+        self._lanes: Lanes = lanes or open_lanes(self.causal, self._bank, self.precision, self._room)
         self._rows: list[_Row] = []
         self._paused: deque[_Row] = deque()
         self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
@@ -221,13 +223,13 @@ class Decoder:
         lengths = [(len(row.lane.ids), row.asked.max_new_tokens - len(row.chosen)) for row in self._rows]
         lengths.append((len(self._learned) + len(ids), asked.max_new_tokens))
         longest = max(length + min(more, EXPECTED_TOKENS) for length, more in lengths)
-        return not self._rows or len(lengths) * longest <= CACHED_TOKENS[self._device.type]
+        return not self._rows or len(lengths) * longest <= self._room
 
     def _make_room(self) -> None:
         """Lets the newest rows wait when the others have outgrown the room; they are read again later."""
         while len(self._rows) > 1:
             longest = max(len(row.lane.ids) for row in self._rows)
-            if len(self._rows) * longest <= CACHED_TOKENS[self._device.type]:
+            if len(self._rows) * longest <= self._room:
                 return
             row = self._rows.pop()
             self._lanes.leave(row.lane)
@@ -297,7 +299,7 @@ class Decoder:
     @property
     def _room_of_beginnings(self) -> int:
         """Tokens of all that are kept."""
-        return int(KEPT_SHARE * CACHED_TOKENS[self._device.type])
+        return int(KEPT_SHARE * self._room)
 
     def _keep_beginning(self, row: _Row) -> None:
         """Keeps the keys and values of a prompt that was read, in place of those that it goes on from."""

@@ -10,7 +10,7 @@ from burnish.model.generate import Answer, Sampling
 from burnish.model.language import LanguageModel
 from burnish.serving.beside import AdapterBank
 from burnish.serving.choosing import Choice
-from burnish.serving.decoding import CACHED_TOKENS, Asked, Decoder, Written
+from burnish.serving.decoding import Asked, Decoder, Written
 from burnish.serving.opening import open_by_parts
 from burnish.serving.waiting import Ticket
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 NO_LIMIT = 1 << 31  # answers that may wait
+ROOM = 1 << 14  # rows times tokens of the longest: the model itself and what judges it need memory, too
 
 
 def decoder_beside(model: LanguageModel, tokenizer: Tokenizer, precision: Precision) -> Decoder | None:
@@ -25,10 +26,10 @@ def decoder_beside(model: LanguageModel, tokenizer: Tokenizer, precision: Precis
     machine does not allow that."""
     causal = model.causal
     bank = AdapterBank(causal)
-    lanes = open_by_parts(causal, bank, precision, CACHED_TOKENS["cpu"], owned=False)
+    lanes = open_by_parts(causal, bank, precision, ROOM, owned=False)
     if lanes is None:
         return None
-    return Decoder(model, tokenizer, limit=NO_LIMIT, precision=precision, lanes=lanes)
+    return Decoder(model, tokenizer, limit=NO_LIMIT, precision=precision, lanes=lanes, room=ROOM)
 
 
 def write(
