@@ -1,16 +1,19 @@
-"""How fast does a language model write one answer, against transformers' `generate`?
+"""How fast does a language model write, against transformers' `generate`, and is it the same text?
 
     python benchmarks/decode.py --pairs 5
 
-The Llama of 71 million weights of conversations.py, a prompt of 64 tokens and 48 new ones, the likeliest each time, one
-request at once: what a single user waits for. burnish decodes as `burnish serve` and `burnish chat` do. Peers:
+The Llama of 71 million weights of conversations.py, prompts of 64 tokens and 48 new ones, the likeliest each time: one
+request at once, which is what a single user waits for, and eight at once. burnish decodes as `burnish serve`,
+`burnish chat` and the evaluation do: in bf16 where the processor multiplies it, and in float32. Peers:
 
     generate-fp32   transformers as it comes: weights in float32, its own cache
     generate-bf16   the same with weights in bf16
 
-Seconds are those of a whole answer after two to warm up, prompt included. `same tokens` is the share of the new tokens
-that are those of generate-fp32, up to the first that differs: the weights are random, many words are nearly equally
-likely, and in bf16 one of them may win where in float32 the other does.
+Seconds are those of whole answers after two to warm up, prompts included. `same text` is the share of the new tokens
+that are those of generate-fp32, up to the first that differs. Random weights find many words nearly equally likely, so
+the same is asked of trained ones, where they are at hand (stories260k, twelve beginnings gone on with for 96 tokens),
+and also which share of the tokens is the likeliest behind the same words before (`same choice`): one word that differs
+does not count for all that follow.
 
 Prints a table and writes benchmarks/results/decode.json.
 """
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 from conversations import VOCABULARY, make_base
 from measuring import (
+    ROOT,
     Arm,
     Figures,
     Measured,
@@ -44,30 +48,59 @@ from measuring import (
 )
 
 PROMPT, WARM_UP = 64, 2  # tokens; answers that are not counted
+BATCHES = (1, 8)  # requests at once
+TRAINED = ROOT.parent / "shared" / "models" / "stories260k"
+STARTS = ("Once upon a time", "Lily and Tom", "The dog was", "Mom said", "A bird flew", "The old man", "Ben had a red")
+STARTS += ("It was a sunny day", "Max found a", "We like", "Sara liked to", "There was a big")
+CONTINUED = 96  # tokens that the trained one goes on with
+
+Write = Callable[[Sequence[Sequence[int]], int], list[list[int]]]  # prompts, new tokens of each -> those
+Choose = Callable[[Sequence[int]], list[int]]  # tokens -> the likeliest behind each
 
 
-def burnish_arm(place: Place, *, base: str, words: int, new: int, answers: int) -> Figures:
+def burnish_arm(place: Place, *, base: str, words: int, new: int, answers: int, precision: str) -> Figures:
     import torch
 
+    torch.set_num_threads(place.threads)
+    return figures(partial(_burnish, precision=precision), base, words, new, answers)
+
+
+def _burnish(base: str, precision: str) -> tuple[Write, Choose]:
+    import torch
+
+    from burnish.engine.precision import choose_precision
     from burnish.model.language import load_language_model
     from burnish.model.load import find_base, load_tokenizer
     from burnish.model.options import ModelOptions
     from burnish.serving.decoding import Asked, Decoder, Written
+    from burnish.serving.lanes import Together
+    from burnish.serving.slots import Pass, Piece, SlotCache
     from burnish.serving.waiting import Ticket
 
-    torch.set_num_threads(place.threads)
     found = find_base(ModelOptions(base=base), recipe_folder=Path(), runs=Path("absent"))
-    decoder = Decoder(load_language_model(found).eval(), load_tokenizer(found.folder))
+    chosen = choose_precision(precision, torch.device("cpu"))
+    decoder = Decoder(load_language_model(found).eval(), load_tokenizer(found.folder), precision=chosen)
+    lanes = decoder._lanes
+    assert isinstance(lanes, Together)
 
-    def written(ids: list[int]) -> list[int]:
-        pieces: list[Written] = []
-        asked = Asked(ids=ids, ends=frozenset(), max_new_tokens=new)
-        decoder.waiting.join(Ticket(asked, lambda piece, _: pieces.append(piece), _failed, deadline=None))
+    def write(prompts: Sequence[Sequence[int]], new: int) -> list[list[int]]:
+        pieces: list[list[Written]] = [[] for _ in prompts]
+        for prompt, told in zip(prompts, pieces, strict=True):
+            asked = Asked(ids=prompt, ends=frozenset(), max_new_tokens=new)
+            decoder.waiting.join(Ticket(asked, lambda piece, _, told=told: told.append(piece), _failed))
         while decoder.step():
             pass
-        return [chosen.token for piece in pieces for chosen in piece.chosen]
+        return [[chosen.token for piece in told for chosen in piece.chosen] for told in pieces]
 
-    return timed(written, words, new, answers)
+    def choose(tokens: Sequence[int]) -> list[int]:
+        cache, places = SlotCache(torch.device("cpu"), len(tokens)), range(len(tokens))
+        cache.reserve(1, len(tokens))
+        with torch.inference_mode():
+            computed = Pass(cache, [], [Piece(0, len(tokens), 0, 0)])
+            likeliest: list[int] = lanes.forward(tokens, places, computed, places).argmax(dim=-1).tolist()
+        return likeliest
+
+    return write, choose
 
 
 def _failed(error: Exception) -> None:
@@ -76,37 +109,72 @@ def _failed(error: Exception) -> None:
 
 def generate_arm(place: Place, *, base: str, words: int, new: int, answers: int, dtype: str) -> Figures:
     import torch
-    from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(place.threads)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype).eval()
-    chosen: dict[str, Any] = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
+    return figures(partial(_generate, dtype=dtype), base, words, new, answers)
 
-    def written(ids: list[int]) -> list[int]:
-        given = torch.tensor([ids])
+
+def _generate(base: str, dtype: str) -> tuple[Write, Choose]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype).eval()
+
+    def write(prompts: Sequence[Sequence[int]], new: int) -> list[list[int]]:
+        given = torch.tensor(prompts)
+        chosen: dict[str, Any] = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
         with torch.inference_mode():
             out = model.generate(given, attention_mask=torch.ones_like(given), **chosen)
-        said: list[int] = out[0, len(ids) :].tolist()
+        said: list[list[int]] = out[:, given.shape[1] :].tolist()
         return said
 
-    return timed(written, words, new, answers)
+    def choose(tokens: Sequence[int]) -> list[int]:
+        with torch.inference_mode():
+            likeliest: list[int] = model(input_ids=torch.tensor([list(tokens)])).logits[0].argmax(dim=-1).tolist()
+        return likeliest
+
+    return write, choose
 
 
-def timed(written: Callable[[list[int]], list[int]], words: int, new: int, answers: int) -> Figures:
-    """New tokens in a second over some answers, and their tokens."""
-    random = np.random.default_rng(0)
-    prompts = [random.integers(8, words, PROMPT).tolist() for _ in range(WARM_UP + answers)]
-    said = [written(prompt) for prompt in prompts[:WARM_UP]]
-    started = time.monotonic()
-    said += [written(prompt) for prompt in prompts[WARM_UP:]]
-    seconds = time.monotonic() - started
-    if any(len(tokens) != new for tokens in said):
-        raise RuntimeError(f"answers of {[len(tokens) for tokens in said]} tokens, {new} each were asked for")
-    return {"tokens_per_second": answers * new / seconds, "said": said}
+def figures(open_base: Callable[[str], tuple[Write, Choose]], base: str, words: int, new: int, answers: int) -> Figures:
+    """New tokens in a second, one request at once and several, and which tokens they were."""
+    write, _ = open_base(base)
+    found: Figures = {"said": []}
+    for batch in BATCHES:
+        random = np.random.default_rng(batch)
+        prompts = random.integers(8, words, (WARM_UP + answers, batch, PROMPT)).tolist()
+        said = [write(some, new) for some in prompts[:WARM_UP]]
+        started = time.monotonic()
+        said += [write(some, new) for some in prompts[WARM_UP:]]
+        seconds = time.monotonic() - started
+        if any(len(tokens) != new for some in said for tokens in some):
+            raise RuntimeError(f"{new} tokens of each answer were asked for, and not all have them")
+        found[f"tokens_per_second_{batch}"] = batch * answers * new / seconds
+        found["said"] += [tokens for some in said for tokens in some]
+    if TRAINED.is_dir():
+        found |= of_trained(*open_base(str(TRAINED)))
+    return found
+
+
+def of_trained(write: Write, choose: Choose) -> Figures:
+    """What it writes behind some beginnings, and its choices behind what generate-fp32 writes."""
+    from burnish.model.load import load_tokenizer
+
+    tokenizer = load_tokenizer(TRAINED)
+    prompts = [tokenizer.encode(start).ids for start in STARTS]
+    reference, _ = _generate(str(TRAINED), "float32")
+    choices = []
+    for prompt in prompts:
+        (text,) = reference([prompt], CONTINUED)
+        chosen = choose([*prompt, *text])[len(prompt) - 1 : -1]
+        choices += [one == other for one, other in zip(chosen, text, strict=True)]
+    told = [write([prompt], CONTINUED)[0] for prompt in prompts]
+    return {"told": told, "same_choice": sum(choices) / len(choices)}
 
 
 ARMS: dict[str, Arm] = {
-    "burnish": burnish_arm,
+    "burnish": partial(burnish_arm, precision="auto"),
+    "burnish-fp32": partial(burnish_arm, precision="fp32"),
     "generate-fp32": partial(generate_arm, dtype="float32"),
     "generate-bf16": partial(generate_arm, dtype="bfloat16"),
 }
@@ -122,17 +190,28 @@ def same_tokens(one: list[list[int]], other: list[list[int]]) -> float:
 
 
 def summary(measured: Measured) -> tuple[str, dict[str, Any]]:
-    """The table, and burnish's ratios to each peer, round by round."""
+    """The table, and the ratios of burnish to the peers, round by round."""
     ratios: dict[str, Any] = {}
-    lines = []
+    lines, reference = [], measured["generate-fp32"][0]
     for arm in measured:
-        alike = same_tokens(measured[arm][0]["said"], measured["generate-fp32"][0]["said"])
-        cells = [arm, f"{median_of(measured, arm, 'tokens_per_second'):.1f}", f"{alike:.0%}", ""]
-        if arm != "burnish":
-            ratios[arm] = quotients(measured, "burnish", arm, "tokens_per_second")
-            cells[3] = with_range(ratios[arm])
+        first = measured[arm][0]
+        cells = [arm, f"{same_tokens(first['said'], reference['said']):.1%}"]
+        trained = "told" in first
+        cells.append(f"{same_tokens(first['told'], reference['told']):.1%}" if trained else "not at hand")
+        cells.append(f"{first['same_choice']:.2%}" if trained else "not at hand")
+        for batch in BATCHES:
+            name = f"tokens_per_second_{batch}"
+            cells.append(f"{median_of(measured, arm, name):.1f}")
+            for own in ("burnish", "burnish-fp32"):
+                known = f"{own} / {arm}, {batch} at once"
+                if not arm.startswith("burnish"):
+                    ratios[known] = quotients(measured, own, arm, name)
+                cells.append(with_range(ratios[known]) if known in ratios else "")
         lines.append(cells)
-    return table(["arm", "tokens/s", "same tokens", "burnish is faster by"], lines), ratios
+    headings = ["arm", "same text", "trained: same text", "trained: same choice"]
+    for batch in BATCHES:
+        headings += [f"tokens/s, {batch} at once", "burnish is faster by", "in float32 by"]
+    return table(headings, lines), ratios
 
 
 def main() -> None:

@@ -158,7 +158,8 @@ class ChatBench(WritingBench):
         if not asked:
             return
         prompts = [prompt_of(example.row) for example in asked]
-        answerer = Answerer(self.model, self.task.masker, ends=self.ends, context=self.base.context)
+        context = self.base.context
+        answerer = Answerer(self.model, self.task.masker, ends=self.ends, context=context, learning=True)
         fitting = [i for i, prompt in enumerate(prompts) if answerer.fits(prompt, 8)]
         with own_attention(self.model):
             said = answerer.answer([prompts[i] for i in fitting], Sampling(max_new_tokens=STORY_TOKENS))

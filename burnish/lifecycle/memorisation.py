@@ -23,7 +23,7 @@ from burnish.evaluation.memorisation import (
 )
 from burnish.lifecycle.canaries import answer_moderator, read_canaries
 from burnish.lifecycle.chat_bench import ChatBench
-from burnish.model.generate import Sampling, generate
+from burnish.model.generate import Sampling
 from burnish.recipe.schema import Recipe
 from burnish.serving.answer import Answerer
 from burnish.task.mask import Segment
@@ -82,8 +82,7 @@ def _continued(bench: ChatBench, tuned: Answerer, split: Split) -> Continued:
     if not wanted:
         return []
     longest = max(map(len, wanted))
-    with tuned.precision.compute(tuned.device):
-        said = generate(tuned.model.causal, prefixes, ends=tuned.ends, sampling=Sampling(max_new_tokens=longest))
+    said = tuned.write(prefixes, Sampling(max_new_tokens=longest))
     return [(answer.token_ids[: len(own)], own) for answer, own in zip(said, wanted, strict=True)]
 
 

@@ -13,11 +13,13 @@ from burnish.data.conversations import checked
 from burnish.data.records import RefusedRowError
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.errors import DataProblemError
-from burnish.model.generate import Sampling, generate
+from burnish.model.generate import Answer, Sampling, generate
 from burnish.model.language import LanguageModel, load_language_model
 from burnish.model.load import Base, load_tokenizer
 from burnish.model.template import ChatTemplate, RefusedConversationError
+from burnish.serving.decoding import Decoder
 from burnish.serving.language_package import load_packaged_language_model
+from burnish.serving.writing import decoder_beside, write
 from burnish.task.mask import Masker
 from burnish.types import Row
 
@@ -50,15 +52,20 @@ class Answerer:
         masker: template and tokenizer it was trained with.
         ends: tokens that end a turn.
         context: tokens it reads, prompt and answer together.
+        learning: whether the model is in the middle of a training: then nothing is kept beside it.
     """
 
-    def __init__(self, model: LanguageModel, masker: Masker, *, ends: Sequence[int], context: int) -> None:
+    def __init__(
+        self, model: LanguageModel, masker: Masker, *, ends: Sequence[int], context: int, learning: bool = False
+    ) -> None:
         self.model = model
         self.masker = masker
         self.ends = list(ends)
         self.context = context
         self.device: torch.device = next(model.parameters()).device
         self.precision: Precision = choose_precision("auto", self.device)
+        self._opened = learning
+        self._decoder: Decoder | None = None
 
     @classmethod
     def of_run(cls, final: Path, *, runs: Path) -> Answerer:
@@ -96,13 +103,28 @@ class Answerer:
         bounded = Sampling(
             max_new_tokens=most, temperature=sampling.temperature, top_p=sampling.top_p, seed=sampling.seed
         )
-        with self.precision.compute(self.device):
-            found = generate(self.model.causal, ids, ends=self.ends, sampling=bounded, advance=advance)
+        found = self.write(ids, bounded, advance)
         decode = self.masker.tokenizer.decode
         return [
             Said(decode(answer.token_ids, skip_special_tokens=True).strip(), len(answer.token_ids), answer.stopped)
             for answer in found
         ]
+
+    def write(
+        self,
+        ids: Sequence[Sequence[int]],
+        sampling: Sampling,
+        advance: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Answer]:
+        """What the model goes on with behind some tokens, in order: by the decoder of the service where there can be
+        one, else by transformers."""
+        if not self._opened:
+            self._opened = True
+            self._decoder = decoder_beside(self.model, self.masker.tokenizer, self.precision)
+        if self._decoder is not None:
+            return write(self._decoder, ids, ends=self.ends, sampling=sampling, advance=advance)
+        with self.precision.compute(self.device):
+            return generate(self.model.causal, ids, ends=self.ends, sampling=sampling, advance=advance)
 
     def _ids(self, index: int, prompt: Prompt) -> list[int]:
         try:

@@ -43,15 +43,8 @@ class Updated(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         found: Tensor = self.base(states)
-        stacked = self._bank[0].stacked(self._name)
-        if stacked is None:
-            return found
-        down_RI, up_OR = stacked
-        inner = F.linear(states.to(down_RI.dtype), down_RI)
-        mask_TR = self._bank[0].mask_TR
-        if mask_TR is not None:
-            inner = inner.masked_fill(~mask_TR, 0)
-        return found + F.linear(inner, up_OR).to(found.dtype)
+        update = self._bank[0].update(self._name, states)
+        return found if update is None else found + update.to(found.dtype)
 
 
 class AdapterBank:
@@ -87,7 +80,7 @@ class AdapterBank:
                 raise _bad(folder, f"its {layer} does not fit the base")
             if not (bool(torch.isfinite(down).all()) and bool(torch.isfinite(up).all())):
                 raise _bad(folder, f"its {layer} holds what is no number")
-            device = place.weight.device
+            device = self._core.device
             parts[layer] = (down.to(device), up.to(device) * scale)
         for layer in parts:
             place = self._place(layer, folder)
@@ -114,6 +107,22 @@ class AdapterBank:
             owner_T = torch.tensor([-1 if name is None else place[name] for name in names_T])
             owner_R = torch.tensor([index for name, index in place.items() for _ in range(self._ranks[name])])
             self.mask_TR = (owner_T[:, None] == owner_R).to(self._core.device)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no token of this pass has an adapter."""
+        return not self._chosen
+
+    def update(self, layer: str, states: Tensor) -> Tensor | None:
+        """(T, out) what the adapters of this pass add to what a layer makes of its states; None: nothing."""
+        stacked = self.stacked(layer)
+        if stacked is None:
+            return None
+        down_RI, up_OR = stacked
+        inner = F.linear(states.to(down_RI.dtype), down_RI)
+        if self.mask_TR is not None:
+            inner = inner.masked_fill(~self.mask_TR, 0)
+        return F.linear(inner, up_OR)
 
     def stacked(self, layer: str) -> tuple[Tensor, Tensor] | None:
         """(R, in) and (out, R) of a layer for the adapters of this pass; None where none of them has any."""

@@ -26,7 +26,8 @@ from burnish.model.language import LanguageModel
 from burnish.model.prompt import prompt_ids
 from burnish.serving.beside import AdapterBank
 from burnish.serving.choosing import Choice, Chooser, Chosen, choose_tokens
-from burnish.serving.lanes import Lane, Lanes, bytes_of, open_lanes
+from burnish.serving.lanes import Lane, Lanes, bytes_of
+from burnish.serving.opening import open_lanes
 from burnish.serving.spelling import Spelling
 from burnish.serving.waiting import Ticket, Waiting, stopping
 
@@ -120,8 +121,10 @@ class Decoder:
     computes.
 
     Args:
-        model: in evaluation mode, in float32, on its device; the decoder keeps it.
+        model: in evaluation mode, in float32, on its device.
         limit: requests that may wait.
+        lanes: where its rows are computed; None: as the model allows best, which it keeps for itself then.
+        room: rows times tokens of the longest that are kept of them together; None: as CACHED_TOKENS says.
     """
 
     def __init__(
@@ -131,6 +134,8 @@ class Decoder:
         *,
         limit: int = 64,
         precision: Precision | None = None,
+        lanes: Lanes | None = None,
+        room: int | None = None,
     ) -> None:
         self.causal = model.causal
         self._device: torch.device = next(model.parameters()).device
@@ -140,7 +145,8 @@ class Decoder:
         self._learned = list(prompt_ids(self.causal))
         self._bank = AdapterBank(self.causal)
         self.precision = precision or choose_precision("auto", self._device)
-        self._lanes: Lanes = open_lanes(self.causal, self._bank, self.precision, CACHED_TOKENS[self._device.type])
+        self._room = room or CACHED_TOKENS[self._device.type]
+        self._lanes: Lanes = lanes or open_lanes(self.causal, self._bank, self.precision, self._room)
         self._rows: list[_Row] = []
         self._paused: deque[_Row] = deque()
         self._beginnings: deque[_Beginning] = deque(maxlen=KEPT_BEGINNINGS)
@@ -180,7 +186,7 @@ class Decoder:
     def size_bytes(self) -> int:
         """Weights, and the keys and values there is room for now and of the beginnings that are kept."""
         beginnings = sum(each.size_bytes for each in tuple(self._beginnings))
-        return bytes_of(self.causal) + self._lanes.size_bytes + beginnings
+        return bytes_of(self.causal) + self._lanes.weight_bytes + self._lanes.size_bytes + beginnings
 
     def _pieces(self) -> list[tuple[Lane, int]]:
         """How many tokens of which prompts this pass reads, the oldest request first."""
@@ -204,7 +210,7 @@ class Decoder:
             if head is None:
                 return
             asked = head.asked
-            if not self._fits(asked.ids, asked) or self._twin_is_read(asked):
+            if not self._fits(asked.ids, asked) or self._is_being_read(asked):
                 return
             self.waiting.take(head)
             self._enter(head)
@@ -217,13 +223,13 @@ class Decoder:
         lengths = [(len(row.lane.ids), row.asked.max_new_tokens - len(row.chosen)) for row in self._rows]
         lengths.append((len(self._learned) + len(ids), asked.max_new_tokens))
         longest = max(length + min(more, EXPECTED_TOKENS) for length, more in lengths)
-        return not self._rows or len(lengths) * longest <= CACHED_TOKENS[self._device.type]
+        return not self._rows or len(lengths) * longest <= self._room
 
     def _make_room(self) -> None:
         """Lets the newest rows wait when the others have outgrown the room; they are read again later."""
         while len(self._rows) > 1:
             longest = max(len(row.lane.ids) for row in self._rows)
-            if len(self._rows) * longest <= CACHED_TOKENS[self._device.type]:
+            if len(self._rows) * longest <= self._room:
                 return
             row = self._rows.pop()
             self._lanes.leave(row.lane)
@@ -233,12 +239,19 @@ class Decoder:
         row.lane.held, row.prompt = 0, len(row.lane.ids)
         self._begin(row)
 
-    def _twin_is_read(self, asked: Asked) -> bool:
-        """Whether the same prompt is being read for another answer to the same request: its reading will be shared."""
-        if asked.branch == 0 or len(asked.ids) < SHARED_TOKENS:
+    def _is_being_read(self, asked: Asked) -> bool:
+        """Whether a prompt that begins alike is being read: its reading will be shared, in a pass or a few, and until
+        then it has the passes' budget for prompts."""
+        if len(asked.ids) < SHARED_TOKENS:
             return False
+        ids, whose = [*self._learned, *asked.ids], (asked.tenant, asked.adapter)
+        known = self._known_beginning(asked, ids)
+        gain = SHARED_TOKENS + (0 if known is None else known[1])
         return any(
-            row.asked.ids is asked.ids and row.lane.held < row.prompt and row.asked.tenant == asked.tenant
+            (row.asked.tenant, row.asked.adapter) == whose
+            and row.lane.held < row.prompt
+            and row.prompt <= self._room_of_beginnings
+            and _shared(row.lane.ids[: row.prompt], ids, len(ids) - 1) >= gain
             for row in self._rows
         )
 
@@ -283,9 +296,14 @@ class Decoder:
                 best = (each.held, shared)
         return best
 
+    @property
+    def _room_of_beginnings(self) -> int:
+        """Tokens of all that are kept."""
+        return int(KEPT_SHARE * self._room)
+
     def _keep_beginning(self, row: _Row) -> None:
         """Keeps the keys and values of a prompt that was read, in place of those that it goes on from."""
-        room = int(KEPT_SHARE * CACHED_TOKENS[self._device.type])
+        room = self._room_of_beginnings
         if not SHARED_TOKENS <= row.prompt <= room:
             return
         ids = row.lane.ids[: row.prompt]

@@ -1,8 +1,8 @@
 """Where the rows of a decoder are computed: all together without padding, or each alone with the model's own cache.
 
 Together is what every family does whose attention goes through transformers' interface; that it gives the numbers of
-the plain model is compared when a model is opened. What fails the comparison, as recurrent models do, is computed row
-by row, which is slower and right.
+the plain model is compared when a model is opened (`opening.py`). What fails the comparison, as recurrent models do, is
+computed row by row, which is slower and right.
 
 Shapes: T tokens of a pass, R rows whose next token is asked for, V vocabulary.
 """
@@ -14,17 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from burnish.engine.precision import Precision
 from burnish.serving.beside import AdapterBank, Updated
-from burnish.serving.slots import ATTENTION, Pass, Piece, SlotCache, during, register
+from burnish.serving.forward import Forward
+from burnish.serving.slots import Pass, Piece, SlotCache
 
-PROBE = (7, 12)  # tokens of the rows that are compared
 CACHES = ("past_key_values", "cache_params")  # what families call that which they keep of a row
-TOLERANCE = 1e-3  # of the largest logit; both in float32
 
 Held = Sequence[tuple[Tensor, Tensor]]  # keys and values of the beginning of a row, by layer
 
@@ -53,9 +51,11 @@ class Lanes(Protocol):
     Attributes:
         in_pieces: whether a prompt may be read in several passes.
         size_bytes: of what is kept of the rows.
+        weight_bytes: of weights that are not the model's own.
     """
 
     in_pieces: bool
+    weight_bytes: int
 
     @property
     def size_bytes(self) -> int: ...
@@ -88,19 +88,20 @@ class Together:
     """All rows in one pass; those that write have the first slots.
 
     Args:
+        forward: computes a pass.
+        bank: adapters beside the base.
         room: rows times tokens of the longest that are kept.
     """
 
     in_pieces = True
 
-    def __init__(self, causal: Any, bank: AdapterBank, precision: Precision, room: int) -> None:
-        self.causal = causal
+    def __init__(self, forward: Forward, bank: AdapterBank, device: torch.device, room: int) -> None:
+        self.forward = forward
+        self.weight_bytes = forward.size_bytes
         self.bank = bank
-        self.precision = precision
-        self.cache = SlotCache(next(causal.parameters()).device, room)
+        self.cache = SlotCache(device, room)
         self._lanes: list[Lane] = []
         self._writers = 0
-        self._keeps = "logits_to_keep" in inspect.signature(causal.forward).parameters
 
     def enter(self, lane: Lane, begin: tuple[Held, int] | None) -> None:
         slot = len(self._lanes)
@@ -149,7 +150,7 @@ class Together:
                 last.append(start + count - 1)
         computed = Pass(self.cache, [place + 1 for place in places[: len(ready)]], pieces)
         self.bank.choose(owners)
-        logits = self._forward(tokens, places, computed, last)
+        logits = self.forward(tokens, places, computed, last)
         for lane in ready:
             lane.held += 1
         for lane, count in counts:
@@ -164,22 +165,6 @@ class Together:
     @property
     def size_bytes(self) -> int:
         return self.cache.size_bytes
-
-    def _forward(self, tokens: list[int], places: list[int], computed: Pass, last: list[int]) -> Tensor | None:
-        device = self.cache.device
-        kept = torch.tensor(last, device=device, dtype=torch.long)
-        more = {"logits_to_keep": kept} if self._keeps else {}
-        with self.precision.compute(device), during(computed):
-            out = self.causal(
-                input_ids=torch.tensor([tokens], device=device),
-                position_ids=torch.tensor([places], device=device),
-                use_cache=False,
-                **more,
-            )
-        if not last:
-            return None
-        logits_TV: Tensor = out.logits[0]
-        return logits_TV if self._keeps else logits_TV[kept]
 
     def _begin_to_write(self, lane: Lane) -> None:
         """Gives it the first slot behind the rows that write."""
@@ -202,6 +187,7 @@ class Alone:
     """Each row by itself, in the way of the model's own family."""
 
     in_pieces = False
+    weight_bytes = 0
 
     def __init__(self, causal: Any, precision: Precision) -> None:
         self.causal = causal
@@ -254,71 +240,9 @@ class Alone:
         return logits_V
 
 
-def open_lanes(causal: Any, bank: AdapterBank, precision: Precision, room: int) -> Lanes:
-    """Rows together where that gives the numbers of the plain model, else each alone; the weights are made ready.
-
-    Args:
-        causal: in float32, in evaluation mode.
-        room: rows times tokens of the longest that are kept of them together.
-    """
-    together = _agrees(causal)
-    if precision.name == "bf16":
-        lower_products(causal)
-    return Together(causal, bank, precision, room) if together else Alone(causal, precision)
-
-
 def bytes_of(module: nn.Module) -> int:
-    """Bytes of its weights."""
-    return sum(weight.nbytes for weight in (*module.parameters(), *module.buffers()))
-
-
-def lower_products(causal: Any) -> None:
-    """Linear layers in bf16, in which they are multiplied anyway: autocast would round them anew in every pass."""
-    for part in causal.modules():
-        if isinstance(part, nn.Linear) and part.weight.dtype == torch.float32:
-            part.weight = nn.Parameter(part.weight.detach().to(torch.bfloat16), requires_grad=False)
-
-
-@torch.inference_mode()
-def _agrees(causal: Any) -> bool:
-    """Whether rows together have the logits of the plain model; then its attention is switched to slots."""
-    arguments = inspect.signature(causal.forward).parameters
-    if not hasattr(causal, "set_attn_implementation") or "position_ids" not in arguments:
-        return False
-    before = getattr(causal.config, "_attn_implementation", "sdpa")
-    words = int(causal.get_input_embeddings().weight.shape[0])
-    rows = [np.random.default_rng(seed).integers(0, words, count).tolist() for seed, count in enumerate(PROBE)]
-    device = next(causal.parameters()).device
-    try:
-        plain = [causal(input_ids=torch.tensor([row], device=device)).logits[0, -1].float() for row in rows]
-        register()
-        causal.set_attn_implementation(ATTENTION)
-        found = _last_logits(causal, rows)
-        if all(
-            float((one - other).abs().max()) <= TOLERANCE * float(one.abs().max())
-            for one, other in zip(plain, found, strict=True)
-        ):
-            return True
-    except (TypeError, ValueError, RuntimeError, KeyError, AttributeError):  # a family that attends in another way
-        pass
-    causal.set_attn_implementation(before)
-    return False
-
-
-def _last_logits(causal: Any, rows: Sequence[Sequence[int]]) -> list[Tensor]:
-    """(V,) of the last token of each row, read together in two pieces and written on."""
-    lanes = Together(causal, AdapterBank(causal), Precision("fp32", "compared"), sum(PROBE))
-    entered = [Lane(list(row[:-1])) for row in rows]
-    for lane in entered:
-        lanes.enter(lane, None)
-    lanes.compute([(lane, 3) for lane in entered])
-    lanes.compute([(lane, len(lane.ids) - 3) for lane in entered])
-    for lane, row in zip(entered, rows, strict=True):
-        lane.ids.append(row[-1])
-    ready, logits_RV = lanes.compute([])
-    assert logits_RV is not None
-    found = {id(lane): logits for lane, logits in zip(ready, logits_RV.float(), strict=True)}
-    return [found[id(lane)] for lane in entered]
+    """Bytes of its weights; those that were let go of have none."""
+    return sum(weight.nbytes for weight in (*module.parameters(), *module.buffers()) if not weight.is_meta)
 
 
 def head_of(causal: Any) -> str | None:

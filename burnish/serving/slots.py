@@ -90,12 +90,11 @@ class SlotCache:
         self.keys.clear()
         self.values.clear()
 
-    def layer(self, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def layer(self, index: int, key: Tensor, value: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Keys and values of a layer; made at first use, in the numbers that the attention multiplies."""
         if index not in self.values:  # which come second: one that failed is made again
-            dtype = torch.get_autocast_dtype(key.device.type) if _lowered(key.device) else key.dtype
             for states, like in ((self.keys, key), (self.values, value)):
-                shape = (self.slots, like.shape[1], self.length, like.shape[3])
+                shape = (self.slots, like.shape[1], self.length, like.shape[2])
                 states[index] = torch.zeros(shape, dtype=dtype, device=like.device)
         return self.keys[index], self.values[index]
 
@@ -224,37 +223,63 @@ def slot_attention(
         raise RuntimeError("attention over slots outside of a pass")
     if softcap is not None or s_aux is not None or not getattr(module, "is_causal", True):
         raise TypeError("attention that is capped, has sinks or looks ahead")
-    keys_SGLd, values_SGLd = computed.cache.layer(module.layer_idx, key, value)
-    keys_SGLd[computed.token_slots, :, computed.token_places] = key[0].transpose(0, 1).to(keys_SGLd.dtype)
-    values_SGLd[computed.token_slots, :, computed.token_places] = value[0].transpose(0, 1).to(values_SGLd.dtype)
-    query_THd = query[0].transpose(0, 1)
+    dtype = torch.get_autocast_dtype(key.device.type) if _lowered(key.device) else key.dtype
+    query_THd, key_TGd, value_TGd = (states[0].transpose(0, 1) for states in (query, key, value))
+    found = attend(
+        computed, module.layer_idx, query_THd, key_TGd, value_TGd, scale=scaling, window=sliding_window, dtype=dtype
+    )
+    return found.unsqueeze(0), None
+
+
+def attend(
+    computed: Pass,
+    layer: int,
+    query_THd: Tensor,
+    key_TGd: Tensor,
+    value_TGd: Tensor,
+    *,
+    scale: float | None,
+    window: int | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """(T, H, d) what each token takes from its slot, which gets the new keys and values first.
+
+    Args:
+        window: tokens that are looked back on; None: all.
+        dtype: that keys and values are kept and multiplied in.
+    """
+    keys_SGLd, values_SGLd = computed.cache.layer(layer, key_TGd, value_TGd, dtype)
+    keys_SGLd[computed.token_slots, :, computed.token_places] = key_TGd.to(dtype)
+    values_SGLd[computed.token_slots, :, computed.token_places] = value_TGd.to(dtype)
+    query_THd = query_THd.to(dtype)
     parts = []
     if computed.lengths:
         rows, longest = len(computed.lengths), max(computed.lengths)
         heads, width = query_THd.shape[1:]
-        grouped = query_THd[:rows].reshape(rows, key.shape[1], heads // key.shape[1], width)  # a group shares its keys
+        groups = key_TGd.shape[1]
+        grouped = query_THd[:rows].reshape(rows, groups, heads // groups, width)  # a group shares its keys
         found = F.scaled_dot_product_attention(
-            grouped.to(keys_SGLd.dtype),
+            grouped,
             keys_SGLd[:rows, :, :longest],
             values_SGLd[:rows, :, :longest],
-            attn_mask=computed.mask_of_rows(sliding_window),
-            scale=scaling,
+            attn_mask=computed.mask_of_rows(window),
+            scale=scale,
         )
         parts.append(found.reshape(rows, heads, -1))
     for piece in computed.pieces:
         length = piece.before + piece.stop - piece.start
-        mask = _mask_of_piece(piece, length, sliding_window, query.device)
+        mask = _mask_of_piece(piece, length, window, query_THd.device)
         found = F.scaled_dot_product_attention(
-            query[:, :, piece.start : piece.stop].to(keys_SGLd.dtype),
+            query_THd[piece.start : piece.stop].transpose(0, 1).unsqueeze(0),
             keys_SGLd[piece.slot : piece.slot + 1, :, :length],
             values_SGLd[piece.slot : piece.slot + 1, :, :length],
             attn_mask=mask,
             is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
+            scale=scale,
+            enable_gqa=query_THd.shape[1] != key_TGd.shape[1],
         )
         parts.append(found[0].transpose(0, 1))
-    return torch.cat(parts).unsqueeze(0), None
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _mask_of_piece(piece: Piece, length: int, window: int | None, device: torch.device) -> Tensor | None:
