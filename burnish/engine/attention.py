@@ -26,7 +26,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ca
     """Scaled dot-product attention, (G, H, S, d); key and value may have fewer heads, which several queries share.
 
     Args:
-        mask: True where a key may be seen, broadcast to (G, 1, S, S); excludes `causal`.
+        mask: True where a key may be seen, broadcast to (G, 1, S, keys); excludes `causal`, which wants as many keys
+            as queries.
     """
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
@@ -51,40 +52,40 @@ class _InProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-        more = -key.shape[2] % WHOLE
-        query, key, value = (_filled_up(states, more) for states in (query, key, value))
+        real = ctx.real = query.shape[2], key.shape[2]
+        query, key, value = (_filled_up(states) for states in (query, key, value))
         pieces = list(_pieces(query, key))
         attended, seen = [], None
         with torch.autocast("cpu", enabled=False):
             for part in pieces:
-                seen = _probabilities(query[part], key[part], mask, part, scale, more)
+                seen = _probabilities(query[part], key[part], mask, part, scale, real)
                 attended.append(torch.matmul(seen.to(value.dtype), value[part]))
         ctx.save_for_backward(query, key, value, mask, seen if len(pieces) == 1 else None)
-        ctx.scale, ctx.more = scale, more
-        return (attended[0] if len(pieces) == 1 else torch.cat(attended))[:, :, : key.shape[2] - more]
+        ctx.scale = scale
+        return (attended[0] if len(pieces) == 1 else torch.cat(attended))[:, :, : real[0]]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, mask, kept = ctx.saved_tensors
         found: list[list[Tensor]] = []
         for part in _pieces(query, key):
-            seen, outer = kept, _filled_up(gradient[part], ctx.more)
+            seen, outer = kept, _filled_up(gradient[part])
             if seen is None:
-                seen = _probabilities(query[part], key[part], mask, part, ctx.scale, ctx.more)
+                seen = _probabilities(query[part], key[part], mask, part, ctx.scale, ctx.real)
             of_seen = torch.matmul(outer, value[part].transpose(-1, -2)).float()
             of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype).mul_(ctx.scale).to(query.dtype)
             of_query = torch.matmul(of_scores, key[part])
             of_key = torch.matmul(of_scores.transpose(-1, -2), query[part])
             found.append([of_query, of_key, torch.matmul(seen.to(outer.dtype).transpose(-1, -2), outer)])
         whole = [torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True)]
-        real = key.shape[2] - ctx.more
-        return *(states[:, :, :real] for states in whole), None, None
+        queries, keys = ctx.real
+        return whole[0][:, :, :queries], whole[1][:, :, :keys], whole[2][:, :, :keys], None, None
 
 
-def _filled_up(states: Tensor, more: int) -> Tensor:
-    """(G, H, S, d) -> (G, H, S + more, d), the last ones zero."""
+def _filled_up(states: Tensor) -> Tensor:
+    """(G, H, S, d) with zeros up to whole segments."""
     groups, heads, longest, width = states.shape
-    filled = states.new_zeros(groups, heads, longest + more, width)
+    filled = states.new_zeros(groups, heads, longest + -longest % WHOLE, width)
     filled[:, :, :longest] = states
     return filled
 
@@ -97,12 +98,14 @@ def _pieces(query: Tensor, key: Tensor) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, part: slice, scale: float, more: int) -> Tensor:
-    """(G, H, S, S + more) how much of each key a query takes, float32; of the last `more` keys nothing."""
+def _probabilities(
+    query: Tensor, key: Tensor, mask: Tensor | None, part: slice, scale: float, real: tuple[int, int]
+) -> Tensor:
+    """(G, H, queries, keys) how much of each key a query takes, float32; of keys that are not real nothing."""
+    queries, keys = real
     scores = torch.matmul(query.float(), key.float().transpose(-1, -2)).mul_(scale)
-    real = scores.shape[-1] - more
-    if more:
-        scores[..., real:] = -torch.inf
+    if scores.shape[-1] > keys:
+        scores[..., keys:] = -torch.inf
     if mask is not None:
-        scores[..., :real, :real].masked_fill_(~(mask if len(mask) == 1 else mask[part]), -torch.inf)
+        scores[..., :queries, :keys].masked_fill_(~(mask if len(mask) == 1 else mask[part]), -torch.inf)
     return torch.softmax(scores, -1)

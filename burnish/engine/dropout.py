@@ -115,6 +115,18 @@ def mask_pool(width: int, probability: float, seed: int) -> Tensor:
     return torch.from_numpy(kept).float().div_(1.0 - probability)
 
 
+def drops_out(model: nn.Module) -> bool:
+    """Whether a pass of the model, in the mode it is in, leaves something to chance."""
+    if not model.training:
+        return False
+    places = (part for part in model.modules() if part.training)
+    return any(
+        (isinstance(part, RowDropout) and part.probability > 0)
+        or (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
+        for part in places
+    )
+
+
 def replace_dropout(model: nn.Module, *, seed: int, probability: float | None) -> int:
     """Puts `RowDropout` in the place of each `nn.Dropout`; returns how many were replaced.
 
