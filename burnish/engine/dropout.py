@@ -115,15 +115,12 @@ def mask_pool(width: int, probability: float, seed: int) -> Tensor:
     return torch.from_numpy(kept).float().div_(1.0 - probability)
 
 
-def drops_out(model: nn.Module) -> bool:
-    """Whether a pass of the model, in the mode it is in, leaves something to chance."""
-    if not model.training:
-        return False
-    places = (part for part in model.modules() if part.training)
+def drops_out(model: nn.Module, *, training: bool = False) -> bool:
+    """Whether a pass of the model leaves something to chance, in the mode it is in or in training."""
+    places = [part for part in model.modules() if training or part.training]
+    kinds = RowDropout, nn.modules.dropout._DropoutNd
     return any(
-        (isinstance(part, RowDropout) and part.probability > 0)
-        or (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
-        for part in places
+        (part.probability if isinstance(part, RowDropout) else part.p) for part in places if isinstance(part, kinds)
     )
 
 
