@@ -26,7 +26,7 @@ from burnish.engine.grids import grids_of, grids_of_tree
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.prompted import behind_prompt
 from burnish.engine.segments import ATTENTION, inside, register
-from burnish.engine.tree import Tree, begin_alike, tree_of
+from burnish.engine.tree import Tree, begin_alike, telling, tree_of
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
@@ -374,7 +374,7 @@ def choose_layout(
 
     The comparison runs in evaluation mode and float32 on up to four rows of different length. A model that does not
     route attention through the interface lets segments see each other, which shows here. Where rows begin alike, two of
-    them show whether the model gives the same with their beginning computed once.
+    them show whether the model gives the same with their beginning computed once; else it is computed for each.
 
     Args:
         weights: fingerprint of the encoder's weights. A process that has compared the same weights on the same rows
@@ -427,7 +427,7 @@ def _compared(
         if difference <= _tolerance(plain):
             narrowed = _narrowed(encoder, probe, plain, device=device, offset=offset)
             also = ", last layer only at the tokens read" if narrowed else ""
-            across, found = _across(encoder, alike, device=device, offset=offset) if alike else (False, "")
+            across, found = _across(encoder, telling(alike), device=device, offset=offset) if alike else (False, "")
             reason = f"concatenated: largest difference to padded {difference:.1e}{also}{found}"
             return LayoutChoice(False, offset, reason, across=across), narrowed
         reason = f"padded: concatenated differs by {difference:.1e}"

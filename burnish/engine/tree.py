@@ -10,6 +10,7 @@ Shapes: T tokens of the rows, C that are computed, G segments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +23,7 @@ from burnish.types import Encoded
 Array = np.ndarray[Any, Any]
 
 LEAST = 16  # tokens that rows must begin alike with: fewer save less than the masks and copies cost
+GOES_ON = 3  # tokens of rows that show whether sharing is right
 WORTH = 1 / 32  # share of the tokens that rows must save together, for the same reason
 
 
@@ -66,25 +68,39 @@ def tree_of(rows: Sequence[Encoded], *, across: bool) -> Tree | None:
 
 
 def begin_alike(rows: Sequence[Encoded]) -> list[Encoded]:
-    """Two of the rows that share a beginning worth computing once, short ones; none where no two do."""
+    """Two of the rows that share a beginning worth computing once, short ones; none where no two do.
+
+    Each goes on behind it for a few tokens, or a token that saw what follows would not show.
+    """
     found: list[Encoded] = []
-    order = sorted(rows, key=lambda row: _sortable(row.token_ids))
+    order = sorted(rows, key=lambda row: _sortable(_first(row)))
     for one, other in pairwise(order):
-        pair = [one, other]
-        if found and sum(row.length for row in pair) >= sum(row.length for row in found):
+        if found and one.length + other.length >= sum(row.length for row in found):
             continue
-        if tree_of(_unsaid(pair), across=True) is not None:
-            found = pair
+        least = _same(_first(one), _first(other))
+        most = max(LEAST, math.ceil(WORTH * (one.length + other.length)))
+        if least >= most and min(len(_first(one)), len(_first(other))) >= least + GOES_ON:
+            found = [one, other]
     return found
+
+
+def telling(pair: Sequence[Encoded]) -> list[Encoded]:
+    """First segments of two rows that begin alike, and a shorter one that does, too: as unlike as segments can be.
+
+    What a token of one must not see, padding and what others go on with, is there for it to see.
+    """
+    first = [_first(row) for row in pair]
+    cut = first[1][: _same(*first) + 1]
+    return [Encoded(ids, (len(ids),), np.array(0)) for ids in (*first, cut)]
 
 
 def common_beginning(rows: Sequence[Encoded]) -> int:
     """Tokens that all rows begin with, and each goes on behind; 0 where they are too few to be shared."""
     if len(rows) < 2:
         return 0
-    first: Array = rows[0].token_ids[: rows[0].segment_lengths[0] - 1]
+    first = _first(rows[0])
     for row in rows:
-        first = first[: _same(first, row.token_ids[: row.segment_lengths[0] - 1])]
+        first = first[: _same(first, _first(row)[:-1])]
         if len(first) < LEAST:
             return 0
     return len(first)
@@ -162,12 +178,9 @@ def _laid(full: Sequence[Array], at: Sequence[Array], parents: Sequence[tuple[in
     return Tree(tokens, places, own[order], before)
 
 
-def _unsaid(rows: Sequence[Encoded]) -> list[Encoded]:
-    """First segments alone, as what rows share is not what one of them says of itself."""
-    return [
-        Encoded(row.token_ids[: row.segment_lengths[0]], row.segment_lengths[:1], row.targets, weight=row.weight)
-        for row in rows
-    ]
+def _first(row: Encoded) -> Array:
+    """Tokens of a row's first segment."""
+    return row.token_ids[: row.segment_lengths[0]]
 
 
 def _same(one: Array, other: Array) -> int:
