@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Tokens of a segment up to which this is faster, where each sees only what is before it, where it sees all, and where
-# there are no gradients.
+# Tokens of a segment up to which this is faster: where each sees only what is before it, where it sees all, and where
+# there are no gradients. Of queries and keys that are not equally many, the product counts.
 CAUSAL, LEARNT, READ = 1_024, 512, 256
 BLOCK = 128  # queries that are computed together where each sees only what is before it
 AT_ONCE = 4 * 2**20  # scores that are computed at once, float32
@@ -39,7 +39,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ca
         query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
     learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
     most = READ if not learns else CAUSAL if causal else LEARNT
-    if max(query.shape[2], key.shape[2]) <= most and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+    if query.shape[2] * key.shape[2] <= most**2 and query.device.type == "cpu" and query.dtype == torch.bfloat16:
         attended: Tensor = _InProducts.apply(query, key, value, mask, causal, scale)  # type: ignore[no-untyped-call]
         return attended
     grouped = query.shape[1] != key.shape[1]

@@ -115,6 +115,15 @@ def mask_pool(width: int, probability: float, seed: int) -> Tensor:
     return torch.from_numpy(kept).float().div_(1.0 - probability)
 
 
+def drops_out(model: nn.Module, *, training: bool = False) -> bool:
+    """Whether a pass of the model leaves something to chance, in the mode it is in or in training."""
+    places = [part for part in model.modules() if training or part.training]
+    kinds = RowDropout, nn.modules.dropout._DropoutNd
+    return any(
+        (part.probability if isinstance(part, RowDropout) else part.p) for part in places if isinstance(part, kinds)
+    )
+
+
 def replace_dropout(model: nn.Module, *, seed: int, probability: float | None) -> int:
     """Puts `RowDropout` in the place of each `nn.Dropout`; returns how many were replaced.
 

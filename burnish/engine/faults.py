@@ -64,7 +64,7 @@ def halve_micro_batch(
     if passes.device.type == "cuda":
         torch.cuda.empty_cache()
     pieces = passes.pieces(row_ids, faults.micro_batch_tokens)
-    before = max(passes.tokens_of(piece) for piece in pieces)
+    before = max(passes.tokens_at_once(piece) for piece in pieces)
     if all(len(piece) == 1 for piece in pieces) or not can_be_cut(passes.task):
         hint = "use method: lora or head, or a smaller base"
         if not can_be_cut(passes.task):

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Protocol
 
@@ -22,18 +21,20 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from burnish.engine.dropout import drawn, pool_starts
+from burnish.engine.dropout import drawn, drops_out, pool_starts
+from burnish.engine.grids import grids_of, grids_of_tree
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.probe import probe_rows
 from burnish.engine.prompted import behind_prompt
-from burnish.engine.segments import ATTENTION, Segments, inside, register
+from burnish.engine.segments import ATTENTION, inside, register
+from burnish.engine.tree import Tree, begin_alike, telling, tree_of
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
 
 ENDS: tuple[Reads, ...] = ("first", "last")
 GRAIN = 32  # tokens
-GRID = 4_096  # pairs of tokens that take as long as the calls of one more grid
+SEEN = 256  # rows that are looked at
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 _lock = Lock()
@@ -56,6 +57,7 @@ class LaidOut:
         padded: lay out as (G, S) with an attention mask instead of (1, T).
         draw: first keyed dropout row of each row of the batch, (B,) int64; None: no dropout.
         position_offset: number of the first position of a segment (2 in the RoBERTa family).
+        across: rows that begin alike have their beginning computed once, where nothing is dropped out.
     """
 
     def __init__(
@@ -67,11 +69,12 @@ class LaidOut:
         device: torch.device,
         draw: np.ndarray[Any, Any] | None = None,
         position_offset: int = 0,
+        across: bool = False,
     ) -> None:
         self.row_ids = tuple(row_ids)
         self.row_count = len(rows)
         self._rows, self._row_draw, self._position_offset = rows, draw, position_offset
-        self.padded = padded
+        self.padded, self.across = padded, across
         self.device = device
         lengths = np.array([length for row in rows for length in row.segment_lengths])
         shared = np.array([row.shared_prefix if i else 0 for row in rows for i in range(len(row.segment_lengths))])
@@ -163,18 +166,26 @@ class LaidOut:
             device=self.device,
             draw=self._row_draw,
             position_offset=self._position_offset,
+            across=self.across,
         )
         return laid, torch.from_numpy(places_T).to(self.device)
 
     def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
-        rest = self._rest()
+        tree = self._tree(encoder)
+        tokens_C = self._ids.new_tensor(tree.tokens) if tree else None
+        if tree is not None:
+            places_T = self._ids.new_tensor(tree.places)
+            reads_R = places_T if reads_R is None else places_T[reads_R]
+        rest = self._rest(encoder, tree)
 
         def filled_up(values_T: Tensor) -> Tensor:
-            """With values of tokens that there are, for those that nobody reads: all of them are allowed."""
-            return torch.cat([values_T, values_T[:1].expand(sum(rest))])[None] if rest else values_T[None]
+            """Of the computed tokens, and with values that there are for those that nobody reads."""
+            values_C = values_T if tokens_C is None else values_T[tokens_C]
+            return torch.cat([values_C, values_C[:1].expand(sum(rest))])[None] if rest else values_C[None]
 
         draw = None if self._draw is None else filled_up(self._draw)
-        with inside(self._grids(rest)), drawn(draw), only_at(reads_R) as wanted:
+        grids = grids_of_tree(tree, sum(rest), self.device) if tree else grids_of(self._sizes, rest, self.device)
+        with inside(grids), drawn(draw), only_at(reads_R) as wanted:
             more = self._more_for(encoder, filled_up)
             output = encoder(input_ids=filled_up(self._ids), position_ids=filled_up(self._position), **more)
         hidden: Tensor = output.last_hidden_state[0]
@@ -182,40 +193,25 @@ class LaidOut:
             return hidden[: len(self._ids)]
         return hidden if wanted.met else hidden.index_select(0, reads_R)
 
-    def _grids(self, rest: Sequence[int]) -> list[Segments]:
-        """The segments, and behind them others of the lengths in `rest`, on as many grids as pay."""
-        if self._source is not None:
-            mask = self._mask_of(self._sizes)
-            return [Segments(self._places, self.segment_count, self.longest, mask, self._source)]
-        sizes = np.concatenate([self._sizes, np.asarray(rest, self._sizes.dtype)])
-        cuts = grid_cuts(self._sizes) if self.device.type == "cpu" else []
-        grids, token = [], 0
-        for start, end in pairwise([0, *cuts, len(sizes)]):
-            own = sizes[start:end]
-            starts, tokens, longest = np.cumsum(own) - own, int(own.sum()), int(own.max())
-            places_T = np.arange(tokens) + np.repeat(np.arange(len(own)) * longest - starts, own)
-            places = torch.from_numpy(places_T).to(self.device)
-            mask = self._mask_of(own)
-            grids.append(Segments(places, len(own), longest, mask, begin=token, end=token + tokens))
-            token += tokens
-        return grids
+    def _tree(self, encoder: Module) -> Tree | None:
+        """Which tokens are computed once for several segments.
 
-    def _mask_of(self, sizes: np.ndarray[Any, Any]) -> Tensor | None:
-        """(G, 1, 1, S) True where a token is real; None where all are."""
-        longest = int(sizes.max())
-        if (sizes == longest).all():
-            return None
-        return torch.from_numpy(np.arange(longest) < sizes[:, None]).to(self.device)[:, None, None, :]
+        Not for several rows where some numbers are dropped out, which each row draws for itself, or where the encoder
+        reads numbers of a row. Segments of one row draw together.
+        """
+        own = drops_out(encoder) or (self._given and "given" in arguments_of(encoder))
+        return tree_of(self._rows, across=self.across and not own)
 
-    def _rest(self) -> list[int]:
+    def _rest(self, encoder: Module, tree: Tree | None) -> list[int]:
         """Lengths of segments that nobody reads, which bring the tokens to a multiple of GRAIN on a CPU in bf16.
 
         There oneDNN compiles each product for its number of tokens, and keeps it.
         """
+        count = len(self._ids) if tree is None else len(tree.tokens)
         compiled = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        if not compiled or self._source is not None or self._given or len(self._ids) < GRAIN:
+        if not compiled or count < GRAIN or (self._given and "given" in arguments_of(encoder)):
             return []
-        whole, last = divmod(-len(self._ids) % GRAIN, self.longest)
+        whole, last = divmod(-count % GRAIN, self.longest)
         return [self.longest] * whole + [last] * bool(last)
 
     def _hidden_padded(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
@@ -294,28 +290,6 @@ class Grid:
         return states_BSD.flatten(0, 1).index_select(0, self.places)
 
 
-def grid_cuts(lengths: Sequence[int] | np.ndarray[Any, Any]) -> list[int]:
-    """Where segments are cut into grids, if they come in the order of their lengths.
-
-    A grid costs each of its segments the square of the longest; one more grid costs about GRID.
-
-    >>> grid_cuts([10, 12, 15, 16, 205, 210])
-    [4]
-    """
-    sizes = np.asarray(lengths, np.int64)
-    if (np.diff(sizes) < 0).any():
-        return []
-    squares, cuts, open_ranges = sizes**2, list[int](), [(0, len(sizes))]
-    while open_ranges:
-        start, end = open_ranges.pop()
-        saved = np.arange(1, end - start) * (squares[end - 1] - squares[start : end - 1])  # by a cut behind each
-        if len(saved) and saved.max() > GRID:
-            cut = start + 1 + int(saved.argmax())
-            cuts.append(cut)
-            open_ranges += [(start, cut), (cut, end)]
-    return sorted(cuts)
-
-
 def arguments_of(encoder: Module) -> Collection[str]:
     """Names that the forward of an encoder takes, below an adapter around it."""
     unwrapped: Any = getattr(encoder, "get_base_model", None)
@@ -367,6 +341,7 @@ class LayoutChoice:
     padded: bool
     position_offset: int
     reason: str  # for the run's record
+    across: bool = field(default=False, kw_only=True)  # rows that begin alike have their beginning computed once
 
     def lay_out(
         self,
@@ -389,6 +364,7 @@ class LayoutChoice:
             device=device,
             draw=None if draws is None else pool_starts(draws),
             position_offset=self.position_offset,
+            across=self.across,
         )
 
 
@@ -398,7 +374,8 @@ def choose_layout(
     """Concatenated when the model allows it and gives the same numbers as padded on real rows; else padded.
 
     The comparison runs in evaluation mode and float32 on up to four rows of different length. A model that does not
-    route attention through the interface lets segments see each other, which shows here.
+    route attention through the interface lets segments see each other, which shows here. Where rows begin alike, two of
+    them show whether the model gives the same with their beginning computed once; else it is computed for each.
 
     Args:
         weights: fingerprint of the encoder's weights. A process that has compared the same weights on the same rows
@@ -410,10 +387,11 @@ def choose_layout(
         offset = position_offset(getattr(encoder, "config", None))
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4, getattr(encoder, "config", None))
-    tokens = b"|".join(row.token_ids.tobytes() for row in probe)
+    alike = begin_alike(rows[:SEEN]) if _looks_back(encoder) else []
+    tokens = b"|".join(row.token_ids.tobytes() for row in [*probe, *alike])
     key = (type(encoder), weights, tokens, str(device), torch.get_num_threads())
     if weights is None or key not in _COMPARED:
-        compared = _compared(encoder, probe, device=device)
+        compared = _compared(encoder, probe, alike, device=device)
         if weights is not None:
             with _lock:
                 _COMPARED[key] = compared
@@ -430,7 +408,9 @@ def choose_layout(
     return choice
 
 
-def _compared(encoder: Any, probe: list[Encoded], *, device: torch.device) -> tuple[LayoutChoice, bool]:
+def _compared(
+    encoder: Any, probe: list[Encoded], alike: list[Encoded], *, device: torch.device
+) -> tuple[LayoutChoice, bool]:
     """The layout that rows show to be right, and whether the last layer was narrowed; the encoder is switched to it."""
     offset = position_offset(encoder.config)
     before = getattr(encoder.config, "_attn_implementation", "sdpa")
@@ -448,8 +428,9 @@ def _compared(encoder: Any, probe: list[Encoded], *, device: torch.device) -> tu
         if difference <= _tolerance(plain):
             narrowed = _narrowed(encoder, probe, plain, device=device, offset=offset)
             also = ", last layer only at the tokens read" if narrowed else ""
-            reason = f"concatenated: largest difference to padded {difference:.1e}{also}"
-            return LayoutChoice(False, offset, reason), narrowed
+            across, found = _across(encoder, telling(alike), device=device, offset=offset) if alike else (False, "")
+            reason = f"concatenated: largest difference to padded {difference:.1e}{also}{found}"
+            return LayoutChoice(False, offset, reason, across=across), narrowed
         reason = f"padded: concatenated differs by {difference:.1e}"
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         reason = f"padded: the model refused the attention function ({type(error).__name__})"
@@ -479,6 +460,26 @@ def _narrowed(encoder: Module, rows: Sequence[Encoded], plain_TD: Tensor, *, dev
         if not same:
             undo()
     return same
+
+
+def _looks_back(encoder: Module) -> bool:
+    """Whether some part says that what stands behind a token does not matter to it."""
+    return any(getattr(part, "is_causal", False) for part in encoder.modules())
+
+
+@torch.no_grad()
+def _across(encoder: Module, rows: Sequence[Encoded], *, device: torch.device, offset: int) -> tuple[bool, str]:
+    """Whether rows that begin alike have the same states with their beginning computed once; and a few words on it."""
+    states = [
+        LaidOut(rows, range(len(rows)), padded=False, device=device, position_offset=offset, across=across).hidden(
+            encoder
+        )
+        for across in (False, True)
+    ]
+    difference = float((states[1] - states[0]).abs().max())
+    if difference <= _tolerance(states[0]):
+        return True, ", beginnings that rows share computed once"
+    return False, f", beginnings that rows share computed for each: computed once they differ by {difference:.1e}"
 
 
 def _tolerance(states: Tensor) -> float:

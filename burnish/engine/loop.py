@@ -130,6 +130,7 @@ class Training:
             writes=self.ranks.leads,
         )
         replace_dropout(model, seed=options.seed, probability=options.dropout)
+        self.passes.count_shared()
         self.learned = Learned(model, self.trainable, options.average_decay)
         tokens = self.faults.micro_batch_tokens
         self.copies, self.copies_reason = bf16_weights(model, self.trainable, self.passes, max_tokens=tokens)

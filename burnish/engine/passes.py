@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from burnish.engine.distributed import Ranks
-from burnish.engine.dropout import row_draws
+from burnish.engine.dropout import drops_out, row_draws
 from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
 from burnish.engine.probe import probe_rows
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
+from burnish.engine.tree import common_beginning
 from burnish.types import Comparing, Encoded, LossTerm, Task
 
 
@@ -53,6 +54,7 @@ class Passes:
         kept_rows: of what must not be forgotten, numbered behind the training rows.
         seed: of dropout.
         lengths: of all of them, tokens.
+        shared: tokens that all of them begin with and that a micro-batch computes once; see `count_shared`.
     """
 
     task: Task
@@ -64,9 +66,18 @@ class Passes:
     device: torch.device
     seed: int
     lengths: list[int] = field(init=False)
+    shared: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.lengths = [*lengths_of(self.rows), *lengths_of(self.kept_rows)]
+
+    def count_shared(self) -> None:
+        """Lets micro-batches hold as many more rows as their common beginning leaves room for.
+
+        Only where training leaves nothing to chance: the dropout of the training is to be in its place.
+        """
+        if self.layout.across and not drops_out(self.model, training=True):
+            self.shared = min(common_beginning(rows) for rows in (self.rows, self.kept_rows) if len(rows))
 
     def add_up(
         self, row_ids: Sequence[int], into: Sums, *, step: int, max_tokens: int, factor: float, ranks: Ranks
@@ -127,7 +138,7 @@ class Passes:
         """Micro-batches of some rows; all at once for a task that can only compare whole batches."""
         if not can_be_cut(self.task):
             return [row_ids] if row_ids else []
-        return [*micro_batches(row_ids, self.lengths, max_tokens=max_tokens)]
+        return [*micro_batches(row_ids, self.lengths, max_tokens=max_tokens, shared=self.shared)]
 
     def lay_out(self, piece: Sequence[int], step: int) -> RowBatch:
         """A micro-batch as the model takes it, with the draws of its dropout."""
@@ -140,6 +151,10 @@ class Passes:
 
     def tokens_of(self, row_ids: Sequence[int]) -> int:
         return sum(self.lengths[i] for i in row_ids)
+
+    def tokens_at_once(self, piece: Sequence[int]) -> int:
+        """Tokens of a micro-batch as its size is counted."""
+        return self.tokens_of(piece) - self.shared * (len(piece) - 1)
 
     @torch.no_grad()
     def try_out(self) -> None:

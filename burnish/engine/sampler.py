@@ -42,14 +42,18 @@ def tokens_at_once(asked: int | None, device: torch.device, *, compared: bool = 
     return asked or (1_024 if device.type == "cpu" else 16_384) * (4 if compared else 1)
 
 
-def micro_batches(rows: Sequence[int], lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
-    """Cuts the rows of a step into pieces of at most `max_tokens` tokens, at least one row each."""
+def micro_batches(rows: Sequence[int], lengths: Sequence[int], *, max_tokens: int, shared: int = 0) -> list[list[int]]:
+    """Cuts the rows of a step into pieces of at most `max_tokens` tokens, at least one row each.
+
+    Args:
+        shared: tokens that all rows begin with, counted once in each piece.
+    """
     pieces: list[list[int]] = []
     tokens = 0
     for row in rows:
-        if not pieces or tokens + lengths[row] > max_tokens:
+        if not pieces or tokens + lengths[row] - shared > max_tokens:
             pieces.append([])
-            tokens = 0
+            tokens = shared
         pieces[-1].append(row)
-        tokens += lengths[row]
+        tokens += lengths[row] - shared
     return pieces

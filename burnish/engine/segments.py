@@ -31,10 +31,13 @@ class Segments:
     places: Tensor  # (T,) index of each token in a (G * S) grid
     count: int  # G
     longest: int  # S
-    mask: Tensor | None  # (G, 1, 1, S) True where a token is real; None when all segments are equally long
-    source: Tensor | None = None  # (G * S,) which token stands where, for segments that share one; padding shows any
+    # (G, 1, 1, S) True where a token is real; None when all segments are equally long. For segments that continue
+    # others (G, 1, S, K): what each token sees of the K that its segment continues and has.
+    mask: Tensor | None
     begin: int = 0  # of their tokens among those of the batch
     end: int | None = None
+    source: Tensor | None = None  # (G * K,) which tokens of the batch they are, for segments that continue others
+    at: Tensor | None = None  # (G, S) how far behind the beginning of what it continues each token stands
 
 
 _grids: ContextVar[Sequence[Segments]] = ContextVar("grids", default=())
@@ -83,6 +86,9 @@ def segment_attention(
     causal = bool(getattr(module, "is_causal", False))
     attended = []
     for grid in grids:
+        if grid.source is not None:
+            attended.append(_behind_others(grid, query[0], key[0], value[0], scale=scale, window=sliding_window))
+            continue
         own = [states[0, :, grid.begin : grid.end] for states in (query, key, value)]
         attended.append(_attended(grid, *own, causal=causal, scale=scale, window=sliding_window))
     return (attended[0] if len(attended) == 1 else torch.cat(attended)).unsqueeze(0), None
@@ -92,24 +98,51 @@ def _attended(
     segments: Segments, query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float, window: int | None
 ) -> Tensor:
     """(T, H, d) of (H, T, d)."""
-    grid = (segments.count * segments.longest,)
-    even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
 
     def spread(states: Tensor) -> Tensor:
-        flat = states.transpose(0, 1)
-        if segments.source is not None:
-            flat = flat.index_select(0, segments.source)
-        elif not even:
-            empty = states.new_zeros((*grid, states.shape[0], states.shape[2]))
-            flat = empty.index_copy(0, segments.places, flat)
-        return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
+        return _spread(segments, states)
 
     mask = None if causal else segments.mask  # right of a token there is only padding: causal hides it
     if window is not None and segments.longest > window:
         mask, causal = _within_window(segments, window, causal=causal), False
     output = attend(spread(query), spread(key), spread(value), mask=mask, causal=causal, scale=scale)
-    flat = output.transpose(1, 2).reshape((*grid, output.shape[1], output.shape[3]))
-    return flat if even else flat.index_select(0, segments.places)
+    return _gathered(segments, output)
+
+
+def _behind_others(
+    segments: Segments, query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None
+) -> Tensor:
+    """(T, H, d) of these segments' tokens, of (H, all tokens of the batch, d)."""
+    source, at, mask = segments.source, segments.at, segments.mask
+    assert source is not None
+    assert at is not None
+    assert mask is not None
+
+    def with_continued(states: Tensor) -> Tensor:
+        flat = states.transpose(0, 1).index_select(0, source)
+        return flat.view(segments.count, -1, *flat.shape[1:]).transpose(1, 2)
+
+    if window is not None:
+        keys_K = torch.arange(len(source) // segments.count, device=at.device)
+        mask = mask & ((at[:, None, :, None] - keys_K) < window)
+    own = _spread(segments, query[:, segments.begin : segments.end])
+    output = attend(own, with_continued(key), with_continued(value), mask=mask, causal=False, scale=scale)
+    return _gathered(segments, output)
+
+
+def _spread(segments: Segments, states: Tensor) -> Tensor:
+    """(H, T, d) -> (G, H, S, d)."""
+    flat = states.transpose(0, 1)
+    if len(segments.places) < segments.count * segments.longest:  # else they are a grid as they lie
+        empty = states.new_zeros((segments.count * segments.longest, states.shape[0], states.shape[2]))
+        flat = empty.index_copy(0, segments.places, flat)
+    return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
+
+
+def _gathered(segments: Segments, states: Tensor) -> Tensor:
+    """(G, H, S, d) -> (T, H, d)."""
+    flat = states.transpose(1, 2).reshape(-1, states.shape[1], states.shape[3])
+    return flat if len(segments.places) == len(flat) else flat.index_select(0, segments.places)
 
 
 def _within_window(segments: Segments, window: int, *, causal: bool) -> Tensor:

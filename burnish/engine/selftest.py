@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
 from burnish.engine.gradient_cache import compare_in_pieces
-from burnish.engine.layout import LayoutChoice, RowBatch
+from burnish.engine.layout import SEEN, LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
 from burnish.engine.probe import probe_rows
 from burnish.engine.segments import own_attention
+from burnish.engine.tree import begin_alike, tree_of
 from burnish.errors import SelfTestError
 from burnish.types import Comparing, Encoded, LossTerm, Method, Task
 
@@ -78,6 +79,9 @@ def check_invariants(
     """
     encoder = getattr(model, "encoder", model)
     probe = probe_rows(rows, ROWS, getattr(encoder, "config", None))
+    if layout.across and tree_of(probe, across=True) is None:  # what they share is to be among what is compared
+        alike = begin_alike(rows[:SEEN])
+        probe = sorted(probe[: ROWS - len(alike)] + alike, key=lambda row: row.length)
     while len(probe) > 1 and sum(row.length for row in probe) > max_tokens:
         probe.pop()
     trainable = dict(method.trainable(model))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from burnish.task.token_gradients import plain_head, summed_loss, token_losses
+from burnish.task.token_gradients import Logits, plain_head, summed_loss, token_losses
 from burnish.types import Batch, LossTerm, Row
 
 CHUNK = 128  # positions whose logits are in memory at once: 128 x 150,000 in float32 are 77 MB
@@ -59,9 +59,9 @@ def token_log_probabilities(model: Any, hidden_RD: Tensor, targets_R: Tensor, *,
 
 def token_scores(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
     """-log p(target) of each token, (R,) float32 in nats, and whether it is the likeliest one, (R,) bool."""
-    losses, hits = [], []
+    losses, hits, logits_of = [], [], _rounded_once(model, hidden_RD)
     for start in range(0, len(targets_R), chunk):
-        logits_RV = head_logits(model, hidden_RD[start : start + chunk]).float()
+        logits_RV = logits_of(hidden_RD[start : start + chunk]).float()
         targets = targets_R[start : start + chunk]
         losses.append(F.cross_entropy(logits_RV, targets, reduction="none"))
         hits.append(logits_RV.argmax(dim=-1) == targets)
@@ -91,7 +91,23 @@ def scores_of_rows(model: Any, batch: Batch) -> list[Row]:
 
 def _losses(model: Any, hidden_RD: Tensor, targets_R: Tensor, chunk: int) -> Tensor:
     pieces = zip(torch.split(hidden_RD, chunk), torch.split(targets_R, chunk), strict=True)
-    return torch.cat([_chunk_losses(model, states, targets) for states, targets in pieces])
+    logits_of = _rounded_once(model, hidden_RD)
+    return torch.cat([F.cross_entropy(logits_of(s).float(), targets, reduction="none") for s, targets in pieces])
+
+
+def _rounded_once(model: Any, hidden_RD: Tensor) -> Logits:
+    """What the model makes of hidden states, without gradients.
+
+    A head that is one product has its weight, the largest of small models, rounded here and not for each chunk again.
+    """
+    device = hidden_RD.device.type
+    logits_of = partial(head_logits, model)
+    head = plain_head(model, logits_of) if torch.is_autocast_enabled(device) else None
+    if head is None:
+        return logits_of
+    precision = torch.get_autocast_dtype(device)
+    weight_VD = head.weight.to(precision)
+    return lambda states_CD: F.linear(states_CD.to(precision), weight_VD)
 
 
 def _chunk_losses(model: Any, hidden_RD: Tensor, targets_R: Tensor) -> Tensor:

@@ -81,3 +81,10 @@ def test_pieces_keep_order_rows_and_limit(lengths: list[int], limit: int) -> Non
 
 def test_a_row_longer_than_the_limit_stands_alone() -> None:
     assert micro_batches([0, 1, 2], [3, 20, 3], max_tokens=10) == [[0], [1], [2]]
+
+
+def test_what_all_rows_begin_with_is_counted_once_in_a_piece() -> None:
+    lengths = [30, 25, 28, 60, 22]
+    assert micro_batches(range(5), lengths, max_tokens=60) == [[0, 1], [2], [3], [4]]
+    # 20 and 10 + 5 + 8; 20 and 40; 20 and 2
+    assert micro_batches(range(5), lengths, max_tokens=60, shared=20) == [[0, 1, 2], [3], [4]]

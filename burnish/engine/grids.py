@@ -1,0 +1,121 @@
+"""Segments of a batch on grids, as few and as full as pay: what attention computes its products on.
+
+Shapes: T tokens, G segments, S longest segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.engine.segments import Segments
+from burnish.engine.tree import Tree
+
+Array = np.ndarray[Any, Any]
+
+GRID = 4_096  # pairs of tokens that take as long as the calls of one more grid
+
+
+def grids_of(sizes: Array, rest: Sequence[int], device: torch.device) -> list[Segments]:
+    """Segments of these sizes, one behind the other, and behind them others of the lengths in `rest`."""
+    cuts = grid_cuts(sizes) if device.type == "cpu" else []
+    return list(_plain(np.concatenate([sizes, np.asarray(rest, sizes.dtype)]), cuts, device))
+
+
+def grids_of_tree(tree: Tree, rest: int, device: torch.device) -> list[Segments]:
+    """The segments of a tree in their order, and one more of `rest` tokens that nobody reads where there are any."""
+    roots, on_cpu = tree.roots, device.type == "cpu"
+    own, lengths = tree.own[roots:], np.array([len(before) for before in tree.before[roots:]])
+    grids = list(_plain(tree.own[:roots], grid_cuts(tree.own[:roots]) if on_cpu else [], device))
+    start = int(tree.own[:roots].sum())
+    cuts = grid_cuts(own, own + lengths) if on_cpu else []
+    for first, end in pairwise([0, *cuts, len(own)]):
+        befores = tree.before[roots + first : roots + end]
+        grids.append(_continuing(own[first:end], befores, start, device))
+        start += int(own[first:end].sum())
+    if rest:
+        grids += _plain(np.array([rest]), [], device, start)
+    return grids
+
+
+def grid_cuts(queries: Sequence[int] | Array, keys: Sequence[int] | Array | None = None) -> list[int]:
+    """Where segments are cut into grids, if they come in the order of their lengths.
+
+    A grid costs each of its segments the most queries times the most keys of any; one more grid costs about GRID.
+
+    Args:
+        keys: that each segment's queries look at; None: as many as queries.
+
+    >>> grid_cuts([10, 12, 15, 16, 205, 210])
+    [4]
+    >>> grid_cuts([10, 12, 15, 16], [20, 900, 20, 910])
+    [1, 2, 3]
+    """
+    rows = np.asarray(queries, np.int64)
+    columns = rows if keys is None else np.asarray(keys, np.int64)
+    if (np.diff(rows) < 0).any():
+        return []
+    cuts, open_ranges = list[int](), [(0, len(rows))]
+    while open_ranges:
+        start, end = open_ranges.pop()
+        most = np.maximum.accumulate(columns[start:end])
+        rest = np.maximum.accumulate(columns[start:end][::-1])[::-1]
+        count = np.arange(1, end - start)
+        whole = rows[end - 1] * most[-1] if end > start else 0
+        apart = count * rows[start : end - 1] * most[:-1] + (end - start - count) * rows[end - 1] * rest[1:]
+        saved = (end - start) * whole - apart  # by a cut behind each
+        if len(saved) and saved.max() > GRID:
+            cut = start + 1 + int(saved.argmax())
+            cuts.append(cut)
+            open_ranges += [(start, cut), (cut, end)]
+    return sorted(cuts)
+
+
+def _plain(sizes: Array, cuts: Sequence[int], device: torch.device, token: int = 0) -> Iterator[Segments]:
+    """Segments that see themselves, from a token of the batch on."""
+    for start, end in pairwise([0, *cuts, len(sizes)]):
+        own = sizes[start:end]
+        places = torch.from_numpy(_places(own)).to(device)
+        tokens = int(own.sum())
+        yield Segments(places, len(own), int(own.max()), mask_of(own, device), begin=token, end=token + tokens)
+        token += tokens
+
+
+def _continuing(own: Array, befores: Sequence[Array], token: int, device: torch.device) -> Segments:
+    """Segments that see what they continue, and themselves behind it."""
+    before = np.array([len(each) for each in befores])
+    keys, longest, starts = int((before + own).max()), int(own.max()), token + np.cumsum(own) - own
+    source = np.zeros((len(own), keys), np.int64)  # behind a segment any token: nobody may see it
+    for row, (places, length, start) in enumerate(zip(befores, own, starts, strict=True)):
+        source[row, : len(places)] = places
+        source[row, len(places) : len(places) + length] = np.arange(start, start + length)
+    at_GS = np.minimum(before[:, None] + np.arange(longest), keys - 1)  # padding looks like the last token
+    return Segments(
+        torch.from_numpy(_places(own)).to(device),
+        len(own),
+        longest,
+        torch.from_numpy(np.arange(keys) <= at_GS[:, :, None]).to(device)[:, None],
+        begin=token,
+        end=token + int(own.sum()),
+        source=torch.from_numpy(source.reshape(-1)).to(device),
+        at=torch.from_numpy(at_GS).to(device),
+    )
+
+
+def _places(sizes: Array) -> Array:
+    """(T,) where the tokens of segments stand in a grid of them."""
+    longest, starts = int(sizes.max()), np.cumsum(sizes) - sizes
+    return np.asarray(np.arange(int(sizes.sum())) + np.repeat(np.arange(len(sizes)) * longest - starts, sizes))
+
+
+def mask_of(sizes: Array, device: torch.device) -> Tensor | None:
+    """(G, 1, 1, S) True where a token is real; None where all are."""
+    longest = int(sizes.max())
+    if (sizes == longest).all():
+        return None
+    return torch.from_numpy(np.arange(longest) < sizes[:, None]).to(device)[:, None, None, :]
