@@ -26,6 +26,7 @@ from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.prompted import behind_prompt
 from burnish.engine.segments import ATTENTION, Segments, inside, register
+from burnish.engine.varlen import DEVICES, Lengths, refused
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
@@ -33,6 +34,7 @@ from burnish.types import Batch, Encoded, Reads
 ENDS: tuple[Reads, ...] = ("first", "last")
 GRAIN = 32  # tokens
 GRID = 4_096  # pairs of tokens that take as long as the calls of one more grid
+ROUNDED = 0.05  # of the largest number: after 32 layers in bf16; segments that see each other differ by more
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 _lock = Lock()
@@ -81,22 +83,25 @@ class LaidOut:
         longest = int(extents.max())
         self.segment_count = len(lengths)
         self.longest = longest
-        self._ids = torch.from_numpy(np.concatenate([row.token_ids for row in rows]).astype(np.int64)).to(device)
-        self._segment = torch.from_numpy(segment_T).to(device)
-        self._position = torch.from_numpy(position_T + position_offset).to(device)
+        self._ids = on_device(np.concatenate([row.token_ids for row in rows]).astype(np.int64), device)
+        self._segment = on_device(segment_T, device)
+        self._position = on_device(position_T + position_offset, device)
         places_T = segment_T * longest + position_T
-        self._places = torch.from_numpy(places_T).to(device)
-        self._source = None
+        self._places = on_device(places_T, device)
+        self._source, source = None, None
         if shared.any():
             source = _source(places_T, shared, [len(row.segment_lengths) for row in rows], longest)
-            self._source = torch.from_numpy(source).to(device)
-        self._lengths = torch.from_numpy(lengths).to(device)
-        self._extents = torch.from_numpy(extents).to(device)
-        self._starts = torch.from_numpy(starts).to(device)
+            self._source = on_device(source, device)
+        self._by_lengths = None
+        if not padded and device.type in DEVICES:
+            self._by_lengths = _by_lengths(lengths, extents, source, longest, device)
+        self._lengths = on_device(lengths, device)
+        self._extents = on_device(extents, device)
+        self._starts = on_device(starts, device)
         self._types = None
         if any(row.token_types is not None for row in rows):
             types = [np.zeros(row.length, np.int64) if row.token_types is None else row.token_types for row in rows]
-            self._types = torch.from_numpy(np.concatenate(types)).to(device)
+            self._types = on_device(np.concatenate(types), device)
         self._given = [row.given for row in rows if row.given is not None]
         self._targets = rows[0].targets.ndim, [row.targets for row in rows]
         self._reads = _read_positions(rows)
@@ -106,17 +111,17 @@ class LaidOut:
         if draw is not None:
             row_of_token = np.repeat(np.arange(len(rows)), [row.length for row in rows])
             within_row = np.concatenate([np.arange(row.length) for row in rows])
-            self._draw = torch.from_numpy(draw[row_of_token] + within_row).to(device)
+            self._draw = on_device(draw[row_of_token] + within_row, device)
 
     @property
     def targets(self) -> Tensor:
         values = self._targets[1]
         stacked = np.concatenate(values) if self._reads is not None else np.stack(values)
-        return torch.from_numpy(stacked).to(self.device)
+        return on_device(stacked, self.device)
 
     @property
     def given(self) -> Tensor | None:
-        return torch.from_numpy(np.stack(self._given)).to(self.device) if self._given else None
+        return on_device(np.stack(self._given), self.device) if self._given else None
 
     def hidden(self, encoder: Module, at: Reads = "all") -> Tensor:
         """Last hidden states of the real tokens, (T, D), or only of those that `at` names, (R, D).
@@ -150,7 +155,7 @@ class LaidOut:
             return self._starts + self._lengths - 1
         if self._reads is None:
             raise ValueError("these rows name no read positions")
-        return torch.from_numpy(self._reads).to(self.device)
+        return on_device(self._reads, self.device)
 
     def _behind(self, prompt: Sequence[int]) -> tuple[LaidOut, Tensor]:
         """The same rows behind a learned prompt, and (T,) where their tokens stand then."""
@@ -163,7 +168,7 @@ class LaidOut:
             draw=self._row_draw,
             position_offset=self._position_offset,
         )
-        return laid, torch.from_numpy(places_T).to(self.device)
+        return laid, on_device(places_T, self.device)
 
     def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         rest = self._rest()
@@ -185,7 +190,8 @@ class LaidOut:
         """The segments, and behind them others of the lengths in `rest`, on as many grids as pay."""
         if self._source is not None:
             mask = self._mask_of(self._sizes)
-            return [Segments(self._places, self.segment_count, self.longest, mask, self._source)]
+            by_lengths = self._by_lengths
+            return [Segments(self._places, self.segment_count, self.longest, mask, self._source, lengths=by_lengths)]
         sizes = np.concatenate([self._sizes, np.asarray(rest, self._sizes.dtype)])
         cuts = grid_cuts(self._sizes) if self.device.type == "cpu" else []
         grids, token = [], 0
@@ -193,9 +199,12 @@ class LaidOut:
             own = sizes[start:end]
             starts, tokens, longest = np.cumsum(own) - own, int(own.sum()), int(own.max())
             places_T = np.arange(tokens) + np.repeat(np.arange(len(own)) * longest - starts, own)
-            places = torch.from_numpy(places_T).to(self.device)
+            places = on_device(places_T, self.device)
+            by_lengths = None if cuts or rest else self._by_lengths
             mask = self._mask_of(own)
-            grids.append(Segments(places, len(own), longest, mask, begin=token, end=token + tokens))
+            grids.append(
+                Segments(places, len(own), longest, mask, begin=token, end=token + tokens, lengths=by_lengths)
+            )
             token += tokens
         return grids
 
@@ -204,7 +213,7 @@ class LaidOut:
         longest = int(sizes.max())
         if (sizes == longest).all():
             return None
-        return torch.from_numpy(np.arange(longest) < sizes[:, None]).to(self.device)[:, None, None, :]
+        return on_device(np.arange(longest) < sizes[:, None], self.device)[:, None, None, :]
 
     def _rest(self) -> list[int]:
         """Lengths of segments that nobody reads, which bring the tokens to a multiple of GRAIN on a CPU in bf16.
@@ -313,6 +322,34 @@ def grid_cuts(lengths: Sequence[int] | np.ndarray[Any, Any]) -> list[int]:
             cuts.append(cut)
             open_ranges += [(start, cut), (cut, end)]
     return sorted(cuts)
+
+
+def on_device(values: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+    """An array as a tensor on the device; a GPU fetches it while it works, and nobody waits for that."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _by_lengths(
+    lengths: np.ndarray[Any, Any],
+    extents: np.ndarray[Any, Any],
+    source: np.ndarray[Any, Any] | None,
+    longest: int,
+    device: torch.device,
+) -> Lengths:
+    """Where segments begin, for kernels that need no grid.
+
+    Args:
+        extents: (G,) tokens each segment sees: its own, and those it shares.
+        source: (G * S,) which token stands where on a grid; None: nothing is shared.
+    """
+    starts, key_starts = (
+        on_device(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32), device) for sizes in (lengths, extents)
+    )
+    keys = None
+    if source is not None:
+        keys = on_device(source[(np.arange(longest) < extents[:, None]).reshape(-1)], device)
+    return Lengths(starts, key_starts, int(lengths.max()), longest, keys)
 
 
 def arguments_of(encoder: Module) -> Collection[str]:
@@ -446,7 +483,7 @@ def _compared(encoder: Any, probe: list[Encoded], *, device: torch.device) -> tu
         difference = float((plain - fast).abs().max())
         if difference <= _tolerance(plain):
             narrowed = _narrowed(encoder, probe, plain, device=device, offset=offset)
-            also = ", last layer only at the tokens read" if narrowed else ""
+            also = (", last layer only at the tokens read" if narrowed else "") + _attended(encoder.config, device)
             reason = f"concatenated: largest difference to padded {difference:.1e}{also}"
             return LayoutChoice(False, offset, reason), narrowed
         reason = f"padded: concatenated differs by {difference:.1e}"
@@ -480,8 +517,24 @@ def _narrowed(encoder: Module, rows: Sequence[Encoded], plain_TD: Tensor, *, dev
     return same
 
 
+def _attended(config: Any, device: torch.device) -> str:
+    """How attention is computed in bf16, for the run's record."""
+    heads = getattr(config, "num_attention_heads", None)
+    if device.type not in DEVICES or not isinstance(heads, int):
+        return ""
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    shared = getattr(config, "num_key_value_heads", None) or heads
+    why = refused(device, torch.bfloat16, heads, shared, width)
+    return f", attention on a grid: {why}" if why else ", attention by lengths"
+
+
 def _tolerance(states: Tensor) -> float:
-    return 1e-3 * max(1.0, float(states.abs().max()))
+    """Largest difference of the same states in another layout.
+
+    Where weights are kept in bf16, so are states: what they differ by is rounded in every layer.
+    """
+    rounded = states.dtype != torch.float32
+    return (ROUNDED if rounded else 1e-3) * max(1.0, float(states.abs().max()))
 
 
 def probe_rows(rows: Sequence[Encoded], count: int) -> list[Encoded]:

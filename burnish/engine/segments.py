@@ -1,6 +1,7 @@
 """Attention inside each segment of a concatenated batch, as a function of transformers' attention interface.
 
-Segments are spread over grids, those of about one length over one, for the products of attention only.
+Segments are spread over grids, those of about one length over one, for the products of attention only; or attended by
+their lengths, without a grid, where there are kernels for that (`varlen.py`).
 
 Shapes: T tokens of a grid, G segments, S longest segment, H heads.
 """
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from burnish.engine.attention import attend
+from burnish.engine.varlen import Lengths, attend_by_lengths, refused
 from burnish.model.bert import ATTENTIONS
 
 ATTENTION = "burnish_segments"
@@ -35,6 +37,7 @@ class Segments:
     source: Tensor | None = None  # (G * S,) which token stands where, for segments that share one; padding shows any
     begin: int = 0  # of their tokens among those of the batch
     end: int | None = None
+    lengths: Lengths | None = None  # for kernels that need no grid
 
 
 _grids: ContextVar[Sequence[Segments]] = ContextVar("grids", default=())
@@ -94,6 +97,9 @@ def _attended(
     """(T, H, d) of (H, T, d)."""
     grid = (segments.count * segments.longest,)
     even = segments.mask is None and segments.source is None  # segments of one length are a grid as they lie
+    kind = (query.device, query.dtype, len(query), len(key), query.shape[-1])
+    if segments.lengths is not None and not even and not refused(*kind):
+        return attend_by_lengths(segments.lengths, query, key, value, causal=causal, scale=scale, window=window)
 
     def spread(states: Tensor) -> Tensor:
         flat = states.transpose(0, 1)
