@@ -109,7 +109,9 @@ class _Group:
         changed = []
         parts = torch.split(self.weight, [len(base.weight) for base in bases])
         for base, part in zip(bases, parts, strict=True):
-            if base.weight.dtype == torch.float32 and torch.equal(base.weight, part.float()):
+            if base.weight.dtype == torch.bfloat16:  # it is not kept twice
+                base.weight.data = part
+            elif base.weight.dtype == torch.float32 and torch.equal(base.weight, part.float()):
                 changed.append(base.weight)
                 base.weight.data = part
         try:
@@ -262,12 +264,16 @@ def _same_as_peft(group: _Group) -> bool:
     """Whether outputs and gradients are peft's on a few states, with updates that are not zero."""
     layers = group.layers
     learned = [_learned(layer, name) for layer in layers for name in ("lora_A", "lora_B")]
-    if any(weight.dtype != torch.float32 for weight in (*learned, *(layer.base_layer.weight for layer in layers))):
+    frozen = [weight for layer in layers for weight in layer.base_layer.parameters()]
+    exact = all(weight.dtype in (torch.float32, torch.bfloat16) for weight in frozen)
+    if not exact or any(weight.dtype != torch.float32 for weight in learned):
         return False
-    kept, device = [weight.data for weight in learned], learned[0].device
+    kept, device = [weight.data for weight in (*learned, *frozen)], learned[0].device
     width = layers[0].base_layer.in_features
     states = torch.arange(PROBE * width, device=device, dtype=torch.float32).sin().view(1, PROBE, width)
     try:
+        for weight in frozen:
+            weight.data = weight.data.float()
         for place, weight in enumerate(learned):
             weight.data = torch.arange(weight.numel(), device=device).add(place).cos().view_as(weight) / 10
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
@@ -280,7 +286,7 @@ def _same_as_peft(group: _Group) -> bool:
     except (RuntimeError, TypeError, ValueError):
         return False
     finally:
-        for weight, data in zip(learned, kept, strict=True):
+        for weight, data in zip((*learned, *frozen), kept, strict=True):
             weight.data = data
     pairs = [(one.detach(), other.detach()) for one, other in zip(*found, strict=True)]
     return all(float((a - b).abs().max()) <= TOLERANCE * max(1.0, float(a.abs().max())) for a, b in pairs)

@@ -28,6 +28,7 @@ from burnish.engine.fused_lora import FusedLora, fused_lora
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.keep_ability import Pull, build_pulls
 from burnish.engine.layout import LayoutChoice
+from burnish.engine.lean import held_lean
 from burnish.engine.learned import Learned
 from burnish.engine.memory import is_out_of_memory
 from burnish.engine.optimizer import build_optimizer, learning_rate_factor
@@ -191,7 +192,14 @@ class Training:
     @contextlib.contextmanager
     def _fused(self) -> Iterator[None]:
         """Inside the block LoRA layers are computed together; a row shows first which of them read the same states."""
-        with fused_lora(self.model, self.passes.precision) as self.lora:
+        tokens = self.faults.micro_batch_tokens
+        with (
+            fused_lora(self.model, self.passes.precision) as self.lora,
+            held_lean(self.model, self.passes, max_tokens=tokens) as lean,
+        ):
+            if lean:
+                self.journal.event("lean", what=lean)
+                self.journal.note(lean)
             if self.lora.sentence:
                 self.journal.note(self.lora.sentence)
                 self.passes.try_out()
