@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import paths  # noqa: F401
 from chat_lora import encoded, for_trl
 from frame import GIB, Figures, Place, device_name, peaks
 from measuring import StepClock, train_steps
@@ -91,7 +92,11 @@ def burnish_arm(
     _, rows = encoded(base, files["train"], max_length=max(tokens, 8_192))
     order = in_order(rows, batch, steps)
     sizes = [sum(row.length for row in order[i : i + batch]) for i in range(0, batch * steps, batch)]
-    notes = [note for note in watch.notes if "computed together" in note or "frozen" in note or "memory" in note]
+    notes = [
+        note
+        for note in watch.notes
+        if "computed together" in note or "frozen" in note or "fp8" in note or "memory" in note
+    ]
     return figures(place, watch.times, sizes, watch.losses, after, order) | {"notes": notes}
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import paths  # noqa: F401
 from arms import LORA, WARM_UP, Watch, figures, full_speed, loaded, nothing_saved, trained
 from chat_lora import pairs_in_order
 from frame import Arm, Figures, Place, compare, gpu_parser, peaks, tables

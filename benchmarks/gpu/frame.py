@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import io
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -26,8 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path += [str(folder) for folder in Path(__file__).parents[1:3]]  # what all benchmarks share, and burnish itself
-
+import paths  # noqa: F401
 from conversations import (
     LONGEST,
     ROLES,
@@ -332,7 +331,7 @@ def write(name: str, options: argparse.Namespace, shown: str, result: dict[str, 
     """The results so far."""
     if options.tiny and options.results is None:
         return
-    with contextlib.redirect_stdout(open(os.devnull, "w", encoding="utf-8")):
+    with contextlib.redirect_stdout(io.StringIO()):
         report(f"gpu-{name}", options, shown, result, folder=options.results or RESULTS)
 
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -203,7 +204,13 @@ class Training:
             if self.lora.sentence:
                 self.journal.note(self.lora.sentence)
                 self.passes.try_out()
-            yield
+            if self.options.frozen_products == "auto":
+                yield
+                return
+            with self.lora.in_eight_bits(partial(self.passes.probed_loss, tokens)) as eight:
+                self.journal.event("frozen-products", what=eight)
+                self.journal.note(eight)
+                yield
 
     def _advance(self, stop: StopSignal) -> str | None:
         """One optimizer step and what is due after it; gives the reason to stop, if any."""

@@ -21,6 +21,7 @@ from burnish.engine.distributed import Ranks
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.loop import Trained, Training
 from burnish.engine.memory import is_out_of_memory
+from burnish.engine.fp8 import require_fp8
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.rehearsal import rehearse, surely_fits
 from burnish.engine.rows import EncodedRows
@@ -231,6 +232,8 @@ def settled_machine(recipe: Recipe) -> tuple[Any, Precision]:
     torch.set_num_threads(_threads(recipe))
     torch.manual_seed(recipe.training.seed)
     device = choose_device()
+    if recipe.training.frozen_products == "fp8":
+        require_fp8(device)
     return device, choose_precision(recipe.training.precision, device)
 
 
