@@ -18,6 +18,7 @@ from chat_lora import encoded, for_trl
 from frame import GIB, Figures, Place, device_name, peaks
 from measuring import StepClock, train_steps
 
+UNASKED = "evaluation.forgetting.probes=none"  # before the first step: a base of random weights knows nothing
 RANK, WARM_UP = 16, 2  # steps that are not counted: kernels are chosen and compiled in them
 
 
@@ -82,7 +83,7 @@ def burnish_arm(
     if gib is not None:
         cut_to(gib)
     watch = Watch(steps)
-    settings = (f"training.global_batch_size={batch}", "training.learning_rate=2e-4", *settings)
+    settings = (f"training.global_batch_size={batch}", "training.learning_rate=2e-4", UNASKED, *settings)
     try:
         with nothing_saved():
             train_steps(files, watch, place.work / "run", f"model.base={base}", "method=lora", *settings)

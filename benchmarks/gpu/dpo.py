@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import paths  # noqa: F401
-from arms import LORA, WARM_UP, Watch, figures, full_speed, loaded, nothing_saved, trained
+from arms import LORA, UNASKED, WARM_UP, Watch, figures, full_speed, loaded, nothing_saved, trained
 from chat_lora import pairs_in_order
 from frame import Arm, Figures, Place, compare, gpu_parser, peaks, tables
 from measuring import train_steps
@@ -46,7 +46,7 @@ def burnish_arm(
 ) -> Figures:
     watch = Stages(steps)
     rows = sum(len(Path(path).read_text(encoding="utf-8").splitlines()) for path in files.values())
-    settings = (f"training.global_batch_size={batch}", "training.learning_rate=2e-4", "method=lora")
+    settings = (f"training.global_batch_size={batch}", "training.learning_rate=2e-4", UNASKED, "method=lora")
     with nothing_saved():
         train_steps(files, watch, place.work / "run", f"model.base={base}", "task=preference", *settings)
     per_step = (watch.times[-1] - watch.times[WARM_UP - 1]) / (steps - WARM_UP)
@@ -85,7 +85,12 @@ def trl_arm(
 
 ARMS: dict[str, Arm] = {"burnish": burnish_arm, "trl": trl_arm}
 
-if __name__ == "__main__":
+
+def main() -> None:
     described = gpu_parser(str(__doc__), cases=("chat",))
     show = partial(tables, field="pairs_per_second", unit="pairs/s")
     compare(__file__, described, ARMS, {"trl": "trl"}, shape="8b", pairs=True, show=show)
+
+
+if __name__ == "__main__":
+    main()

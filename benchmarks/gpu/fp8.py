@@ -44,5 +44,10 @@ def show(measured: dict[str, Measured], told: Mapping[str, Any]) -> str:
 
 ARMS: dict[str, Arm] = {"burnish": eight_arm, "burnish-bf16": partial(burnish_arm)}
 
-if __name__ == "__main__":
+
+def main() -> None:
     compare(__file__, gpu_parser(str(__doc__)), ARMS, {}, shape="8b", show=show)
+
+
+if __name__ == "__main__":
+    main()

@@ -106,14 +106,14 @@ SMALL = {"chat": Case(LONGEST, 4, 3), "4k": Case(96, 2, 3), "8k": Case(192, 2, 3
 def base_arm(place: Place, *, folder: str, shape: str) -> Figures:
     """Writes a base: drawn on the device, in bf16."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig
 
     about = SHAPES[shape]
     write_tokenizer(Path(folder), about["vocab_size"])
     torch.manual_seed(13)
-    torch.set_default_dtype(torch.bfloat16)
+    config = LlamaConfig(**about, bos_token_id=0, eos_token_id=2, pad_token_id=0, dtype="bfloat16")
     with torch.device(device_name()):
-        model = LlamaForCausalLM(LlamaConfig(**about, bos_token_id=0, eos_token_id=2, pad_token_id=0))
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
     return {"parameters": sum(weight.numel() for weight in model.parameters())}
 
@@ -215,7 +215,7 @@ def gpu_parser(about: str, *, cases: Sequence[str] = tuple(CASES)) -> argparse.A
     """The arguments that all scripts about GPUs have."""
     found = parser(about, pairs=5)
     found.add_argument("--rows", nargs="+", choices=list(cases), default=list(cases), help="kinds of rows")
-    found.add_argument("--arms", nargs="+", help="which, beside burnish (all that are installed)")
+    found.add_argument("--arms", nargs="+", help="peers, beside burnish (all that are installed)")
     found.add_argument("--seconds", type=float, default=SECONDS, help=f"of the whole script ({SECONDS:.0f})")
     found.add_argument("--tiny", action="store_true", help="a small shape, once: shows that the script runs anywhere")
     found.add_argument("--results", type=Path, help="folder the figures are written to (benchmarks/results)")
@@ -249,7 +249,7 @@ def compare(
         missing = arm in needs and importlib.util.find_spec(needs[arm]) is None
         if missing:
             skipped[arm] = f"{needs[arm]} is not installed"
-        elif arm not in needs or options.arms is None or arm in options.arms:
+        elif arm.startswith("burnish") or options.arms is None or arm in options.arms:
             chosen.append(arm)
     for arm, why in skipped.items():
         print(f"{arm}: skipped, {why}", file=sys.stderr)

@@ -24,7 +24,12 @@ ARMS: dict[str, Arm] = {
 }
 NEEDS = {"trl": "trl", "trainer": "accelerate"}
 
-if __name__ == "__main__":
+
+def main() -> None:
     described = gpu_parser(str(__doc__))
     described.set_defaults(rows=["4k", "8k"])
     compare(__file__, described, ARMS, NEEDS, shape="8b", full=True, show=tables)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,5 +17,10 @@ from frame import Arm, compare, gpu_parser, tables
 ARMS: dict[str, Arm] = {"burnish": burnish_arm, "trl": trl_arm, "trainer": trainer_arm, "unsloth": unsloth_arm}
 NEEDS = {"trl": "trl", "trainer": "accelerate", "unsloth": "unsloth"}
 
-if __name__ == "__main__":
+
+def main() -> None:
     compare(__file__, gpu_parser(str(__doc__)), ARMS, NEEDS, shape="8b", show=tables)
+
+
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,11 @@ ARMS: dict[str, Arm] = {
 }
 NEEDS = {"burnish": "bitsandbytes", "burnish-large-batch": "bitsandbytes"}
 
-if __name__ == "__main__":
+
+def main() -> None:
     described = gpu_parser(str(__doc__), cases=("chat", "4k"))
     compare(__file__, described, ARMS, NEEDS, shape="7b", show=tables)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,11 @@ ARMS: dict[str, Arm] = {
     "burnish-whole-card": burnish_arm,
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
     described = gpu_parser(str(__doc__), cases=("chat", "4k"))
     compare(__file__, described, ARMS, {}, shape="7b", show=tables)
+
+
+if __name__ == "__main__":
+    main()
