@@ -99,4 +99,3 @@ def _quickly(rows: Tensor) -> tuple[Tensor, Tensor]:
 def why_slow() -> str:
     """What is to be said where scaling could not be compiled and takes several passes; else nothing."""
     return "; scaling could not be compiled and takes several passes over memory" if _compiled[:1] == [scaled] else ""
-

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import Lock
 from typing import Any, Protocol
@@ -35,6 +35,7 @@ ENDS: tuple[Reads, ...] = ("first", "last")
 GRAIN = 32  # tokens
 GRID = 4_096  # pairs of tokens that take as long as the calls of one more grid
 ROUNDED = 0.05  # of the largest number: after 32 layers in bf16; segments that see each other differ by more
+BEGINNING = 512  # tokens of a row that are compared on a GPU
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 _lock = Lock()
@@ -202,9 +203,7 @@ class LaidOut:
             places = on_device(places_T, self.device)
             by_lengths = None if cuts or rest else self._by_lengths
             mask = self._mask_of(own)
-            grids.append(
-                Segments(places, len(own), longest, mask, begin=token, end=token + tokens, lengths=by_lengths)
-            )
+            grids.append(Segments(places, len(own), longest, mask, begin=token, end=token + tokens, lengths=by_lengths))
             token += tokens
         return grids
 
@@ -446,6 +445,8 @@ def choose_layout(
         offset = position_offset(getattr(encoder, "config", None))
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4)
+    if device.type != "cpu":
+        probe = [_begun(row) for row in probe]
     tokens = b"|".join(row.token_ids.tobytes() for row in probe)
     key = (type(encoder), weights, tokens, str(device), torch.get_num_threads())
     if weights is None or key not in _COMPARED:
@@ -464,6 +465,15 @@ def choose_layout(
     if narrowed:
         narrow_last_layer(encoder)
     return choice
+
+
+def _begun(row: Encoded) -> Encoded:
+    """The beginning of a row that is long: in float32 a GPU keeps the scores of all pairs of tokens of padded rows."""
+    if row.length <= BEGINNING or len(row.segment_lengths) > 1:
+        return row
+    types = None if row.token_types is None else row.token_types[:BEGINNING]
+    tokens = row.token_ids[:BEGINNING]
+    return replace(row, token_ids=tokens, segment_lengths=(BEGINNING,), token_types=types, read_positions=None)
 
 
 def _compared(encoder: Any, probe: list[Encoded], *, device: torch.device) -> tuple[LayoutChoice, bool]:

@@ -61,7 +61,7 @@ def held_lean(model: nn.Module, passes: Passes, *, max_tokens: int) -> Iterator[
 @contextlib.contextmanager
 def _narrow(model: nn.Module) -> Iterator[int]:
     """Frozen weights in float32 whose numbers are bf16's are bf16 inside the block; gives how many."""
-    narrowed: list[Tensor] = []
+    narrowed: list[nn.Parameter] = []
     try:
         for weight in model.parameters():
             if weight.requires_grad or weight.dtype != torch.float32:
@@ -91,7 +91,7 @@ def _norms(model: nn.Module) -> Iterator[int]:
             if kind not in known:
                 known[kind] = _same(part, eps)
             if known[kind]:
-                part.forward = _one_kernel(part, eps)  # type: ignore[method-assign]
+                part.forward = _one_kernel(part, eps)
                 changed.append(part)
         yield len(changed)
     finally:

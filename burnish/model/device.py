@@ -1,4 +1,4 @@
-"""How a base lies on the device it is trained on: straight from its files, and in as many bytes as there is room for."""
+"""How a base lies on the device it is trained on: in as many bytes as there is room for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOAT, ROOM = 4, 1.25  # bytes of a weight in float32, and what must be left bes
 
 
 def held_dtype(base: Base, device: torch.device, *, frozen: bool) -> str:
-    """"float32", in which everything is compared and checked, or "bfloat16".
+    """ "float32", in which everything is compared and checked, or "bfloat16".
 
     That is for weights that stay as they are, are saved in bf16 and so lose nothing, and would not fit otherwise; and
     for those that stay whole beside packed ones, which compute in bf16 anyway.

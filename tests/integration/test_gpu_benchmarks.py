@@ -1,4 +1,4 @@
-"""The benchmarks of GPUs, in a tiny shape on the CPU: what is measured on a rented GPU has run from end to end before."""
+"""The benchmarks of GPUs, in a tiny shape on the CPU: what a GPU is rented for has run from end to end before."""
 
 from __future__ import annotations
 

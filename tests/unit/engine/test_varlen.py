@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def _forward(query, key, value, starts, key_starts, longest, longest_keys, dropo
 
 def _backward(gradient, query, key, value, out, exponents, starts, key_starts, *rest, **more):  # type: ignore[no-untyped-def]
     about = (rest[3], more["scale"], more.get("window_size_left"))
-    outer = (gradient[a:b].float().transpose(0, 1) for a, b in zip(starts[:-1], starts[1:], strict=True))
+    outer = (gradient[a:b].float().transpose(0, 1) for a, b in pairwise(starts))
     found: list[list[Tensor]] = []
     for (q, k, v), g in zip(_segments(query, key, value, starts, key_starts), outer, strict=True):
         seen = _seen(q, k, *about)
