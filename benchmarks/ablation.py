@@ -45,6 +45,11 @@ PARTS = {
     "ungrouped": "batches of similar length (else: random ones; without padding)",
     "padded-ungrouped": "both of these (else: random batches, padded)",
     "stock-dropout": "dropout masks from a pool (else: torch's own, attention probabilities included)",
+    "autocast": "weights as bf16 numbers for a step (else: rounded in each product)",
+    "stock-attention": "attention's gradient of batched products (else: torch's own)",
+    "one-grid": "segments of about one length attended together (else: all of a micro-batch)",
+    "any-count": "micro-batches of whole 32 tokens (else: of any number of tokens)",
+    "three-products": "queries, keys and values in one product (else: in three)",
     "whole-table": "only the words that occur in the embedding table (else: all)",
     "all-at-once": "1,024 tokens at once (else: 16,384, the whole step)",
     "no-average": "without the running average of the weights (else: with it; this part costs)",
@@ -65,9 +70,10 @@ def arm(place: Place, *, part: str, files: dict[str, str], steps: int) -> Figure
 @contextlib.contextmanager
 def _without(part: str) -> Iterator[None]:
     """Replaces a part by the plain way, in this process."""
-    from burnish.engine import layout, loop, sampler
+    from burnish.engine import attention, layout, loop, sampler
     from burnish.engine.layout import LayoutChoice, position_offset
-    from burnish.lifecycle import workbench
+    from burnish.lifecycle import encoder_bench
+    from burnish.model.bert import SelfAttention
     from burnish.model.pooled import PooledEncoder
 
     def padded(encoder: Any, *_: Any, **__: Any) -> LayoutChoice:
@@ -80,15 +86,28 @@ def _without(part: str) -> Iterator[None]:
     def first(self: Any, batch: Any) -> Any:
         return batch.hidden(self.encoder, at="first").float()
 
+    def three(self: Any, states: Any) -> list[Any]:
+        return [part(states) for part in (self.query, self.key, self.value)]
+
     with contextlib.ExitStack() as stack:
         if "padded" in part:
-            stack.enter_context(mock.patch.object(workbench, "choose_layout", padded))
+            stack.enter_context(mock.patch.object(encoder_bench, "choose_layout", padded))
         if "ungrouped" in part:
             stack.enter_context(mock.patch.object(sampler, "WINDOW", 1))
         if part == "stock-dropout":
             stack.enter_context(mock.patch.object(loop, "replace_dropout", return_value=0))
+        if part == "autocast":
+            stack.enter_context(mock.patch.object(loop, "bf16_weights", return_value=(None, "")))
+        if part == "stock-attention":
+            stack.enter_context(mock.patch.object(attention, "SHORT", 0))
+        if part == "one-grid":
+            stack.enter_context(mock.patch.object(layout, "grid_cuts", return_value=[]))
+        if part == "any-count":
+            stack.enter_context(mock.patch.object(layout, "GRAIN", 1))
+        if part == "three-products":
+            stack.enter_context(mock.patch.object(SelfAttention, "_projected", three))
         if part == "whole-table":
-            stack.enter_context(mock.patch.object(workbench, "compact_vocabulary", whole_table))
+            stack.enter_context(mock.patch.object(encoder_bench, "compact_vocabulary", whole_table))
         if part.startswith("first-token"):
             stack.enter_context(mock.patch.object(PooledEncoder, "forward", first))
         if part == "first-token-whole-layer":

@@ -1,9 +1,10 @@
-"""Attention whose gradient is made of batched matrix products, for bf16 on a CPU.
+"""Attention made of batched matrix products, for short segments in bf16 on a CPU.
 
-torch's own backward pass for attention in bf16 takes its products apart there: for segments of 16 tokens it is fifty
-times slower than the forward pass, and longer than all other parts of a layer together. Longer ones it does faster.
+torch's own kernel takes its products apart there: for segments of 16 tokens its backward pass is fifty times slower than
+its forward pass, and longer than all other parts of a layer together; its forward pass takes two to five times as long
+as batched products do. Long segments it does faster.
 
-Shapes: G segments, H heads, S longest segment, d width of a head.
+Shapes: G segments, H heads, S longest segment, d width of a head, K keys filled up to a multiple of WHOLE.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SHORT = 192  # tokens of a segment; of longer ones torch's own way is faster, and keeps no scores
+SHORT = 192  # tokens of a segment that learns; of longer ones torch's own way is faster, and keeps no scores
+READ = 64  # the same without gradients
 AT_ONCE = 4 * 2**20  # scores that are computed at once, float32; what takes more is computed again for its gradient
-# Segments are filled up to a multiple of this, or torch takes the softmax number by number, ten times slower; and each
-# other length has products of its own, which oneDNN compiles and keeps.
+# Keys are filled up to a multiple of this, or torch takes the softmax number by number, ten times slower.
 WHOLE = 16
 
 
@@ -31,8 +32,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ca
     if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
     learns = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    short = max(query.shape[2], key.shape[2]) <= SHORT
-    if learns and short and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+    longest = max(query.shape[2], key.shape[2])
+    if longest <= (SHORT if learns else READ) and query.device.type == "cpu" and query.dtype == torch.bfloat16:
         shared = query.shape[1] // key.shape[1]
         if shared > 1:
             key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
@@ -55,42 +56,62 @@ class _InProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-        more = -key.shape[2] % WHOLE
-        query, key, value = (_filled_up(states, more) for states in (query, key, value))
+        real = key.shape[2]
+        key, value = _filled_up(key), _filled_up(value)
+        bias = _bias(mask, real, key.shape[2])
         pieces = list(_pieces(query, key))
         attended, seen = [], None
         with torch.autocast("cpu", enabled=False):
             for part in pieces:
-                seen = _probabilities(query[part], key[part], mask, part, scale, more)
+                seen = _probabilities(query[part], key[part], _of(bias, part), scale)
                 attended.append(torch.matmul(seen.to(value.dtype), value[part]))
-        ctx.save_for_backward(query, key, value, mask, seen if len(pieces) == 1 else None)
-        ctx.scale, ctx.more = scale, more
-        return (attended[0] if len(pieces) == 1 else torch.cat(attended))[:, :, : key.shape[2] - more]
+        ctx.save_for_backward(query, key, value, bias, seen if len(pieces) == 1 else None)
+        ctx.scale, ctx.real = scale, real
+        return attended[0] if len(pieces) == 1 else torch.cat(attended)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, mask, kept = ctx.saved_tensors
+        query, key, value, bias, kept = ctx.saved_tensors
         found: list[list[Tensor]] = []
         for part in _pieces(query, key):
-            seen, outer = kept, _filled_up(gradient[part], ctx.more)
+            seen, outer = kept, gradient[part]
             if seen is None:
-                seen = _probabilities(query[part], key[part], mask, part, ctx.scale, ctx.more)
+                seen = _probabilities(query[part], key[part], _of(bias, part), ctx.scale)
             of_seen = torch.matmul(outer, value[part].transpose(-1, -2)).float()
             of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype).mul_(ctx.scale).to(query.dtype)
             of_query = torch.matmul(of_scores, key[part])
             of_key = torch.matmul(of_scores.transpose(-1, -2), query[part])
             found.append([of_query, of_key, torch.matmul(seen.to(outer.dtype).transpose(-1, -2), outer)])
-        whole = [torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True)]
-        real = key.shape[2] - ctx.more
-        return *(states[:, :, :real] for states in whole), None, None
+        of_query, of_key, of_value = (
+            torch.cat(parts) if len(found) > 1 else parts[0] for parts in zip(*found, strict=True)
+        )
+        return of_query, of_key[:, :, : ctx.real], of_value[:, :, : ctx.real], None, None
 
 
-def _filled_up(states: Tensor, more: int) -> Tensor:
-    """(G, H, S, d) -> (G, H, S + more, d), the last ones zero."""
+def _filled_up(states: Tensor) -> Tensor:
+    """(G, H, S, d) -> (G, H, K, d), the last ones zero."""
     groups, heads, longest, width = states.shape
+    more = -longest % WHOLE
+    if not more:
+        return states
     filled = states.new_zeros(groups, heads, longest + more, width)
     filled[:, :, :longest] = states
     return filled
+
+
+def _bias(mask: Tensor | None, real: int, filled: int) -> Tensor | None:
+    """What is added to the scores, (1 or G, 1, 1 or S, K) float32: 0 where a key may be seen, else minus infinity."""
+    if mask is None:
+        if real == filled:
+            return None
+        mask = torch.ones(1, 1, 1, real, dtype=torch.bool)
+    bias = torch.full((*mask.shape[:-1], filled), -torch.inf)
+    bias[..., : mask.shape[-1]].masked_fill_(mask, 0.0)
+    return bias
+
+
+def _of(bias: Tensor | None, part: slice) -> Tensor | None:
+    return bias if bias is None or len(bias) == 1 else bias[part]
 
 
 def _pieces(query: Tensor, key: Tensor) -> Iterator[slice]:
@@ -101,12 +122,15 @@ def _pieces(query: Tensor, key: Tensor) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None, part: slice, scale: float, more: int) -> Tensor:
-    """(G, H, S, S + more) how much of each key a query takes, float32; of the last `more` keys nothing."""
-    scores = torch.matmul(query.float(), key.float().transpose(-1, -2)).mul_(scale)
-    real = scores.shape[-1] - more
-    if more:
-        scores[..., real:] = -torch.inf
-    if mask is not None:
-        scores[..., :real, :real].masked_fill_(~(mask if len(mask) == 1 else mask[part]), -torch.inf)
-    return torch.softmax(scores, -1)
+def _probabilities(query: Tensor, key: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """(G, H, S, K) how much of each key a query takes, float32."""
+    groups, heads, queries, width = query.shape
+    shape = (groups, heads, queries, key.shape[2])
+    query, key = (each.to(torch.float32, memory_format=torch.contiguous_format) for each in (query, key))
+    query, key = query.view(-1, queries, width), key.view(-1, key.shape[2], width)
+    if bias is None:
+        scores = torch.bmm(query, key.transpose(1, 2)).mul_(scale)
+    else:
+        scores = bias.expand(shape).clone(memory_format=torch.contiguous_format).view(len(query), *shape[2:])
+        scores.baddbmm_(query, key.transpose(1, 2), alpha=scale)
+    return torch.softmax(scores, -1).view(shape)
