@@ -94,7 +94,7 @@ def found(base: str) -> Any:
     return find_base(ModelOptions(base=base), recipe_folder=Path(), runs=Path("absent"))
 
 
-def encoded(base: str, path: str) -> tuple[Any, list[Any]]:
+def encoded(base: str, path: str, *, max_length: int = 2 * LONGEST) -> tuple[Any, list[Any]]:
     """The task over this base, and the rows of a file as it encodes them."""
     import json
 
@@ -104,7 +104,7 @@ def encoded(base: str, path: str) -> tuple[Any, list[Any]]:
     from burnish.task.mask import Masker
 
     base_folder = Path(base)
-    task = Chat(Masker(find_template(base_folder, None), load_tokenizer(base_folder)), max_length=2 * LONGEST)
+    task = Chat(Masker(find_template(base_folder, None), load_tokenizer(base_folder)), max_length=max_length)
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return task, [task.encode(json.loads(line)) for line in lines]
 
@@ -116,6 +116,33 @@ def for_trl(row: Any) -> dict[str, list[int]]:
     for place, token in zip(row.read_positions.tolist(), row.targets.tolist(), strict=True):
         labels[place + 1] = token
     return {"input_ids": ids, "labels": labels}
+
+
+def pairs_in_order(base: str, path: str, batch: int, steps: int) -> list[dict[str, list[int]]]:
+    """The pairs of burnish's first steps in the columns of DPOTrainer."""
+    import json
+
+    from burnish.engine.sampler import epoch_batches
+    from burnish.model.load import load_tokenizer
+    from burnish.model.template import find_template
+    from burnish.task.mask import Masker
+    from burnish.task.options import PreferenceOptions
+    from burnish.task.preference import Preference
+
+    folder = found(base).folder
+    masker = Masker(find_template(folder, None), load_tokenizer(folder))
+    task = Preference(masker, PreferenceOptions(), max_length=2_048)
+    rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    lengths = [task.encode(row).length for row in rows]  # type: ignore[union-attr]
+    batches = epoch_batches(lengths, batch_size=batch, seed=13, epoch=0)[:steps]
+    columns = []
+    for row in (rows[i] for chosen in batches for i in chosen):
+        segments: Any = task.answers(row)
+        start = int(segments[0].learned.argmax())
+        ids = [segment.token_ids[segment.learned].tolist() for segment in segments]
+        prompt = segments[0].token_ids[:start].tolist()
+        columns.append({"prompt_ids": prompt, "chosen_ids": ids[0], "rejected_ids": ids[1]})
+    return columns
 
 
 def trl_arm(

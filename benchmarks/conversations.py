@@ -46,10 +46,20 @@ AROUND = 6  # tokens of a conversation of two turns that nobody wrote
 def make_base(folder: Path, *, seed: int, tiny: bool = False) -> str:
     """A folder with a base of this shape in bfloat16, as bases are published, its tokenizer and its chat template."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM
 
     size = 2_048 if tiny else VOCABULARY
+    write_tokenizer(folder, size)
+    torch.manual_seed(seed)
+    config = LlamaConfig(**(TINY if tiny else SHAPE), vocab_size=size, bos_token_id=0, eos_token_id=2, pad_token_id=0)
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    return str(folder)
+
+
+def write_tokenizer(folder: Path, size: int) -> None:
+    """A tokenizer of so many words, each one token, with its chat template, in a new folder."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
     named = [*SPECIAL, *ROLES]
     words = {word: place for place, word in enumerate([*named, *(f"w{i}" for i in range(size - len(named)))])}
     tokenizer = Tokenizer(models.WordLevel(vocab=words, unk_token=SPECIAL[0]))
@@ -59,10 +69,6 @@ def make_base(folder: Path, *, seed: int, tiny: bool = False) -> str:
     tokenizer.save(str(folder / "tokenizer.json"))
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(about | {"chat_template": TEMPLATE}))
-    torch.manual_seed(seed)
-    config = LlamaConfig(**(TINY if tiny else SHAPE), vocab_size=size, bos_token_id=0, eos_token_id=2, pad_token_id=0)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    return str(folder)
 
 
 def lengths(count: int, *, seed: int, longest: int = LONGEST) -> list[int]:
@@ -93,6 +99,13 @@ def preferences(count: int, *, seed: int, words: int) -> list[dict[str, Any]]:
         turns |= dict.fromkeys(("chosen", "rejected"), ("assistant", answer - 1))
         rows.append({name: [_turn(role, tokens, random, words)] for name, (role, tokens) in turns.items()})
     return rows
+
+
+def documents(count: int, *, tokens: int, seed: int, words: int) -> list[dict[str, Any]]:
+    """A question of one word and an answer that fills what is left of so many tokens."""
+    random = np.random.default_rng(seed + 3)
+    parts = (("user", 1), ("assistant", tokens - AROUND - 1))
+    return [{"messages": [_turn(role, length, random, words) for role, length in parts]} for _ in range(count)]
 
 
 def _turn(role: str, tokens: int, random: np.random.Generator, words: int) -> dict[str, str]:

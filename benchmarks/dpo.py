@@ -20,7 +20,6 @@ Prints a table and writes benchmarks/results/dpo.json. Needs trl for the peers, 
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chat_lora import BATCH, LEAN, RANK, SETTINGS, WARM_UP, found
+from chat_lora import BATCH, LEAN, RANK, SETTINGS, WARM_UP, pairs_in_order
 from conversations import make_base, preferences, write_rows
 from measuring import (
     Arm,
@@ -79,31 +78,6 @@ def burnish_arm(place: Place, *, base: str, files: dict[str, str], steps: int) -
     return {"pairs_per_second": 1 / seconds, "peak_memory_bytes": peak_memory_bytes()}
 
 
-def pairs_in_order(base: str, path: str, steps: int) -> list[dict[str, list[int]]]:
-    """The pairs of burnish's first steps in the columns of DPOTrainer."""
-    from burnish.engine.sampler import epoch_batches
-    from burnish.model.load import load_tokenizer
-    from burnish.model.template import find_template
-    from burnish.task.mask import Masker
-    from burnish.task.options import PreferenceOptions
-    from burnish.task.preference import Preference
-
-    folder = found(base).folder
-    masker = Masker(find_template(folder, None), load_tokenizer(folder))
-    task = Preference(masker, PreferenceOptions(), max_length=2_048)
-    rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    lengths = [task.encode(row).length for row in rows]  # type: ignore[union-attr]
-    batches = epoch_batches(lengths, batch_size=BATCH, seed=13, epoch=0)[:steps]
-    columns = []
-    for row in (rows[i] for batch in batches for i in batch):
-        segments: Any = task.answers(row)
-        start = int(segments[0].learned.argmax())
-        ids = [segment.token_ids[segment.learned].tolist() for segment in segments]
-        prompt = segments[0].token_ids[:start].tolist()
-        columns.append({"prompt_ids": prompt, "chosen_ids": ids[0], "rejected_ids": ids[1]})
-    return columns
-
-
 def trl_arm(place: Place, *, base: str, files: dict[str, str], steps: int, settings: dict[str, Any]) -> Figures:
     import torch
     from datasets import Dataset
@@ -146,7 +120,7 @@ def trl_arm(place: Place, *, base: str, files: dict[str, str], steps: int, setti
             dataloader_pin_memory=False,
             **{"max_length": None, **settings},
         ),
-        train_dataset=Dataset.from_list(pairs_in_order(base, files["train"], steps)),
+        train_dataset=Dataset.from_list(pairs_in_order(base, files["train"], BATCH, steps)),
         peft_config=LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear"),
         callbacks=[Clock()],
     )

@@ -52,6 +52,10 @@ class Place:
     started: float
 
 
+class ArmError(SystemExit):
+    """An arm that gave no figures; ends a script that does not expect it with its message."""
+
+
 Arm = Callable[..., Figures]  # called with a Place and what the script gives to all of its arms
 
 
@@ -169,12 +173,24 @@ def answer(arms: Mapping[str, Arm], options: argparse.Namespace) -> bool:
     return True
 
 
-def run_arm(script: str, arm: str, given: Mapping[str, Any], *, threads: int, home: Path | None = None) -> Figures:
+def run_arm(
+    script: str,
+    arm: str,
+    given: Mapping[str, Any],
+    *,
+    threads: int,
+    home: Path | None = None,
+    seconds: float | None = None,
+) -> Figures:
     """The figures of one arm, measured in a process of its own.
 
     Args:
         given: keyword arguments of the arm, JSON.
         home: keeps burnish's caches from one run to another; an empty one when None.
+        seconds: after which it is ended.
+
+    Raises:
+        ArmError: it failed, or was ended.
     """
     with tempfile.TemporaryDirectory() as work:
         own: dict[str, object] = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "HF_HUB_OFFLINE": 1}
@@ -182,9 +198,14 @@ def run_arm(script: str, arm: str, given: Mapping[str, Any], *, threads: int, ho
         environment = os.environ | {name: str(value) for name, value in own.items()}
         place = {"work": work, "threads": threads, "started": time.monotonic()}
         command = [sys.executable, script, "--arm", arm, "--given", json.dumps({**given, **place})]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        try:
+            done = subprocess.run(
+                command, check=False, capture_output=True, text=True, env=environment, timeout=seconds
+            )
+        except subprocess.TimeoutExpired as ended:
+            raise ArmError(f"{arm}: not finished after {seconds:.0f} seconds") from ended
     if done.returncode:
-        sys.exit(f"{arm}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+        raise ArmError(f"{arm}: exit code {done.returncode}\n{done.stderr[-3000:]}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
@@ -220,8 +241,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def report(script: str, options: argparse.Namespace, shown: str, result: Mapping[str, Any]) -> None:
-    """Prints the table, and writes results/<script>.json with machine, versions, seed and what was measured."""
+def report(
+    script: str, options: argparse.Namespace, shown: str, result: Mapping[str, Any], folder: Path | None = None
+) -> None:
+    """Prints the table, and writes results/<script>.json with machine, versions, seed and what was measured.
+
+    Args:
+        folder: another one than results, which even quick rounds are written to.
+    """
     import importlib.metadata
 
     from burnish.lifecycle.environment import describe_environment
@@ -235,6 +262,7 @@ def report(script: str, options: argparse.Namespace, shown: str, result: Mapping
     told = {"pairs": options.pairs, "seed": options.seed, "threads": options.threads, "quick": options.quick}
     content = {**told, "environment": {**describe_environment(), **peers, "load": load}, **result}
     written = json.dumps(content, indent=1) + "\n"
-    if not options.quick:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{Path(script).stem}.json").write_text(written, encoding="utf-8")
+    if folder or not options.quick:
+        place = folder or RESULTS
+        place.mkdir(exist_ok=True)
+        (place / f"{Path(script).stem}.json").write_text(written, encoding="utf-8")

@@ -43,6 +43,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ca
         attended: Tensor = _InProducts.apply(query, key, value, mask, causal, scale)  # type: ignore[no-untyped-call]
         return attended
     grouped = query.shape[1] != key.shape[1]
+    if grouped and query.device.type == "cuda" and query.dtype == torch.float32:
+        # of torch's kernels for float32 none shares keys: it would keep the scores of all pairs of tokens
+        shared, grouped = query.shape[1] // key.shape[1], False
+        key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=grouped
     )

@@ -11,6 +11,7 @@ import torch
 
 from burnish.engine.journal import Journal
 from burnish.engine.passes import Passes, can_be_cut
+from burnish.engine.recompute import Recompute
 from burnish.errors import DivergedError, OutOfMemoryError
 
 IN_A_ROW = 3  # skipped steps after which the weights, and not the rows, are to blame
@@ -53,9 +54,19 @@ class Faults:
 
 
 def halve_micro_batch(
-    faults: Faults, passes: Passes, row_ids: Sequence[int], journal: Journal, *, step: int, rows_per_step: int
+    faults: Faults,
+    passes: Passes,
+    row_ids: Sequence[int],
+    journal: Journal,
+    *,
+    step: int,
+    rows_per_step: int,
+    recompute: Recompute,
+    at_first: int,
 ) -> None:
     """Lets half as many tokens be computed at once, because the rows of this step did not fit into memory.
+
+    Where not even single rows fit, layers are computed again for their gradient, `at_first` many tokens at once.
 
     Raises:
         OutOfMemoryError: [engine/out-of-memory] when they were single rows, or must be computed together.
@@ -65,7 +76,17 @@ def halve_micro_batch(
         torch.cuda.empty_cache()
     pieces = passes.pieces(row_ids, faults.micro_batch_tokens)
     before = max(passes.tokens_at_once(piece) for piece in pieces)
-    if all(len(piece) == 1 for piece in pieces) or not can_be_cut(passes.task):
+    alone = all(len(piece) == 1 for piece in pieces) or not can_be_cut(passes.task)
+    if alone and recompute.begin():
+        faults.micro_batch_tokens = at_first
+        faults.memory_retries += 1
+        journal.event("layers-recomputed", step=step, tokens_before=before, tokens=at_first)
+        journal.warn(
+            f"step {step} did not fit into memory with {before} tokens at once; from now on layers are computed again "
+            f"for their gradient, which takes longer and keeps less. The numbers stay the same"
+        )
+        return
+    if alone:
         hint = "use method: lora or head, or a smaller base"
         if not can_be_cut(passes.task):
             hint = f"{passes.task.name} compares the rows of a step: lower training.global_batch_size, or {hint}"

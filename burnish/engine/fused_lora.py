@@ -22,7 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from burnish.engine.fp8 import EightBits, fits, why_slow
+from burnish.engine.memory import is_out_of_memory
 from burnish.engine.precision import Precision
+from burnish.model.intake import excerpt_of
 
 TOGETHER = (
     ("q_proj", "k_proj", "v_proj"),
@@ -32,6 +35,7 @@ TOGETHER = (
     ("gate_proj", "up_proj"),
 )  # names of layers that read the same states, in most families; where they do not, a group is taken apart
 TOLERANCE = 1e-5  # of the largest number, in float32: the same sums in another order
+OF_LOSS = 0.005  # that 8 bits may change, of the loss
 PROBE = 5  # tokens that are compared
 
 
@@ -68,6 +72,45 @@ class FusedLora:
         self.sentence = sentence
         self._groups = groups
 
+    @contextlib.contextmanager
+    def in_eight_bits(self, loss: Callable[[], float]) -> Iterator[str]:
+        """Inside the block products with frozen weights are in 8 bits, unless that changes the loss.
+
+        Args:
+            loss: of some rows, per unit.
+
+        Yields:
+            What was done, for the run's record.
+        """
+        groups = [group for group in self._groups if group.weight is not None and fits(group.weight)]
+        plain = loss()
+        try:
+            yield self._eight_or_not(groups, plain, loss)
+        finally:
+            self._whole(groups)
+
+    def _eight_or_not(self, groups: Sequence[_Group], plain: float, loss: Callable[[], float]) -> str:
+        try:
+            for group in groups:
+                assert group.weight is not None
+                group.eight = EightBits(group.weight)
+            found = loss()
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            self._whole(groups)
+            return f"fp8 is given up: refused here ({excerpt_of(error)})"
+        losses = f"loss {found:.4f} instead of {plain:.4f} on real rows"
+        if not abs(found - plain) <= OF_LOSS * abs(plain):
+            self._whole(groups)
+            return f"fp8 is given up: {losses}"
+        count = sum(len(group.layers) for group in groups)
+        return f"fp8: frozen weights of {count} layers in 8 bits, {losses}{why_slow()}"
+
+    def _whole(self, groups: Sequence[_Group]) -> None:
+        for group in groups:
+            group.eight = None
+
     def forget(self) -> None:
         """Lets go of what a pass left that broke off between two layers of a group."""
         for group in self._groups:
@@ -86,6 +129,7 @@ class _Group:
     def __init__(self, layers: Sequence[Any]) -> None:
         self.layers = list(layers)
         self.weight: Tensor | None = None  # (O, I) of all layers in bf16, while there is one
+        self.eight: EightBits | None = None  # the same in 8 bits, for its products
         self._own: list[Callable[..., Tensor]] = []
         self._read: Tensor | None = None
         self._waiting: dict[int, Tensor] = {}
@@ -109,7 +153,9 @@ class _Group:
         changed = []
         parts = torch.split(self.weight, [len(base.weight) for base in bases])
         for base, part in zip(bases, parts, strict=True):
-            if base.weight.dtype == torch.float32 and torch.equal(base.weight, part.float()):
+            if base.weight.dtype == torch.bfloat16:  # it is not kept twice
+                base.weight.data = part
+            elif base.weight.dtype == torch.float32 and torch.equal(base.weight, part.float()):
                 changed.append(base.weight)
                 base.weight.data = part
         try:
@@ -135,6 +181,7 @@ class _Group:
             outputs: tuple[Tensor, ...] = _Fused.apply(  # type: ignore[no-untyped-call]
                 states,
                 weight.detach().to(precision),
+                self.eight if whole is not None and precision == torch.bfloat16 else None,
                 bias if bias is None else bias.detach().to(precision),
                 [layer.scaling[layer.active_adapters[0]] for layer in layers],
                 *(matrix for pair in learned for matrix in pair),
@@ -171,16 +218,19 @@ class _Fused(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_OI: Tensor, bias: Tensor | None, scales: Any, *learned: Tensor) -> Any:
+    def forward(
+        ctx: Any, x: Tensor, weight_OI: Tensor, eight: Any, bias: Tensor | None, scales: Any, *learned: Tensor
+    ) -> Any:
         downs, ups = learned[::2], learned[1::2]
         states_TI = x.reshape(-1, x.shape[-1]).to(weight_OI.dtype)
         down_KI = torch.cat(downs).to(weight_OI.dtype)
         scaled = [up * scale for up, scale in zip(ups, scales, strict=True)]
         up_OK = torch.block_diag(*scaled).to(weight_OI.dtype)  # type: ignore[no-untyped-call]
         narrow_TK = states_TI @ down_KI.T
-        output_TO = F.linear(states_TI, weight_OI, bias).addmm_(narrow_TK, up_OK.T)
+        output_TO = F.linear(states_TI, weight_OI, bias) if eight is None else _in_eight(eight, states_TI, bias)
+        output_TO.addmm_(narrow_TK, up_OK.T)
         ctx.save_for_backward(states_TI, narrow_TK, weight_OI, down_KI, up_OK)
-        ctx.scales, ctx.shape, ctx.dtype = scales, x.shape, x.dtype
+        ctx.scales, ctx.shape, ctx.dtype, ctx.eight = scales, x.shape, x.dtype, eight
         ctx.sizes, ctx.ranks = [len(up) for up in ups], [len(down) for down in downs]
         return torch.split(output_TO.view(*x.shape[:-1], -1), ctx.sizes, dim=-1)
 
@@ -192,12 +242,18 @@ class _Fused(torch.autograd.Function):
         narrow = output_TO @ up_OK
         of_input = None
         if ctx.needs_input_grad[0]:
-            of_input = (output_TO @ weight_OI).addmm_(narrow, down_KI).view(ctx.shape).to(ctx.dtype)
+            of_input = output_TO @ weight_OI if ctx.eight is None else ctx.eight.back(output_TO)
+            of_input = of_input.addmm_(narrow, down_KI).view(ctx.shape).to(ctx.dtype)
         downs = (narrow.T @ states_TI).float().split(ctx.ranks)
         up_OK = (output_TO.T @ narrow_TK).float()
         parts = zip(up_OK.split(ctx.sizes), ctx.scales, _starts(ctx.ranks), ctx.ranks, strict=True)
         ups = [part[:, start : start + rank] * scale for part, scale, start, rank in parts]
-        return (of_input, None, None, None, *(each for pair in zip(downs, ups, strict=True) for each in pair))
+        return (of_input, None, None, None, None, *(each for pair in zip(downs, ups, strict=True) for each in pair))
+
+
+def _in_eight(weight: EightBits, states_TI: Tensor, bias: Tensor | None) -> Tensor:
+    product_TO = weight.times(states_TI)
+    return product_TO if bias is None else product_TO.add_(bias)
 
 
 def _starts(lengths: Sequence[int]) -> list[int]:
@@ -262,12 +318,16 @@ def _same_as_peft(group: _Group) -> bool:
     """Whether outputs and gradients are peft's on a few states, with updates that are not zero."""
     layers = group.layers
     learned = [_learned(layer, name) for layer in layers for name in ("lora_A", "lora_B")]
-    if any(weight.dtype != torch.float32 for weight in (*learned, *(layer.base_layer.weight for layer in layers))):
+    frozen = [weight for layer in layers for weight in layer.base_layer.parameters()]
+    exact = all(weight.dtype in (torch.float32, torch.bfloat16) for weight in frozen)
+    if not exact or any(weight.dtype != torch.float32 for weight in learned):
         return False
-    kept, device = [weight.data for weight in learned], learned[0].device
+    kept, device = [weight.data for weight in (*learned, *frozen)], learned[0].device
     width = layers[0].base_layer.in_features
     states = torch.arange(PROBE * width, device=device, dtype=torch.float32).sin().view(1, PROBE, width)
     try:
+        for weight in frozen:
+            weight.data = weight.data.float()
         for place, weight in enumerate(learned):
             weight.data = torch.arange(weight.numel(), device=device).add(place).cos().view_as(weight) / 10
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
@@ -280,7 +340,7 @@ def _same_as_peft(group: _Group) -> bool:
     except (RuntimeError, TypeError, ValueError):
         return False
     finally:
-        for weight, data in zip(learned, kept, strict=True):
+        for weight, data in zip((*learned, *frozen), kept, strict=True):
             weight.data = data
     pairs = [(one.detach(), other.detach()) for one, other in zip(*found, strict=True)]
     return all(float((a - b).abs().max()) <= TOLERANCE * max(1.0, float(a.abs().max())) for a, b in pairs)

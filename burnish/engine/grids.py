@@ -15,6 +15,7 @@ from torch import Tensor
 
 from burnish.engine.segments import Segments
 from burnish.engine.tree import Tree
+from burnish.engine.varlen import DEVICES, Lengths
 
 Array = np.ndarray[Any, Any]
 
@@ -80,9 +81,10 @@ def _plain(sizes: Array, cuts: Sequence[int], device: torch.device, token: int =
     """Segments that see themselves, from a token of the batch on."""
     for start, end in pairwise([0, *cuts, len(sizes)]):
         own = sizes[start:end]
-        places = torch.from_numpy(_places(own)).to(device)
+        places = on_device(_places(own), device)
         tokens = int(own.sum())
-        yield Segments(places, len(own), int(own.max()), mask_of(own, device), begin=token, end=token + tokens)
+        mask, lengths = mask_of(own, device), _by_lengths(own, own, None, device)
+        yield Segments(places, len(own), int(own.max()), mask, begin=token, end=token + tokens, lengths=lengths)
         token += tokens
 
 
@@ -96,15 +98,36 @@ def _continuing(own: Array, befores: Sequence[Array], token: int, device: torch.
         source[row, len(places) : len(places) + length] = np.arange(start, start + length)
     at_GS = np.minimum(before[:, None] + np.arange(longest), keys - 1)  # padding looks like the last token
     return Segments(
-        torch.from_numpy(_places(own)).to(device),
+        on_device(_places(own), device),
         len(own),
         longest,
-        torch.from_numpy(np.arange(keys) <= at_GS[:, :, None]).to(device)[:, None],
+        on_device(np.arange(keys) <= at_GS[:, :, None], device)[:, None],
         begin=token,
         end=token + int(own.sum()),
-        source=torch.from_numpy(source.reshape(-1)).to(device),
-        at=torch.from_numpy(at_GS).to(device),
+        source=on_device(source.reshape(-1), device),
+        at=on_device(at_GS, device),
+        lengths=_by_lengths(own, before + own, source[np.arange(keys) < (before + own)[:, None]], device),
     )
+
+
+def _by_lengths(own: Array, seen: Array, keys: Array | None, device: torch.device) -> Lengths | None:
+    """Where segments begin, for kernels that need no grid; None where there are none.
+
+    Args:
+        seen: (G,) tokens each segment sees: its own, and those it continues.
+        keys: which tokens of the batch these are, one segment after the other; None: its own, as they lie.
+    """
+    if device.type not in DEVICES:
+        return None
+    starts, key_starts = (on_device(np.concatenate([[0], np.cumsum(n)]).astype(np.int32), device) for n in (own, seen))
+    places = None if keys is None else on_device(keys, device)
+    return Lengths(starts, key_starts, int(own.max()), int(seen.max()), places)
+
+
+def on_device(values: Array, device: torch.device) -> Tensor:
+    """An array as a tensor on the device; a GPU fetches it while it works, and nobody waits for that."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _places(sizes: Array) -> Array:
@@ -118,4 +141,4 @@ def mask_of(sizes: Array, device: torch.device) -> Tensor | None:
     longest = int(sizes.max())
     if (sizes == longest).all():
         return None
-    return torch.from_numpy(np.arange(longest) < sizes[:, None]).to(device)[:, None, None, :]
+    return on_device(np.arange(longest) < sizes[:, None], device)[:, None, None, :]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Protocol
 
@@ -22,12 +22,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from burnish.engine.dropout import drawn, drops_out, pool_starts
-from burnish.engine.grids import grids_of, grids_of_tree
+from burnish.engine.grids import grids_of, grids_of_tree, on_device
 from burnish.engine.last_layer import narrow_last_layer, only_at
 from burnish.engine.probe import probe_rows
 from burnish.engine.prompted import behind_prompt
 from burnish.engine.segments import ATTENTION, inside, register
 from burnish.engine.tree import Tree, begin_alike, telling, tree_of
+from burnish.engine.varlen import DEVICES, refused
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
 from burnish.types import Batch, Encoded, Reads
@@ -35,6 +36,8 @@ from burnish.types import Batch, Encoded, Reads
 ENDS: tuple[Reads, ...] = ("first", "last")
 GRAIN = 32  # tokens
 SEEN = 256  # rows that are looked at
+ROUNDED = 0.05  # of the largest number: after 32 layers in bf16; segments that see each other differ by more
+BEGINNING = 512  # tokens of a row that are compared on a GPU
 COMPARED = 64  # choices that a process remembers
 _COMPARED: dict[Hashable, tuple[LayoutChoice, bool]] = {}
 _lock = Lock()
@@ -85,22 +88,22 @@ class LaidOut:
         longest = int(extents.max())
         self.segment_count = len(lengths)
         self.longest = longest
-        self._ids = torch.from_numpy(np.concatenate([row.token_ids for row in rows]).astype(np.int64)).to(device)
-        self._segment = torch.from_numpy(segment_T).to(device)
-        self._position = torch.from_numpy(position_T + position_offset).to(device)
+        self._ids = on_device(np.concatenate([row.token_ids for row in rows]).astype(np.int64), device)
+        self._segment = on_device(segment_T, device)
+        self._position = on_device(position_T + position_offset, device)
         places_T = segment_T * longest + position_T
-        self._places = torch.from_numpy(places_T).to(device)
+        self._places = on_device(places_T, device)
         self._source = None
         if shared.any():
             source = _source(places_T, shared, [len(row.segment_lengths) for row in rows], longest)
-            self._source = torch.from_numpy(source).to(device)
-        self._lengths = torch.from_numpy(lengths).to(device)
-        self._extents = torch.from_numpy(extents).to(device)
-        self._starts = torch.from_numpy(starts).to(device)
+            self._source = on_device(source, device)
+        self._lengths = on_device(lengths, device)
+        self._extents = on_device(extents, device)
+        self._starts = on_device(starts, device)
         self._types = None
         if any(row.token_types is not None for row in rows):
             types = [np.zeros(row.length, np.int64) if row.token_types is None else row.token_types for row in rows]
-            self._types = torch.from_numpy(np.concatenate(types)).to(device)
+            self._types = on_device(np.concatenate(types), device)
         self._given = [row.given for row in rows if row.given is not None]
         self._targets = rows[0].targets.ndim, [row.targets for row in rows]
         self._reads = _read_positions(rows)
@@ -110,17 +113,17 @@ class LaidOut:
         if draw is not None:
             row_of_token = np.repeat(np.arange(len(rows)), [row.length for row in rows])
             within_row = np.concatenate([np.arange(row.length) for row in rows])
-            self._draw = torch.from_numpy(draw[row_of_token] + within_row).to(device)
+            self._draw = on_device(draw[row_of_token] + within_row, device)
 
     @property
     def targets(self) -> Tensor:
         values = self._targets[1]
         stacked = np.concatenate(values) if self._reads is not None else np.stack(values)
-        return torch.from_numpy(stacked).to(self.device)
+        return on_device(stacked, self.device)
 
     @property
     def given(self) -> Tensor | None:
-        return torch.from_numpy(np.stack(self._given)).to(self.device) if self._given else None
+        return on_device(np.stack(self._given), self.device) if self._given else None
 
     def hidden(self, encoder: Module, at: Reads = "all") -> Tensor:
         """Last hidden states of the real tokens, (T, D), or only of those that `at` names, (R, D).
@@ -154,7 +157,7 @@ class LaidOut:
             return self._starts + self._lengths - 1
         if self._reads is None:
             raise ValueError("these rows name no read positions")
-        return torch.from_numpy(self._reads).to(self.device)
+        return on_device(self._reads, self.device)
 
     def _behind(self, prompt: Sequence[int]) -> tuple[LaidOut, Tensor]:
         """The same rows behind a learned prompt, and (T,) where their tokens stand then."""
@@ -168,7 +171,7 @@ class LaidOut:
             position_offset=self._position_offset,
             across=self.across,
         )
-        return laid, torch.from_numpy(places_T).to(self.device)
+        return laid, on_device(places_T, self.device)
 
     def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         tree = self._tree(encoder)
@@ -388,6 +391,8 @@ def choose_layout(
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4, getattr(encoder, "config", None))
     alike = begin_alike(rows[:SEEN]) if _looks_back(encoder) else []
+    if device.type != "cpu":
+        probe = [_begun(row) for row in probe]
     tokens = b"|".join(row.token_ids.tobytes() for row in [*probe, *alike])
     key = (type(encoder), weights, tokens, str(device), torch.get_num_threads())
     if weights is None or key not in _COMPARED:
@@ -406,6 +411,15 @@ def choose_layout(
     if narrowed:
         narrow_last_layer(encoder)
     return choice
+
+
+def _begun(row: Encoded) -> Encoded:
+    """The beginning of a row that is long: in float32 a GPU keeps the scores of all pairs of tokens of padded rows."""
+    if row.length <= BEGINNING or len(row.segment_lengths) > 1:
+        return row
+    types = None if row.token_types is None else row.token_types[:BEGINNING]
+    tokens = row.token_ids[:BEGINNING]
+    return replace(row, token_ids=tokens, segment_lengths=(BEGINNING,), token_types=types, read_positions=None)
 
 
 def _compared(
@@ -427,7 +441,7 @@ def _compared(
         difference = float((plain - fast).abs().max())
         if difference <= _tolerance(plain):
             narrowed = _narrowed(encoder, probe, plain, device=device, offset=offset)
-            also = ", last layer only at the tokens read" if narrowed else ""
+            also = (", last layer only at the tokens read" if narrowed else "") + _attended(encoder.config, device)
             across, found = _across(encoder, telling(alike), device=device, offset=offset) if alike else (False, "")
             reason = f"concatenated: largest difference to padded {difference:.1e}{also}{found}"
             return LayoutChoice(False, offset, reason, across=across), narrowed
@@ -482,5 +496,21 @@ def _across(encoder: Module, rows: Sequence[Encoded], *, device: torch.device, o
     return False, f", beginnings that rows share computed for each: computed once they differ by {difference:.1e}"
 
 
+def _attended(config: Any, device: torch.device) -> str:
+    """How attention is computed in bf16, for the run's record."""
+    heads = getattr(config, "num_attention_heads", None)
+    if device.type not in DEVICES or not isinstance(heads, int):
+        return ""
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    shared = getattr(config, "num_key_value_heads", None) or heads
+    why = refused(device, torch.bfloat16, heads, shared, width)
+    return f", attention on a grid: {why}" if why else ", attention by lengths"
+
+
 def _tolerance(states: Tensor) -> float:
-    return 1e-3 * max(1.0, float(states.abs().max()))
+    """Largest difference of the same states in another layout.
+
+    Where weights are kept in bf16, so are states: what they differ by is rounded in every layer.
+    """
+    rounded = states.dtype != torch.float32
+    return (ROUNDED if rounded else 1e-3) * max(1.0, float(states.abs().max()))

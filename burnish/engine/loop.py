@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -28,12 +29,14 @@ from burnish.engine.fused_lora import FusedLora, fused_lora
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.keep_ability import Pull, build_pulls
 from burnish.engine.layout import LayoutChoice
+from burnish.engine.lean import held_lean
 from burnish.engine.learned import Learned
 from burnish.engine.memory import is_out_of_memory
 from burnish.engine.optimizer import build_optimizer, learning_rate_factor
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.passes import Passes, Sums
 from burnish.engine.precision import Precision
+from burnish.engine.recompute import Recompute
 from burnish.engine.replay import Replay, replay_of_step
 from burnish.engine.sampler import epoch_batches, tokens_at_once
 from burnish.engine.stopping import EarlyStopping, StopSignal, listening
@@ -121,7 +124,9 @@ class Training:
         self.pulls: list[Pull] = []
         self.optimizer = build_optimizer(model, self.trainable, options)
         self.stopping = EarlyStopping(patience=options.patience, higher_is_better=higher_is_better)
-        self.faults = Faults(tokens_at_once(options.micro_batch_tokens, device, compared=isinstance(task, Comparing)))
+        self.at_first = tokens_at_once(options.micro_batch_tokens, device, compared=isinstance(task, Comparing))
+        self.faults = Faults(self.at_first)
+        self.recompute = Recompute(model, device)
         self.journal = Journal(
             folder,
             progress,
@@ -169,6 +174,7 @@ class Training:
         with listening() as stop, self._fused():
             while self.step < self.total_steps and stopped is None:
                 stopped = self._advance(stop)
+            self.recompute.end()
             if self.ranks.leads:  # a signal in the middle of a read would end as an error of the library that reads
                 name, compared = self._choose()
         return Trained(
@@ -189,14 +195,33 @@ class Training:
             compared=tuple(compared),
         )
 
+    def rehearsing(self) -> contextlib.AbstractContextManager[None]:
+        """Inside the block a step takes the memory that it takes in `run`, where it takes far more otherwise."""
+        return contextlib.nullcontext() if self.passes.device.type == "cpu" else self._fused(told=False)
+
     @contextlib.contextmanager
-    def _fused(self) -> Iterator[None]:
+    def _fused(self, *, told: bool = True) -> Iterator[None]:
         """Inside the block LoRA layers are computed together; a row shows first which of them read the same states."""
-        with fused_lora(self.model, self.passes.precision) as self.lora:
+        tokens = self.faults.micro_batch_tokens
+        with (
+            fused_lora(self.model, self.passes.precision) as self.lora,
+            held_lean(self.model, self.passes, max_tokens=tokens) as lean,
+        ):
+            if lean and told:
+                self.journal.event("lean", what=lean)
+                self.journal.note(lean)
             if self.lora.sentence:
-                self.journal.note(self.lora.sentence)
                 self.passes.try_out()
-            yield
+            if self.lora.sentence and told:
+                self.journal.note(self.lora.sentence)
+            if self.options.frozen_products == "auto":
+                yield
+                return
+            with self.lora.in_eight_bits(partial(self.passes.probed_loss, tokens)) as eight:
+                if told:
+                    self.journal.event("frozen-products", what=eight)
+                    self.journal.note(eight)
+                yield
 
     def _advance(self, stop: StopSignal) -> str | None:
         """One optimizer step and what is due after it; gives the reason to stop, if any."""
@@ -311,8 +336,9 @@ class Training:
             if self.lora is not None:
                 self.lora.forget()
             torch.set_rng_state(random_state)
-            at = {"step": self.step + 1, "rows_per_step": self.options.global_batch_size}
-            halve_micro_batch(self.faults, self.passes, row_ids, self.journal, **at)
+            more: dict[str, Any] = {"recompute": self.recompute, "at_first": self.at_first}
+            more |= {"step": self.step + 1, "rows_per_step": self.options.global_batch_size}
+            halve_micro_batch(self.faults, self.passes, row_ids, self.journal, **more)
 
     def _skip(self, what: str, row_ids: list[int]) -> None:
         """Leaves a step out whose numbers cannot be used; weights, moments and average stay as they are."""

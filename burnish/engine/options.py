@@ -66,6 +66,11 @@ class TrainingOptions(Options):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of the computation; weights stay fp32. auto: bf16 where the hardware has it"
     )
+    frozen_products: Literal["auto", "fp8"] = Field(
+        default="auto",
+        description="of the weights beside method: lora. auto: as precision says; fp8: in 8 bits, on GPUs that "
+        "multiply them, given up where the loss of some rows changes by more than 0.5 %",
+    )
     patience: int = Field(default=3, ge=1, description="evaluations without a better one before training stops")
     evaluate_every_steps: int | None = Field(default=None, ge=1, description="null: after each epoch")
     log_every_steps: int = Field(default=10, ge=1)

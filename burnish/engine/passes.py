@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import drops_out, row_draws
@@ -36,13 +36,24 @@ class Sums:
     weight: float = 0.0
     replayed: float = 0.0
     extras: dict[str, float] = field(default_factory=dict)
+    _waiting: list[tuple[str, Tensor]] = field(default_factory=list)
 
     def add(self, term: LossTerm) -> None:
         """Takes one micro-batch of training rows."""
         for name, value in term.extras.items():
             self.extras[name] = self.extras.get(name, 0.0) + value
-        self.total += float(term.total.detach())
+        self._waiting.append(("total", term.total.detach()))
         self.weight += term.weight
+
+    def add_replayed(self, term: LossTerm) -> None:
+        """Takes one micro-batch of kept rows."""
+        self._waiting.append(("replayed", term.total.detach()))
+
+    def settle(self) -> None:
+        """Reads the losses of all micro-batches at once: a device that is asked after each would stand still."""
+        for name, value in self._waiting:
+            setattr(self, name, getattr(self, name) + float(value))
+        self._waiting.clear()
 
 
 @dataclass(slots=True)
@@ -99,11 +110,13 @@ class Passes:
             term = compare_in_pieces(self.task, self.model, laid_out, rows=len(row_ids), **place)
             if ranks.leads:
                 into.add(term)
+            into.settle()
             return
         for piece in self.pieces(new, max_tokens):
             into.add(self.forward_backward(piece, step))
         for piece in self.pieces([i for i in mine if i >= len(self.rows)], max_tokens):
-            into.replayed += float(self.forward_backward(piece, step, factor).total.detach())
+            into.add_replayed(self.forward_backward(piece, step, factor))
+        into.settle()
 
     def forward_backward(self, piece: Sequence[int], step: int, factor: float = 1.0) -> LossTerm:
         """The loss of a micro-batch; its gradient, times the factor, is added to what is there."""

@@ -44,7 +44,8 @@ def rehearse(training: Training) -> None:
     largest = _largest_piece(training)
     random_state = torch.get_rng_state()
     training.model.train()
-    training.accumulate(largest)
+    with training.rehearsing():
+        training.accumulate(largest)
     training.optimizer.zero_grad()
     torch.set_rng_state(random_state)
     training.learned.restore_buffers({})

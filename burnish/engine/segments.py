@@ -1,6 +1,7 @@
 """Attention inside each segment of a concatenated batch, as a function of transformers' attention interface.
 
-Segments are spread over grids, those of about one length over one, for the products of attention only.
+Segments are spread over grids, those of about one length over one, for the products of attention only; or attended by
+their lengths, without a grid, where there are kernels for that (`varlen.py`).
 
 Shapes: T tokens of a grid, G segments, S longest segment, H heads.
 """
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from burnish.engine.attention import attend
+from burnish.engine.varlen import Lengths, attend_by_lengths, refused
 from burnish.model.bert import ATTENTIONS
 
 ATTENTION = "burnish_segments"
@@ -38,6 +40,7 @@ class Segments:
     end: int | None = None
     source: Tensor | None = None  # (G * K,) which tokens of the batch they are, for segments that continue others
     at: Tensor | None = None  # (G, S) how far behind the beginning of what it continues each token stands
+    lengths: Lengths | None = None  # for kernels that need no grid
 
 
 _grids: ContextVar[Sequence[Segments]] = ContextVar("grids", default=())
@@ -98,6 +101,9 @@ def _attended(
     segments: Segments, query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float, window: int | None
 ) -> Tensor:
     """(T, H, d) of (H, T, d)."""
+    kind = (query.device, query.dtype, len(query), len(key), query.shape[-1])
+    if segments.lengths is not None and segments.mask is not None and not refused(*kind):
+        return attend_by_lengths(segments.lengths, query, key, value, causal=causal, scale=scale, window=window)
 
     def spread(states: Tensor) -> Tensor:
         return _spread(segments, states)
@@ -117,6 +123,10 @@ def _behind_others(
     assert source is not None
     assert at is not None
     assert mask is not None
+    kind = (query.device, query.dtype, len(query), len(key), query.shape[-1])
+    if segments.lengths is not None and not refused(*kind):
+        mine = query[:, segments.begin : segments.end]
+        return attend_by_lengths(segments.lengths, mine, key, value, causal=True, scale=scale, window=window)
 
     def with_continued(states: Tensor) -> Tensor:
         flat = states.transpose(0, 1).index_select(0, source)

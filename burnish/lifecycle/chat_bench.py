@@ -22,7 +22,7 @@ from burnish.lifecycle.forgetting import ProbeRows, kept_rows, probe_rows, with_
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import settled_machine
 from burnish.lifecycle.writing_bench import WritingBench, encode_written
-from burnish.method.options import QLoraOptions
+from burnish.method.options import LoraOptions, QLoraOptions
 from burnish.model.families import TESTED
 from burnish.model.generate import Sampling
 from burnish.model.language import LanguageModel, load_language_model, require_generative, untrained_tokens
@@ -74,7 +74,8 @@ class ChatBench(WritingBench):
             base = _in_four_bits(base)
         masker = Masker(find_template(base.folder, recipe.model.chat_template), load_tokenizer(base.folder))
         task = build_task(task_class, masker, recipe, base.context)
-        model = load_language_model(base).to(device)
+        frozen = isinstance(recipe.method, LoraOptions) and precision.name == "bf16"
+        model = load_language_model(base, device, frozen=frozen).to(device)
         require_known_tokens(masker.tokenizer, model.encoder, base.folder)
         encoded, kept, problems = encode_written(
             task,

@@ -18,6 +18,7 @@ import torch
 from burnish.data.prepare import PreparedData
 from burnish.engine.choice import Limit
 from burnish.engine.distributed import Ranks
+from burnish.engine.fp8 import require_fp8
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.loop import Trained, Training
 from burnish.engine.memory import is_out_of_memory
@@ -36,6 +37,7 @@ from burnish.storage.fingerprint import canonical_sha256
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Encoded, Method, Problem, Progress, Split
 
+TESTED = 2_048  # tokens that the self-test computes at once on a GPU: in float32, which is slow there
 _PROVEN: dict[str, str] = {}  # what this process has tested, and the sentence about it
 
 
@@ -173,12 +175,17 @@ class Workbench(ABC):
                 rows=rows,
                 layout=self.layout,
                 device=self.device,
-                max_tokens=tokens_at_once(self.recipe.training.micro_batch_tokens, self.device),
+                max_tokens=min(
+                    tokens_at_once(self.recipe.training.micro_batch_tokens, self.device),
+                    TESTED if self.device.type != "cpu" else 10**9,
+                ),
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self.model.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
             return "self-test: left out, its rows do not fit into memory at once"
         if ours:
             _PROVEN[key] = tested
@@ -231,6 +238,8 @@ def settled_machine(recipe: Recipe) -> tuple[Any, Precision]:
     torch.set_num_threads(_threads(recipe))
     torch.manual_seed(recipe.training.seed)
     device = choose_device()
+    if recipe.training.frozen_products == "fp8":
+        require_fp8(device)
     return device, choose_precision(recipe.training.precision, device)
 
 

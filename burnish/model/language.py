@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import nn
 
 from burnish.errors import ModelError
+from burnish.model.device import DEVICES, held_dtype
 from burnish.model.load import Base, load_pretrained, require_one_stack
 
 ALIKE = 1e-2  # of a vector's length: closer ones are the same for the head
@@ -53,15 +55,22 @@ def has_two_stacks(model: Any) -> bool:
     return model.get_encoder() is not model.get_decoder()
 
 
-def load_language_model(base: Base) -> LanguageModel:
+def load_language_model(base: Base, device: torch.device | None = None, *, frozen: bool = False) -> LanguageModel:
     """The base with its language-modelling head, in float32, on the CPU.
+
+    Args:
+        device: reads it straight to a GPU.
+        frozen: its weights will not learn, and are computed with in bf16: they may be kept in it, see `held_dtype`.
 
     Raises:
         ModelError: [model/not-generative]; [model/unloadable].
     """
     if not base.has_decoder:
         require_generative(base)
-    return LanguageModel(load_pretrained(base, head=True))
+    if device is None or device.type not in DEVICES:
+        return LanguageModel(load_pretrained(base, head=True))
+    dtype = held_dtype(base, device, frozen=frozen)
+    return LanguageModel(load_pretrained(base, head=True, device=str(device), dtype=dtype))
 
 
 def untrained_tokens(model: LanguageModel, token_ids: Sequence[int]) -> dict[int, int]:

@@ -188,10 +188,14 @@ def _opened_alone(base: Base) -> Module | None:
     return open_bert(base.folder) if base.model_type == "bert" else None
 
 
-def load_pretrained(base: Base, *, head: bool) -> Module:
+def load_pretrained(base: Base, *, head: bool, device: str | None = None, dtype: str = "float32") -> Module:
     """The base's weights in its own architecture, with or without its language-modelling head.
 
     Weights that are drawn come from torch's generator, which a run has seeded.
+
+    Args:
+        device: where the files are read to, weight by weight; None: the CPU, or for weights in four bits a GPU.
+        dtype: of weights that are not packed.
 
     Raises:
         ModelError: [model/unloadable] when transformers cannot load them, or would fill some with noise.
@@ -208,9 +212,11 @@ def load_pretrained(base: Base, *, head: bool) -> Module:
         "local_files_only": True,
         "trust_remote_code": False,
         "use_safetensors": True,
-        "dtype": "float32",
+        "dtype": dtype,
         "output_loading_info": True,
     }
+    if device is not None:
+        arguments["device_map"] = {"": device}
     if base.quantization is not None:
         from burnish.model.quantized import is_packed, keep_exact, quantization_config
 

@@ -111,6 +111,10 @@ def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
     if recipe.task is not None:
         absent = [kind for kind in recipe.export.to if recipe.task not in FORMS[kind].tasks]
         found += [("export.to", f"{kind} does not exist for a {recipe.task}") for kind in absent]
+    if training.frozen_products == "fp8" and (recipe.method is not None and recipe.method.name != "lora"):
+        found.append(("training.frozen_products", "frozen weights are multiplied in 8 bits beside method: lora alone"))
+    if training.frozen_products == "fp8" and training.precision == "fp32":
+        found.append(("training.frozen_products", "8 bits stand beside bf16, not beside training.precision: fp32"))
     if training.max_cost is not None and training.price_per_hour is None:
         found.append(("training.max_cost", "nothing says what an hour costs; set training.price_per_hour"))
     if isinstance(recipe.method, HeadOptions):

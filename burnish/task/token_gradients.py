@@ -19,6 +19,7 @@ from torch.nn import functional as F
 Logits = Callable[[Tensor], Tensor]  # (C, D) hidden states -> (C, V)
 LARGE = 1_000.0  # a logit at which soft-capping shows; scaling shows at any
 ALIKE = 1e-4  # of it, in float32
+ROUNDED = 2e-2  # the same for weights in bf16
 _PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
@@ -68,7 +69,7 @@ def _is_plain(weight_VD: Tensor, logits_of: Logits) -> bool:
         most = float((states @ weight_VD.T).abs().max())
         states *= LARGE / max(most, 1e-30)
         difference = float((logits_of(states) - states @ weight_VD.T).abs().max())
-    return difference <= ALIKE * LARGE
+    return difference <= (ALIKE if weight_VD.dtype == torch.float32 else ROUNDED) * LARGE
 
 
 class _Losses(torch.autograd.Function):

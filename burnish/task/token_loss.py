@@ -19,21 +19,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from burnish.model.device import device_bytes
 from burnish.task.token_gradients import Logits, plain_head, summed_loss, token_losses
 from burnish.types import Batch, LossTerm, Row
 
 CHUNK = 128  # positions whose logits are in memory at once: 128 x 150,000 in float32 are 77 MB
+OF_GPU = 1 / 128  # of its memory that they may take there instead: more at once are faster products
 
 
-def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> Tensor:
+def positions_at_once(model: Any, hidden_RD: Tensor) -> int:
+    """Positions whose logits are computed at once: what keeps the device busy and little of its memory."""
+    if hidden_RD.device.type != "cuda":
+        return CHUNK
+    vocabulary = len(model.get_output_embeddings().weight)
+    rows = int(OF_GPU * device_bytes(hidden_RD.device)) // (4 * vocabulary)
+    return min(32 * CHUNK, max(CHUNK, rows // CHUNK * CHUNK))
+
+
+def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int | None = None) -> Tensor:
     """Sum over the R positions of -log p(target), () float32 in nats.
 
     Args:
         model: a language model of transformers, causal or an encoder with a decoder.
         hidden_RD: its last hidden states at the positions before the supervised tokens.
         targets_R: ids of these tokens.
-        chunk: positions computed at once; changes memory, not the result.
+        chunk: positions computed at once, None: as the device likes; changes memory, not the result.
     """
+    chunk = chunk or positions_at_once(model, hidden_RD)
     if not torch.is_grad_enabled():
         return _losses(model, hidden_RD, targets_R, chunk).sum()
     logits_of, learning = partial(head_logits, model), _learning_beside_body(model)
@@ -43,8 +55,9 @@ def token_cross_entropy(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chu
     return summed_loss(hidden_RD, targets_R, logits_of, head, learning, chunk)
 
 
-def token_log_probabilities(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> Tensor:
+def token_log_probabilities(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int | None = None) -> Tensor:
     """log p(target) of each token, (R,) float32 in nats; computed like `token_cross_entropy`."""
+    chunk = chunk or positions_at_once(model, hidden_RD)
     if not torch.is_grad_enabled():
         return -_losses(model, hidden_RD, targets_R, chunk)
     if not _learning_beside_body(model):
@@ -57,8 +70,11 @@ def token_log_probabilities(model: Any, hidden_RD: Tensor, targets_R: Tensor, *,
     return -torch.cat(found)
 
 
-def token_scores(model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
+def token_scores(
+    model: Any, hidden_RD: Tensor, targets_R: Tensor, *, chunk: int | None = None
+) -> tuple[Tensor, Tensor]:
     """-log p(target) of each token, (R,) float32 in nats, and whether it is the likeliest one, (R,) bool."""
+    chunk = chunk or positions_at_once(model, hidden_RD)
     losses, hits, logits_of = [], [], _rounded_once(model, hidden_RD)
     for start in range(0, len(targets_R), chunk):
         logits_RV = logits_of(hidden_RD[start : start + chunk]).float()

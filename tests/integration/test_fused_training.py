@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from burnish.engine import lean
 from burnish.engine.fused_lora import fused_lora
 from burnish.engine.precision import Precision
 from burnish.engine.selftest import check_invariants
 from burnish.method.lora import Lora
+from burnish.storage.run_folder import RunFolder
 from burnish.testing import chat_subject_over, subject
 from burnish.testing.method import check_only_its_weights_move, check_resume
 
@@ -64,3 +66,71 @@ def test_rows_do_not_see_each_other_where_layers_are_computed_together(
         )
     assert found.sentence == "14 LoRA layers are computed together"
     assert "one by one" in told
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "FP32", BF16)
+    monkeypatch.setattr(lean, "DEVICES", ("cpu",))
+
+
+def _losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in RunFolder(folder).rows(folder / "metrics.jsonl") if "loss" in line]
+
+
+def test_states_in_bf16_learn_the_same(
+    bf16_base: Path, conversations: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: frozen weights, states and norms in bf16. Afterwards the base has its bits and float32."""
+    over, found = chat_subject_over(str(bf16_base), conversations[:24]), []
+    monkeypatch.setattr(subject, "FP32", BF16)
+    for name, devices in (("plain", ()), ("lean", ("cpu",))):
+        monkeypatch.setattr(lean, "DEVICES", devices)
+        training = over.training(Lora(rank=4), tmp_path / name)
+        before = {key: value.clone() for key, value in training.model.state_dict().items() if "lora_" not in key}
+        training.run()
+        after = training.model.state_dict()
+        assert all(torch.equal(value, after[key]) and after[key].dtype == value.dtype for key, value in before.items())
+        found.append(_losses(tmp_path / name))
+    assert found[1] == pytest.approx(found[0], rel=0.01)
+    events = RunFolder(tmp_path / "lean").rows(tmp_path / "lean" / "events.jsonl")
+    (what,) = [event["what"] for event in events if event["event"] == "lean"]
+    assert "7 frozen weights" in what
+    assert "5 norms" in what
+
+
+def test_what_is_held_lean_goes_on_to_the_bit(
+    bf16_base: Path, conversations: list[dict[str, Any]], tmp_path: Path, as_on_a_gpu: None
+) -> None:
+    check_resume(chat_subject_over(str(bf16_base), conversations[:24]), Lora(rank=4), tmp_path)
+
+
+def test_a_loss_that_changes_leaves_everything_as_it_is(
+    bf16_base: Path, conversations: list[dict[str, Any]], tmp_path: Path, as_on_a_gpu: None
+) -> None:
+    """Norms that scale by more than their weight, which the comparison of norms was made to miss."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lean, "_same", lambda *_: True)
+        patch.setattr(lean.F, "rms_norm", lambda states, *_: states * 40)
+        training = chat_subject_over(str(bf16_base), conversations[:24]).training(Lora(rank=4), tmp_path)
+        with training._fused():
+            norms = [part for part in training.model.modules() if type(part).__name__.endswith("RMSNorm")]
+            assert norms
+            assert not any("forward" in vars(part) for part in norms)
+    events = RunFolder(tmp_path).rows(tmp_path / "events.jsonl")
+    assert "stay as they are" in next(event["what"] for event in events if event["event"] == "lean")
+
+
+def test_a_norm_of_another_kind_is_left_alone() -> None:
+    """Gemma's adds one to its weight."""
+
+    class OtherRMSNorm(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.eps = torch.nn.Parameter(torch.ones(8)), 1e-6
+
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.rms_norm(states, (8,), 1 + self.weight, self.eps)
+
+    with lean._norms(OtherRMSNorm()) as changed:
+        assert changed == 0

@@ -37,4 +37,5 @@ def test_sums_of_micro_batches_and_of_what_their_task_logs() -> None:
     sums = Sums()
     sums.add(LossTerm(torch.tensor(3.0, requires_grad=True), 2.0, {"margin": 1.0}))
     sums.add(LossTerm(torch.tensor(0.5), 1.0, {"margin": 2.0, "length": 7.0}))
+    sums.settle()
     assert sums == Sums(total=3.5, weight=3.0, extras={"margin": 3.0, "length": 7.0})

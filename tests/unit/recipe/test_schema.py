@@ -29,7 +29,7 @@ FIELDS = {
     "training": {
         *("epochs", "max_steps", "learning_rate", "global_batch_size", "micro_batch_tokens", "seed", "schedule"),
         *("warmup_ratio", "weight_decay", "layer_decay", "max_grad_norm", "average_decay", "dropout"),
-        *("label_smoothing", "precision", "patience", "evaluate_every_steps", "log_every_steps"),
+        *("label_smoothing", "precision", "frozen_products", "patience", "evaluate_every_steps", "log_every_steps"),
         *("processes", "threads", "keep_ability", "max_seconds", "price_per_hour", "max_cost"),
     },
     "augmentation": {"flip", "shift", "light"},
