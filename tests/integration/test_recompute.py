@@ -78,9 +78,7 @@ def test_what_finds_no_room_is_computed_again(over: Any, tmp_path: Path, monkeyp
     assert not training.recompute._before  # the layers are as they were
 
 
-def test_where_even_that_does_not_fit_the_run_ends(
-    over: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_even_that_does_not_fit_the_run_ends(over: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _with_room(monkeypatch, 100)
     with pytest.raises(OutOfMemoryError):
         over.training(Lora(rank=4), tmp_path).run()
