@@ -223,7 +223,7 @@ def gpu_parser(about: str, *, cases: Sequence[str] = tuple(CASES)) -> argparse.A
     """The arguments that all scripts about GPUs have."""
     found = parser(about, pairs=5)
     found.add_argument("--rows", nargs="+", choices=list(cases), default=list(cases), help="kinds of rows")
-    found.add_argument("--arms", nargs="+", help="peers, beside burnish (all that are installed)")
+    found.add_argument("--arms", nargs="+", help="which, beside burnish (all that are installed)")
     found.add_argument("--seconds", type=float, default=SECONDS, help=f"of the whole script ({SECONDS:.0f})")
     found.add_argument("--tiny", action="store_true", help="a small shape, once: shows that the script runs anywhere")
     found.add_argument("--results", type=Path, help="folder the figures are written to (benchmarks/results)")
@@ -257,7 +257,7 @@ def compare(
         missing = arm in needs and importlib.util.find_spec(needs[arm]) is None
         if missing:
             skipped[arm] = f"{needs[arm]} is not installed"
-        elif arm.startswith("burnish") or options.arms is None or arm in options.arms:
+        elif arm == "burnish" or options.arms is None or arm in options.arms:
             chosen.append(arm)
     for arm, why in skipped.items():
         print(f"{arm}: skipped, {why}", file=sys.stderr)
