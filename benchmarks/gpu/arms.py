@@ -88,7 +88,7 @@ def burnish_arm(
         with nothing_saved():
             train_steps(files, watch, place.work / "run", f"model.base={base}", "method=lora", *settings)
     except OutOfMemoryError as error:
-        return {"out_of_memory": True, "said": str(error)}
+        return {"out_of_memory": True, "said": error.message}
     after = peaks()
     _, rows = encoded(base, files["train"], max_length=max(tokens, 8_192))
     order = in_order(rows, batch, steps)

@@ -44,11 +44,16 @@ class Stages(Watch):
 def burnish_arm(
     place: Place, *, base: str, files: dict[str, str], tokens: int, batch: int, steps: int, at_once: int
 ) -> Figures:
+    from burnish.errors import OutOfMemoryError
+
     watch = Stages(steps)
     rows = sum(len(Path(path).read_text(encoding="utf-8").splitlines()) for path in files.values())
     settings = (f"training.global_batch_size={batch}", "training.learning_rate=2e-4", UNASKED, "method=lora")
-    with nothing_saved():
-        train_steps(files, watch, place.work / "run", f"model.base={base}", "task=preference", *settings)
+    try:
+        with nothing_saved():
+            train_steps(files, watch, place.work / "run", f"model.base={base}", "task=preference", *settings)
+    except OutOfMemoryError as error:
+        return {"out_of_memory": True, "said": error.message}
     per_step = (watch.times[-1] - watch.times[WARM_UP - 1]) / (steps - WARM_UP)
     seconds = per_step / batch + watch.seconds_of(REFERENCE) / rows
     return figures(place, watch.times, [0] * steps, watch.losses, peaks(), None) | {"pairs_per_second": 1 / seconds}

@@ -35,6 +35,7 @@ TOGETHER = (
     ("gate_proj", "up_proj"),
 )  # names of layers that read the same states, in most families; where they do not, a group is taken apart
 TOLERANCE = 1e-5  # of the largest number, in float32: the same sums in another order
+WIDER = 10  # times that on a GPU, whose models are wider and whose products are split further
 OF_LOSS = 0.005  # that 8 bits may change, of the loss
 PROBE = 5  # tokens that are compared
 
@@ -343,4 +344,5 @@ def _same_as_peft(group: _Group) -> bool:
         for weight, data in zip((*learned, *frozen), kept, strict=True):
             weight.data = data
     pairs = [(one.detach(), other.detach()) for one, other in zip(*found, strict=True)]
-    return all(float((a - b).abs().max()) <= TOLERANCE * max(1.0, float(a.abs().max())) for a, b in pairs)
+    room = TOLERANCE if device.type == "cpu" else WIDER * TOLERANCE
+    return all(float((a - b).abs().max()) <= room * max(1.0, float(a.abs().max())) for a, b in pairs)
