@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from burnish.engine.options import TrainingOptions
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?|block)\.(\d+)\.")
+BETAS, EPSILON = (0.9, 0.999), 1e-8
 FACTORS = ".ia3_l."  # in the name of an IA3 layer's factors, which peft keeps as a matrix of one row; they start at one
 
 
@@ -80,10 +81,10 @@ class AdamW:
             [],
             steps,
             lr=rate,
-            beta1=0.9,
-            beta2=0.999,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
             weight_decay=decay,
-            eps=1e-8,
+            eps=EPSILON,
             amsgrad=False,
             maximize=False,
         )
@@ -115,17 +116,20 @@ def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: 
         decays = weight.ndim >= 2 and FACTORS not in name and not embeds
         below = _steps_below_head(name, depth, embeds=embeds or "embed" in name)
         groups.setdefault((below, decays), []).append(weight)
-    return AdamW(
-        [
-            {
-                "params": weights,
-                "lr": options.learning_rate * options.layer_decay**below,
-                "peak": options.learning_rate * options.layer_decay**below,
-                "weight_decay": options.weight_decay if decays else 0.0,
-            }
-            for (below, decays), weights in groups.items()
-        ]
-    )
+    made = [
+        {
+            "params": weights,
+            "lr": options.learning_rate * options.layer_decay**below,
+            "peak": options.learning_rate * options.layer_decay**below,
+            "weight_decay": options.weight_decay if decays else 0.0,
+        }
+        for (below, decays), weights in groups.items()
+    ]
+    if options.optimizer == "adamw":
+        return AdamW(made)
+    from burnish.engine.optimizer_8bit import AdamW8bit
+
+    return AdamW8bit(made, exact=embeddings)
 
 
 def _layer(name: str) -> int:

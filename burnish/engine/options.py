@@ -50,6 +50,9 @@ class TrainingOptions(Options):
         "four times that where the rows of a step are compared",
     )
     seed: int = Field(default=13, ge=0, lt=2**31, description="of every random choice of the run")
+    optimizer: Literal["adamw", "adamw-8bit"] = Field(
+        default="adamw", description="adamw-8bit: moments of 2 bytes a weight instead of 8, but those of embeddings"
+    )
     schedule: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="after warm-up")
     warmup_ratio: float = Field(default=0.06, ge=0, lt=1, description="share of the steps")
     weight_decay: float = Field(default=0.01, ge=0, description="of matrices; biases, norms and embeddings get none")

@@ -175,7 +175,13 @@ def learning_of(recipe: Recipe) -> Learning:
     """The method of a recipe as memory sees it."""
     method = recipe.method
     assert method is not None
-    return Learning(method=method.name, amount=_amount(method), averaged=recipe.training.average_decay > 0)
+    training = recipe.training
+    return Learning(
+        method=method.name,
+        amount=_amount(method),
+        averaged=training.average_decay > 0,
+        eight_bits=training.optimizer == "adamw-8bit",
+    )
 
 
 def lengths_of_rows(recipe: Recipe, base: Base, rows: Sequence[Example]) -> Lengths:

@@ -22,6 +22,7 @@ from burnish.engine.fp8 import require_fp8
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.loop import Trained, Training
 from burnish.engine.memory import is_out_of_memory
+from burnish.engine.optimizer_8bit import require_8bit_moments
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.rehearsal import rehearse, surely_fits
 from burnish.engine.rows import EncodedRows
@@ -240,6 +241,8 @@ def settled_machine(recipe: Recipe) -> tuple[Any, Precision]:
     device = choose_device()
     if recipe.training.frozen_products == "fp8":
         require_fp8(device)
+    if recipe.training.optimizer == "adamw-8bit":
+        require_8bit_moments()
     return device, choose_precision(recipe.training.precision, device)
 
 

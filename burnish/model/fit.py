@@ -67,11 +67,13 @@ class Learning:
         method: its name in a recipe.
         amount: rank of lora and qlora, numbers of an adapter's narrow layer, vectors of a prompt, layers of freeze.
         averaged: whether a running average of the weights that learn is kept beside them.
+        eight_bits: whether their moments are kept in eight bits.
     """
 
     method: str
     amount: int = 0
     averaged: bool = True
+    eight_bits: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +192,7 @@ def predict_memory(
     return Memory(
         weights=weights,
         gradients=learned * FLOAT,
-        optimizer=learned * FLOAT * (3 if learning.averaged else 2),
+        optimizer=learned * (FLOAT if learning.averaged else 0) + _moments(shape, learning, learned, table_rows),
         activations=int(
             _activations(shape, learning, tokens, longest, rows_at_once) * (BF16 if precision == "bf16" else 1)
         ),
@@ -198,6 +200,13 @@ def predict_memory(
         verdict=int(LATER_COPIES * weights),
         libraries=libraries if shape.vocabulary else libraries - WITHOUT_TEXT,
     )
+
+
+def _moments(shape: Shape, learning: Learning, learned: int, table_rows: int | None) -> int:
+    if not learning.eight_bits:
+        return 2 * learned * FLOAT
+    exact = shape.width * (shape.vocabulary if table_rows is None else table_rows) if learning.method == "full" else 0
+    return 2 * min(exact, learned) * FLOAT + 2 * max(0, learned - exact)
 
 
 def machine_memory() -> tuple[int, int]:

@@ -27,7 +27,16 @@ FIELDS = {
     "preference": {"loss", "beta", "label_smoothing", "margin", "desirable_weight", "undesirable_weight"},
     "embedding": {"scale", "symmetric", "dimensions"},
     "training": {
-        *("epochs", "max_steps", "learning_rate", "global_batch_size", "micro_batch_tokens", "seed", "schedule"),
+        *(
+            "epochs",
+            "max_steps",
+            "learning_rate",
+            "global_batch_size",
+            "micro_batch_tokens",
+            "seed",
+            "optimizer",
+            "schedule",
+        ),
         *("warmup_ratio", "weight_decay", "layer_decay", "max_grad_norm", "average_decay", "dropout"),
         *("label_smoothing", "precision", "frozen_products", "patience", "evaluate_every_steps", "log_every_steps"),
         *("processes", "threads", "keep_ability", "max_seconds", "price_per_hour", "max_cost"),
