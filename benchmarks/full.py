@@ -8,12 +8,17 @@ conversations per optimizer step, the assistant's tokens. burnish with `method: 
     trainer-best       Trainer in bf16 where the hardware has it, eight at once, grouped by length, padded
     trl-padding-free   SFTTrainer in bf16, no checkpointing, the eight one behind the other
 
+The share is that of the rate at which this machine multiplies square bf16 matrices, measured in the same run: products
+of the layers for every token, of the head for the tokens whose logits an arm computes, attention and all else left
+out. It says how much faster anybody could be.
+
 Prints a table and writes benchmarks/results/full.json. Needs trl for its arm, which is left out without it.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import statistics
 import sys
 import tempfile
 import time
@@ -21,9 +26,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chat_lora import BATCH, SETTINGS, burnish_arm, encoded, figures, for_trl, summary, trl_arm
+from chat_lora import BATCH, SETTINGS, burnish_arm, encoded, figures, for_trl, found, summary, trl_arm
 from conversations import prepared
-from measuring import Arm, Figures, Place, answer, parsed, parser, report, run_arm, take_turns
+from measuring import Arm, Figures, Place, answer, median_of, parsed, parser, report, run_arm, take_turns
+
+from burnish.lifecycle.environment import default_threads
 
 
 def trainer_arm(place: Place, *, base: str, files: dict[str, str], steps: int) -> Figures:
@@ -83,6 +90,33 @@ def trainer_arm(place: Place, *, base: str, files: dict[str, str], steps: int) -
     return figures(place, times, read, peak) | {"loss": float(loss)}
 
 
+def matrix_rate() -> float:
+    """Operations per second of square bf16 products."""
+    import torch
+
+    torch.set_num_threads(default_threads())
+    one, other = (torch.randn(2_048, 2_048).bfloat16() for _ in range(2))
+    product, times = one @ other, list[float]()
+    for _ in range(20):
+        begun = time.monotonic()
+        torch.mm(one, other, out=product)
+        times.append(time.monotonic() - begun)
+    return 2 * 2_048**3 / statistics.median(times)
+
+
+def operations(base: str, path: str) -> dict[str, float]:
+    """Operations of a token's products in a step, forward and twice as many backward, of each arm."""
+    from burnish.model.language import load_language_model
+
+    causal: Any = load_language_model(found(base)).causal
+    head = causal.get_output_embeddings().weight.numel()
+    tables = {causal.get_input_embeddings().weight, causal.get_output_embeddings().weight}
+    layers = sum(weight.numel() for weight in causal.parameters()) - sum(weight.numel() for weight in tables)
+    _, rows = encoded(base, path)
+    learned = sum(len(row.targets) for row in rows) / sum(row.length for row in rows)
+    return {arm: 6 * (layers + head * (learned if arm == "burnish" else 1)) for arm in ARMS}
+
+
 SFT: dict[str, Any] = {"gradient_checkpointing": False, "learning_rate": 2e-5, "padding_free": True, "max_length": None}
 ARMS: dict[str, Arm] = {
     "burnish": partial(burnish_arm, settings=(*SETTINGS, "method=full", "training.learning_rate=2e-5")),
@@ -106,8 +140,13 @@ def main() -> None:
         chosen = [arm for arm in ARMS if has_trl or not arm.startswith("trl")]
         arms = {arm: partial(run_arm, __file__, arm, given, threads=options.threads) for arm in chosen}
         measured = take_turns(arms, options.pairs)
+        rate, each = matrix_rate(), operations(given["base"], given["files"]["train"])
     shown, ratios = summary(measured)
-    report(__file__, options, shown, {"steps": steps, "rows": count, "measured": measured, "ratios": ratios})
+    shares = {arm: each[arm] * median_of(measured, arm, "tokens_per_second") / rate for arm in measured}
+    told = ", ".join(f"{arm} {share:.2f}" for arm, share in shares.items())
+    shown += f"\n\nShare of {rate / 1e9:.0f} billion operations a second: {told}"
+    result = {"steps": steps, "rows": count, "measured": measured, "ratios": ratios}
+    report(__file__, options, shown, {**result, "matrix_rate": rate, "operations": each, "shares": shares})
 
 
 if __name__ == "__main__":

@@ -78,12 +78,15 @@ class FusedLora:
         """Inside the block products with frozen weights are in 8 bits, unless that changes the loss.
 
         Args:
-            loss: of some rows, per unit.
+            loss: of some rows, per unit, behind a backward pass.
 
         Yields:
             What was done, for the run's record.
         """
         groups = [group for group in self._groups if group.weight is not None and fits(group.weight)]
+        if not groups:
+            yield "fp8 is given up: beside this LoRA there is no frozen weight in bf16 that 8 bits fit"
+            return
         plain = loss()
         try:
             yield self._eight_or_not(groups, plain, loss)

@@ -19,7 +19,8 @@ from burnish.engine.varlen import DEVICES, Lengths
 
 Array = np.ndarray[Any, Any]
 
-GRID = 4_096  # pairs of tokens that take as long as the calls of one more grid
+GRID = 4_096  # pairs of tokens that take a CPU as long as the calls of one more grid
+GRID_BEYOND = 2**22  # the same on other devices, and what a grid's mask may take in vain
 
 
 def grids_of(sizes: Array, rest: Sequence[int], device: torch.device) -> list[Segments]:
@@ -31,10 +32,11 @@ def grids_of(sizes: Array, rest: Sequence[int], device: torch.device) -> list[Se
 def grids_of_tree(tree: Tree, rest: int, device: torch.device) -> list[Segments]:
     """The segments of a tree in their order, and one more of `rest` tokens that nobody reads where there are any."""
     roots, on_cpu = tree.roots, device.type == "cpu"
+    worth = GRID if on_cpu else GRID_BEYOND
     own, lengths = tree.own[roots:], np.array([len(before) for before in tree.before[roots:]])
     grids = list(_plain(tree.own[:roots], grid_cuts(tree.own[:roots]) if on_cpu else [], device))
     start = int(tree.own[:roots].sum())
-    cuts = grid_cuts(own, own + lengths) if on_cpu else []
+    cuts = grid_cuts(own, own + lengths, worth=worth)
     for first, end in pairwise([0, *cuts, len(own)]):
         befores = tree.before[roots + first : roots + end]
         grids.append(_continuing(own[first:end], befores, start, device))
@@ -44,13 +46,16 @@ def grids_of_tree(tree: Tree, rest: int, device: torch.device) -> list[Segments]
     return grids
 
 
-def grid_cuts(queries: Sequence[int] | Array, keys: Sequence[int] | Array | None = None) -> list[int]:
+def grid_cuts(
+    queries: Sequence[int] | Array, keys: Sequence[int] | Array | None = None, *, worth: int | None = None
+) -> list[int]:
     """Where segments are cut into grids, if they come in the order of their lengths.
 
     A grid costs each of its segments the most queries times the most keys of any; one more grid costs about GRID.
 
     Args:
         keys: that each segment's queries look at; None: as many as queries.
+        worth: pairs of tokens that a cut has to save; None: GRID.
 
     >>> grid_cuts([10, 12, 15, 16, 205, 210])
     [4]
@@ -70,7 +75,7 @@ def grid_cuts(queries: Sequence[int] | Array, keys: Sequence[int] | Array | None
         whole = rows[end - 1] * most[-1] if end > start else 0
         apart = count * rows[start : end - 1] * most[:-1] + (end - start - count) * rows[end - 1] * rest[1:]
         saved = (end - start) * whole - apart  # by a cut behind each
-        if len(saved) and saved.max() > GRID:
+        if len(saved) and saved.max() > (GRID if worth is None else worth):
             cut = start + 1 + int(saved.argmax())
             cuts.append(cut)
             open_ranges += [(start, cut), (cut, end)]

@@ -105,6 +105,9 @@ def _between_attention_and_feed_forward(layer: Any) -> Undo | None:
     layer.forward = narrowed
 
     def undo() -> None:
-        layer.forward = whole
+        if "forward" in type(layer).__dict__ and whole == type(layer).forward.__get__(layer):
+            del layer.forward
+        else:
+            layer.forward = whole
 
     return undo

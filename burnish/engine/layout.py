@@ -175,9 +175,9 @@ class LaidOut:
 
     def _hidden_concatenated(self, encoder: Module, reads_R: Tensor | None) -> Tensor:
         tree = self._tree(encoder)
-        tokens_C = self._ids.new_tensor(tree.tokens) if tree else None
+        tokens_C = on_device(tree.tokens, self.device) if tree else None
         if tree is not None:
-            places_T = self._ids.new_tensor(tree.places)
+            places_T = on_device(tree.places, self.device)
             reads_R = places_T if reads_R is None else places_T[reads_R]
         rest = self._rest(encoder, tree)
 

@@ -1,9 +1,10 @@
-"""What a training on a GPU holds in fewer bytes and computes in fewer passes over memory, with the same numbers.
+"""What a training on a GPU with frozen weights holds in fewer bytes and computes in fewer passes over memory.
 
 Hidden states are as wide as the weights they meet: beside embeddings and norms in float32 they stay float32, and every
 norm and every sum moves twice the bytes. Frozen weights whose numbers bf16 holds exactly, as those of most published
-bases are, are bf16 inside the block; with them the states are bf16 from the embeddings to the head. Norms over the root
-of the mean square, six passes over memory where transformers writes them out, are one kernel of torch's.
+bases are, are bf16 inside the block; with them the states are bf16 from the embeddings to the head, which rounds what
+is carried from layer to layer. Norms over the root of the mean square, six passes over memory where transformers writes
+them out, are one kernel of torch's.
 
 Nothing of this is believed: each kind of norm is compared with its own forward, and the loss of some rows with the
 loss before.
@@ -40,10 +41,10 @@ def held_lean(model: nn.Module, passes: Passes, *, max_tokens: int) -> Iterator[
         return
     with contextlib.ExitStack() as changes:
         try:
-            plain = passes.probed_loss(max_tokens)
+            plain = passes.probed_loss(max_tokens, whole=True)
             held = changes.enter_context(_narrow(model))
             norms = changes.enter_context(_norms(model))
-            lean = passes.probed_loss(max_tokens)
+            lean = passes.probed_loss(max_tokens, whole=True)
             said = ""
             if held or norms:
                 said = f"{held} frozen weights held in bf16, {norms} norms in one kernel each, loss {lean:.4f}"
@@ -78,7 +79,7 @@ def _narrow(model: nn.Module) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _norms(model: nn.Module) -> Iterator[int]:
-    """Norms over the root of the mean square are torch's own inside the block, where those give the same."""
+    """Frozen norms over the root of the mean square are torch's own inside the block, where those give the same."""
     known: dict[Hashable, bool] = {}
     changed: list[Any] = []
     try:
@@ -86,6 +87,8 @@ def _norms(model: nn.Module) -> Iterator[int]:
             eps = getattr(part, "variance_epsilon", getattr(part, "eps", None))
             weight = getattr(part, "weight", None)
             if not type(part).__name__.endswith("RMSNorm") or not isinstance(eps, float) or weight is None:
+                continue
+            if weight.requires_grad:
                 continue
             kind = (type(part), eps, weight.shape, weight.dtype)
             if kind not in known:

@@ -171,7 +171,8 @@ class Training:
         stopped = self.stopping.reason()
         compared: list[Scored] = []
         name: str = self.keep.choose
-        with listening() as stop, self._fused():
+        with listening() as stop, self._fused(), contextlib.ExitStack() as after:
+            after.callback(self.recompute.end)
             while self.step < self.total_steps and stopped is None:
                 stopped = self._advance(stop)
             self.recompute.end()
@@ -217,11 +218,18 @@ class Training:
             if self.options.frozen_products == "auto":
                 yield
                 return
-            with self.lora.in_eight_bits(partial(self.passes.probed_loss, tokens)) as eight:
+            with self.lora.in_eight_bits(partial(self._loss_with_gradients, tokens)) as eight:
                 if told:
                     self.journal.event("frozen-products", what=eight)
                     self.journal.note(eight)
                 yield
+
+    def _loss_with_gradients(self, max_tokens: int) -> float:
+        """Loss of some rows per unit, behind a backward pass whose gradients are thrown away."""
+        try:
+            return self.passes.probed_loss(max_tokens, backward=True, whole=True)
+        finally:
+            self.optimizer.zero_grad()
 
     def _advance(self, stop: StopSignal) -> str | None:
         """One optimizer step and what is due after it; gives the reason to stop, if any."""

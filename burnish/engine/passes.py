@@ -14,7 +14,7 @@ from burnish.engine.dropout import drops_out, row_draws
 from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
-from burnish.engine.probe import probe_rows
+from burnish.engine.probe import FIRST, probe_rows
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
 from burnish.engine.tree import common_beginning
@@ -126,13 +126,15 @@ class Passes:
         (term.total * factor).backward()  # type: ignore[no-untyped-call]
         return term
 
-    def probed_loss(self, max_tokens: int, *, backward: bool = False) -> float:
+    def probed_loss(self, max_tokens: int, *, backward: bool = False, whole: bool = False) -> float:
         """Loss per unit of up to four training rows of different length, nothing left to chance; draws no numbers.
 
         Args:
             backward: leaves the gradients, too.
+            whole: of as many of the first rows as may be computed at once: what rounding does to a loss is a mean.
         """
-        probe = probe_rows(self.rows, 4)
+        config = getattr(getattr(self.model, "encoder", None), "config", None)
+        probe = list(self.rows[:FIRST]) if whole else probe_rows(self.rows, 4, config)
         while len(probe) > 1 and sum(row.length for row in probe) > max_tokens:
             probe.pop()
         training = self.model.training

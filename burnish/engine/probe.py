@@ -36,11 +36,16 @@ def probe_rows(rows: Sequence[Encoded], count: int, config: Any = None) -> list[
     return [by_length[i] for i in (_spread(longer + few, count) if few else (0, longer))]
 
 
+def is_long(rows: Sequence[Encoded], config: Any) -> bool:
+    """Whether some row is longer than a length at which the model may begin to compute differently."""
+    return bool(rows) and max(row.length for row in rows[:FIRST]) > min(lengths_of_change(config), default=10**9)
+
+
 def lengths_of_change(config: Any) -> Iterator[int]:
     """The lengths at which a model may begin to compute differently, as its settings name them."""
     settings = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
     for name, value in settings.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) or hasattr(value, "to_dict"):  # settings of a part
             yield from lengths_of_change(value)
         elif any(part in str(name) for part in LENGTHS) and "layer" not in str(name):
             values = value if isinstance(value, list | tuple) else [value]

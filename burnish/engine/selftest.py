@@ -81,12 +81,7 @@ def check_invariants(
     Cost: five forward and backward passes over the rows; memory of one more gradient.
     """
     encoder = getattr(model, "encoder", model)
-    probe = probe_rows(rows, ROWS, getattr(encoder, "config", None))
-    if layout.across and tree_of(probe, across=True) is None:  # what they share is to be among what is compared
-        alike = begin_alike(rows[:SEEN])
-        probe = sorted(probe[: ROWS - len(alike)] + alike, key=lambda row: row.length)
-    while len(probe) > 1 and sum(row.length for row in probe) > max_tokens:
-        probe.pop()
+    probe = _rows_of_test(rows, layout, getattr(encoder, "config", None), max_tokens)
     trainable = dict(method.trainable(model))
     _require_these_alone_learn(model, trainable, method)
     training = model.training
@@ -111,6 +106,19 @@ def check_invariants(
         f"self-test: {lengths} give the same {', '.join(ways)}; largest difference {worst[0]:.1e} of the loss, "
         f"{worst[1]:.1e} of the gradient"
     )
+
+
+def _rows_of_test(rows: Sequence[Encoded], layout: LayoutChoice, config: Any, max_tokens: int) -> list[Encoded]:
+    """Some rows of different length, as many as may be computed at once; two that share a beginning among them where
+    rows of this training do, however long they are."""
+    probe, alike = probe_rows(rows, ROWS, config), list[Encoded]()
+    if layout.across and tree_of(probe, across=True) is None:
+        alike = begin_alike(rows[:SEEN])
+        probe = probe[: ROWS - len(alike)]
+    room = max_tokens - sum(row.length for row in alike)
+    while len(probe) + len(alike) > max(1, len(alike)) and sum(row.length for row in probe) > room:
+        probe.pop()
+    return sorted(probe + alike, key=lambda row: row.length)
 
 
 def _arrangements(rows: Sequence[Encoded], layout: LayoutChoice, task: Task) -> Iterator[Arrangement]:

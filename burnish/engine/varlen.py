@@ -17,10 +17,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from burnish.engine.memory import is_out_of_memory
+
 DEVICES = ("cuda",)  # where the kernels may be
 WIDEST = 256  # numbers of a head that they take, in steps of eight
 TOLERANCE = 0.03  # of the largest number: bf16 keeps 8 bits, and probabilities are rounded to it before a product
-TRIED = (5, 1, 18)  # tokens of the segments that are tried
+# What is tried: tokens that each segment has of its own, and that it goes on behind; whether it sees only what is before
+# it; how far it sees.
+TRIED: tuple[tuple[tuple[int, ...], tuple[int, ...], bool, int | None], ...] = (
+    ((5, 1, 18), (0, 0, 0), True, None),
+    ((5, 1, 18), (0, 0, 0), False, None),
+    ((5, 1, 18), (0, 0, 0), True, 3),
+    ((5, 1, 18), (16, 4, 0), True, None),
+    ((1, 1), (3, 0), True, None),
+)
 _KNOWN: dict[tuple[Any, ...], str] = {}
 
 
@@ -109,38 +119,54 @@ class _Flash(torch.autograd.Function):
 
 
 def _tried(device: torch.device, dtype: torch.dtype, heads: int, key_heads: int, width: int) -> str:
-    """Compares the kernels with attention in float32 on a few segments, with and without looking ahead."""
-    ends = np.cumsum([0, *TRIED])
-    starts = torch.from_numpy(ends.astype(np.int32)).to(device)
-    lengths = Lengths(starts, starts, max(TRIED), max(TRIED))
+    """Compares the kernels with attention in float32 on a few segments, in all the ways they are asked."""
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            for causal in (True, False):
+            for own, before, causal, window in TRIED:
+                keys = np.add(own, before)
+                ends, key_ends = (np.cumsum([0, *counts]).astype(np.int32) for counts in (own, keys))
+                places = torch.arange(int(key_ends[-1]), device=device) if any(before) else None
+                starts = [torch.from_numpy(each).to(device) for each in (ends, key_ends)]
+                lengths = Lengths(starts[0], starts[1], max(own), int(keys.max()), places)
                 states = [
-                    _numbers(count, int(ends[-1]), width, place, device, dtype)
-                    for place, count in enumerate((heads, key_heads, key_heads))
+                    _numbers(count, tokens, width, place, device, dtype)
+                    for place, (count, tokens) in enumerate(
+                        [(heads, int(ends[-1])), *[(key_heads, int(key_ends[-1]))] * 2]
+                    )
                 ]
-                one = attend_by_lengths(lengths, *states, causal=causal, scale=width**-0.5, window=None)
-                other = torch.cat(
-                    [_plain(states, slice(*ends[i : i + 2].tolist()), causal, width) for i in range(len(TRIED))]
-                )
+                one = attend_by_lengths(lengths, *states, causal=causal, scale=width**-0.5, window=window)
+                parts = [
+                    [states[0][:, begin:end], *(each[:, first:last] for each in states[1:])]
+                    for begin, end, first, last in zip(ends, ends[1:], key_ends, key_ends[1:], strict=False)
+                ]
+                other = torch.cat([_plain(*part, causal=causal, window=window) for part in parts])
                 found = [[out.detach(), *torch.autograd.grad(out.float().sin().sum(), states)] for out in (one, other)]
-                for ours, plain in zip(*found, strict=True):
-                    if not float((ours.float() - plain.float()).abs().max()) <= TOLERANCE * max(
-                        1.0, float(plain.float().abs().max())
-                    ):
-                        return "FlashAttention gave other numbers"
+                if not all(_alike(ours, plain) for ours, plain in zip(*found, strict=True)):
+                    return "FlashAttention gave other numbers"
     except (RuntimeError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         return f"FlashAttention refused ({type(error).__name__})"
     return ""
 
 
-def _plain(states: list[Tensor], segment: slice, causal: bool, width: int) -> Tensor:
-    query, key, value = (each[:, segment].float() for each in states)
-    shared = len(query) // len(key)
-    key, value = key.repeat_interleave(shared, 0), value.repeat_interleave(shared, 0)
-    attended = functional.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=width**-0.5)
-    return attended.transpose(0, 1).to(states[0].dtype)
+def _alike(one: Tensor, other: Tensor) -> bool:
+    most = max(1.0, float(other.float().abs().max()))
+    return float((one.float() - other.float()).abs().max()) <= TOLERANCE * most
+
+
+def _plain(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, window: int | None) -> Tensor:
+    """(tokens, H, d) of one segment, whose queries are the last of its tokens."""
+    shared, kind = len(query) // len(key), query.dtype
+    query, key, value = query.float(), *(each.float().repeat_interleave(shared, 0) for each in (key, value))
+    place_K = torch.arange(key.shape[1], device=key.device)
+    distance = place_K[key.shape[1] - query.shape[1] :, None] - place_K
+    seen = distance >= 0 if causal else torch.ones_like(distance, dtype=torch.bool)
+    if window is not None:
+        seen = seen & (distance.abs() < window)
+    scale = query.shape[-1] ** -0.5
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+    return attended.transpose(0, 1).to(kind)
 
 
 def _numbers(heads: int, tokens: int, width: int, place: int, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -41,6 +41,8 @@ def judge_preferences(
     bench.progress.stage("the verdict: the rewards of the sealed test answers")
     tuned = Answerer.of_run(folder.final, runs=runs)
     base = Answerer.of_base(bench.base, bench.task.masker.template, bench.ends)
+    tuned.open()
+    base.open()
     found = {split: bench.margins(split, rows) for split, rows in _predicted(bench, tuned).items()}
     arms = _arms(bench, base, found)
     references = {split: _references(bench, found[split]) for split in PARTS}

@@ -24,6 +24,7 @@ from burnish.engine.loop import Trained, Training
 from burnish.engine.memory import is_out_of_memory
 from burnish.engine.optimizer_8bit import require_8bit_moments
 from burnish.engine.precision import Precision, choose_device, choose_precision
+from burnish.engine.probe import is_long
 from burnish.engine.rehearsal import rehearse, surely_fits
 from burnish.engine.rows import EncodedRows
 from burnish.engine.sampler import tokens_at_once
@@ -162,7 +163,8 @@ class Workbench(ABC):
                 "base": self.base.describe() | {"adapter": str(self.base.adapter)},
                 "method": self.recipe.method.model_dump(mode="json") if self.recipe.method else None,
                 "task": self.task.name,
-                "padded": self.layout.padded,
+                "layout": [self.layout.padded, self.layout.across],
+                "long": is_long(rows, getattr(getattr(self.model, "encoder", None), "config", None)),
             }
         )
         ours = not self.own.names()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import Module
 
 from burnish.errors import RecipeError
-from burnish.model.libraries import open_peft, without_packed_layers
+from burnish.model.libraries import open_peft, with_packed_layers, without_packed_layers
 from burnish.model.quantized import is_packed
 
 
@@ -41,7 +40,7 @@ def with_peft(model: Module, config: Any) -> Module:
 
     packed = any(map(is_packed, core_of(model).parameters()))
     with (
-        contextlib.nullcontext() if packed else without_packed_layers(),
+        with_packed_layers() if packed else without_packed_layers(),
         warnings.catch_warnings(),  # peft asks transformers for a property by its old name
     ):
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)

@@ -6,13 +6,12 @@ bottleneck.safetensors                              bottlenecks, which peft does
 
 from __future__ import annotations
 
-import contextlib
 import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from burnish.model.libraries import open_peft, without_packed_layers
+from burnish.model.libraries import open_peft, with_packed_layers, without_packed_layers
 from burnish.storage.tensors import load_tensors
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def with_adapter(model: Module, folder: Path, *, quantized: bool) -> Module:
     from burnish.model.quantized import merged_and_whole
 
     with (
-        contextlib.nullcontext() if quantized else without_packed_layers(),
+        with_packed_layers() if quantized else without_packed_layers(),
         warnings.catch_warnings(),  # peft asks transformers for a property by its old name
     ):
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)

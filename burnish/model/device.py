@@ -19,7 +19,8 @@ def held_dtype(base: Base, device: torch.device, *, frozen: bool) -> str:
     for those that stay whole beside packed ones, which compute in bf16 anyway.
     """
     under = base.under or base
-    if device.type not in DEVICES or not frozen or not _is_saved_in_bf16(under):
+    merged = base.adapter is not None and base.quantization is None  # what it adds to the weights is no bf16 number
+    if device.type not in DEVICES or not frozen or merged or not _is_saved_in_bf16(under):
         return "float32"
     if base.quantization is not None:
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"

@@ -1,8 +1,8 @@
 """transformers and peft, opened without what they would open beside themselves and a training never uses.
 
-Both look for whatever else is installed and import it at once: bitsandbytes, which loads torch's compiler, a client of
-a cloud, an optimizer that losses of object detectors call. Here these stand as modules that load when something of
-them is used, which changes when they load and not what they do.
+Both look for whatever else is installed and import it at once: bitsandbytes, which loads torch's compiler, and a client
+of a cloud. Here these stand as modules that load when something of them is used, which changes when they load and not
+what they do.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 WHEN_USED = ("bitsandbytes", "boto3")  # taken as a whole: "import bitsandbytes as bnb"
-WHEN_CALLED = "scipy.optimize"  # functions are taken from it: "from scipy.optimize import linear_sum_assignment"
-MUCH = 100  # modules
+BEGUN = "_burnish_begun"
 _PACKED = ("peft.tuners.lora.model", "peft.tuners.ia3.model")
 _lock, _loading = threading.RLock(), threading.RLock()
 
@@ -49,8 +48,12 @@ def _open(*names: str) -> None:
             for name in WHEN_USED:
                 _load_when_used(name)
             for name in names:
-                with _functions_when_called() if "transformers.loss" in name else contextlib.nullcontext():
-                    importlib.import_module(name)
+                importlib.import_module(name)
+
+
+def with_packed_layers() -> contextlib.AbstractContextManager[object]:
+    """Inside the block nobody else makes layers `without_packed_layers`, which would hold for this thread as well."""
+    return _lock
 
 
 @contextlib.contextmanager
@@ -67,35 +70,29 @@ def without_packed_layers() -> Iterator[None]:
 
 
 class _WhenUsed(ModuleType):
-    """A module that is there and runs when something of it is asked for."""
+    """A module that is there and runs when something of it is asked for, or one of its parts is imported."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__version__":  # whoever walks through all modules uses none of them
-            raise AttributeError(name)
+        if name.startswith("__") and name not in ("__version__", "__path__"):
+            raise AttributeError(name)  # whoever walks through all modules uses none of them
         with _loading:
             if type(self) is _WhenUsed:
-                self.__class__ = ModuleType  # type: ignore[assignment]  # from here on its own names decide
-                found: Any = self.__spec__
-                try:
-                    found.loader.exec_module(self)
-                except BaseException:
-                    sys.modules.pop(self.__name__, None)  # the next import says again what is wrong
-                    raise
+                if BEGUN in self.__dict__:  # by this thread: what it did not define yet is not there
+                    raise AttributeError(name)
+                self.__dict__[BEGUN] = True
+                self._run()
         return getattr(self, name)
 
-
-class _WhenCalled(ModuleType):
-    """Gives functions that import the module of this name when they are called."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        module = self.__name__
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            return getattr(importlib.import_module(module), name)(*arguments, **named)
-
-        return call
+    def _run(self) -> None:
+        found: Any = self.__spec__
+        self.__path__ = found.submodule_search_locations
+        try:
+            found.loader.exec_module(self)
+        except BaseException:
+            sys.modules.pop(self.__name__, None)  # the next import says again what is wrong
+            raise
+        del self.__dict__[BEGUN]
+        self.__class__ = ModuleType  # type: ignore[assignment]  # from here on its own names decide
 
 
 def _load_when_used(name: str) -> None:
@@ -103,31 +100,17 @@ def _load_when_used(name: str) -> None:
     if found is not None and found.loader is not None:
         module = importlib.util.module_from_spec(found)
         module.__class__ = _WhenUsed
+        del module.__path__
         sys.modules[name] = module
 
 
 @contextlib.contextmanager
-def _functions_when_called() -> Iterator[None]:
-    """In the block whoever imports functions of WHEN_CALLED gets ones that load it when they are called."""
-    if WHEN_CALLED in sys.modules or importlib.util.find_spec(WHEN_CALLED.split(".")[0]) is None:
-        yield
-        return
-    sys.modules[WHEN_CALLED] = _WhenCalled(WHEN_CALLED)
-    try:
-        yield
-    finally:
-        sys.modules.pop(WHEN_CALLED, None)
-
-
-@contextlib.contextmanager
 def collector_at_rest() -> Iterator[None]:
-    """In the block, which imports much, no garbage is looked for; afterwards not among what was loaded, which stays."""
-    working, before = gc.isenabled(), len(sys.modules)
+    """In the block, which imports much, no garbage is looked for."""
+    working = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > before + MUCH:
-            gc.freeze()
         if working:
             gc.enable()

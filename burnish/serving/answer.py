@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ class Answerer:
         self.precision: Precision = choose_precision("auto", self.device)
         self._opened = learning
         self._decoder: Decoder | None = None
+        self._writes = threading.Lock()  # a decoder has one line of rows, and one who steps
 
     @classmethod
     def of_run(cls, final: Path, *, runs: Path) -> Answerer:
@@ -80,6 +82,13 @@ class Answerer:
         """A base as it comes, asked through the same template."""
         model = load_language_model(base).to(choose_device()).eval()
         return cls(model, Masker(template, load_tokenizer(base.folder)), ends=ends, context=base.context)
+
+    def open(self) -> None:
+        """Makes ready what answers; before a layout changes how the model computes, which a decoder refuses."""
+        with self._writes:
+            if not self._opened:
+                self._decoder = decoder_beside(self.model, self.masker.tokenizer, self.precision)
+                self._opened = True
 
     def fits(self, prompt: Prompt, new_tokens: int) -> bool:
         """Whether prompt and answer together are within what the model reads."""
@@ -118,11 +127,10 @@ class Answerer:
     ) -> list[Answer]:
         """What the model goes on with behind some tokens, in order: by the decoder of the service where there can be
         one, else by transformers."""
-        if not self._opened:
-            self._opened = True
-            self._decoder = decoder_beside(self.model, self.masker.tokenizer, self.precision)
+        self.open()
         if self._decoder is not None:
-            return write(self._decoder, ids, ends=self.ends, sampling=sampling, advance=advance)
+            with self._writes:
+                return write(self._decoder, ids, ends=self.ends, sampling=sampling, advance=advance)
         with self.precision.compute(self.device):
             return generate(self.model.causal, ids, ends=self.ends, sampling=sampling, advance=advance)
 

@@ -86,6 +86,7 @@ def test_micro_batches_hold_more_rows_for_it_and_still_halve(instructed: Subject
     training.faults.micro_batch_tokens = room
     while len(pieces) < len(rows):
         before = training.faults.micro_batch_tokens
-        halve_micro_batch(training.faults, passes, rows, training.journal, step=1, rows_per_step=8)
+        how: dict[str, Any] = {"step": 1, "rows_per_step": 8, "recompute": training.recompute, "at_first": room}
+        halve_micro_batch(training.faults, passes, rows, training.journal, **how)
         assert training.faults.micro_batch_tokens < before
         pieces = passes.pieces(rows, training.faults.micro_batch_tokens)

@@ -36,6 +36,7 @@ def test_where_all_are_long_two_of_different_length_are_taken(make_rows: Make) -
         {"sliding_window": 128},
         {"local_attention": 128, "vocab_size": 30_522},
         {"attention_window": [64, 128]},
+        {"text_config": SimpleNamespace(sliding_window=128, to_dict=dict)},
         {"rope_parameters": {"rope_type": "longrope", "original_max_position_embeddings": 128}},
     ],
 )

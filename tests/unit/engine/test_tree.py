@@ -207,10 +207,11 @@ def test_a_planted_leak_is_found_and_rows_do_not_share(encoder: Make, monkeypatc
     assert "beginnings that rows share computed for each: computed once they differ by" in choice.reason
 
 
+@pytest.mark.parametrize("max_tokens", [100_000, 16])
 def test_the_self_test_finds_a_leak_of_what_is_shared(
-    language_base: Any, conversations: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    language_base: Any, conversations: list[dict[str, Any]], max_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two rows that begin alike are among those it compares, also where its own choice has none."""
+    """Two rows that begin alike are among those it compares, also where its own choice has none, and however long."""
     system = {"role": "system", "content": "answer with one word of the question, and no other word at all"}
     mixed = [
         {"messages": ([system] if i in (3, 11) else []) + each["messages"]} for i, each in enumerate(conversations[:40])
@@ -219,7 +220,7 @@ def test_the_self_test_finds_a_leak_of_what_is_shared(
     model, layout = over.learner(Lora(rank=2))
     assert layout.across, layout.reason
     case: dict[str, Any] = {"task": over.task, "method": Lora(rank=2), "model": model, "rows": over.encoded()}
-    place: dict[str, Any] = {"layout": layout, "device": CPU, "max_tokens": 100_000}
+    place: dict[str, Any] = {"layout": layout, "device": CPU, "max_tokens": max_tokens}
     assert "one by one" in check_invariants(**case, **place)
     monkeypatch.setattr(grids, "_continuing", everything_seen)
     with pytest.raises(SelfTestError, match="give different losses"):

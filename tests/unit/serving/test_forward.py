@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from burnish.model.load import find_base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.products import TOLERANCE, Packed, can_pack
 from burnish.serving import forward, opening
+from burnish.serving.answer import Answerer
 from burnish.serving.beside import AdapterBank
 from burnish.serving.decoding import Asked, Decoder, Written
 from burnish.serving.forward import ByModules, ByParts
@@ -239,6 +242,18 @@ def test_draws_depend_on_the_seed_and_the_number_of_the_prompt_alone(small: Lang
     assert first[:1] == drawn([PROMPTS[0], PROMPTS[3]], 1)[:1]
     assert first != drawn(alike, 2)
     assert len(set(map(tuple, first))) == 3
+
+
+def test_threads_that_ask_one_answerer_get_their_own_answers(small: LanguageModel) -> None:
+    masker: Any = SimpleNamespace(tokenizer=NoWords())
+    answerer = Answerer(small, masker, ends=[END], context=256)
+    answerer.precision = EXACT
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(answerer.write, [prompt], Sampling(max_new_tokens=12)) for prompt in PROMPTS * 2]
+        found = [each.result()[0].token_ids for each in asked]
+    assert answerer._decoder is not None
+    expected = generate(small.causal, PROMPTS, ends=[END], sampling=Sampling(max_new_tokens=12))
+    assert found == [answer.token_ids for answer in expected] * 2
 
 
 def test_what_breaks_off_leaves_nobody_waiting(small: LanguageModel) -> None:
