@@ -22,8 +22,8 @@ from burnish.engine.memory import is_out_of_memory
 DEVICES = ("cuda",)  # where the kernels may be
 WIDEST = 256  # numbers of a head that they take, in steps of eight
 TOLERANCE = 0.03  # of the largest number: bf16 keeps 8 bits, and probabilities are rounded to it before a product
-# What is tried: tokens that each segment has of its own, and that it goes on behind; whether it sees only what is before
-# it; how far it sees.
+# What is tried: tokens that each segment has of its own, and that it goes on behind; whether it sees only what stands
+# before it; how far it sees.
 TRIED: tuple[tuple[tuple[int, ...], tuple[int, ...], bool, int | None], ...] = (
     ((5, 1, 18), (0, 0, 0), True, None),
     ((5, 1, 18), (0, 0, 0), False, None),
