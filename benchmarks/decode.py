@@ -50,6 +50,7 @@ from measuring import (
 PROMPT, WARM_UP = 64, 2  # tokens; answers that are not counted
 BATCHES = (1, 8)  # requests at once
 TRAINED = ROOT.parent / "shared" / "models" / "stories260k"
+TEXTS = ("said", "told")  # figures that are tokens: of random and of trained weights
 STARTS = ("Once upon a time", "Lily and Tom", "The dog was", "Mom said", "A bird flew", "The old man", "Ben had a red")
 STARTS += ("It was a sunny day", "Max found a", "We like", "Sara liked to", "There was a big")
 CONTINUED = 96  # tokens that the trained one goes on with
@@ -214,6 +215,19 @@ def summary(measured: Measured) -> tuple[str, dict[str, Any]]:
     return table(headings, lines), ratios
 
 
+def without_texts(measured: Measured) -> Measured:
+    """The figures of each round with the share of the same text in place of the texts."""
+    reference, kept = measured["generate-fp32"][0], dict[str, list[Figures]]()
+    for arm, rounds in measured.items():
+        texts = {field: [each.get(field) for each in rounds] for field in TEXTS}
+        kept[arm] = [
+            {name: value for name, value in figures.items() if name not in TEXTS}
+            | {f"same_{name}": same_tokens(found[i], reference[name]) for name, found in texts.items() if found[i]}
+            for i, figures in enumerate(rounds)
+        ]
+    return kept
+
+
 def main() -> None:
     described = parser(str(__doc__), pairs=5)
     described.add_argument("--new", type=int, default=48, help="tokens of an answer")
@@ -229,7 +243,9 @@ def main() -> None:
         arms = {arm: partial(run_arm, __file__, arm, given, threads=options.threads) for arm in ARMS}
         measured = take_turns(arms, options.pairs)
     shown, ratios = summary(measured)
-    report(__file__, options, shown, {"new": new, "prompt": PROMPT, "measured": measured, "ratios": ratios})
+    report(
+        __file__, options, shown, {"new": new, "prompt": PROMPT, "measured": without_texts(measured), "ratios": ratios}
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from torch.nn import Module
 from burnish.engine.dropout import drawn, drops_out, pool_starts
 from burnish.engine.grids import grids_of, grids_of_tree, on_device
 from burnish.engine.last_layer import narrow_last_layer, only_at
-from burnish.engine.probe import probe_rows
+from burnish.engine.probe import FIRST, probe_rows
 from burnish.engine.prompted import behind_prompt
 from burnish.engine.segments import ATTENTION, inside, register
 from burnish.engine.tree import Tree, begin_alike, telling, tree_of
@@ -35,7 +35,6 @@ from burnish.types import Batch, Encoded, Reads
 
 ENDS: tuple[Reads, ...] = ("first", "last")
 GRAIN = 32  # tokens
-SEEN = 256  # rows that are looked at
 ROUNDED = 0.05  # of the largest number: after 32 layers in bf16; segments that see each other differ by more
 BEGINNING = 512  # tokens of a row that are compared on a GPU
 COMPARED = 64  # choices that a process remembers
@@ -390,7 +389,7 @@ def choose_layout(
         offset = position_offset(getattr(encoder, "config", None))
         return LayoutChoice(True, offset, "padded: the model takes no position ids")
     probe = probe_rows(rows, 4, getattr(encoder, "config", None))
-    alike = begin_alike(rows[:SEEN]) if _looks_back(encoder) else []
+    alike = begin_alike(rows[:FIRST]) if _looks_back(encoder) else []
     if device.type != "cpu":
         probe = [_begun(row) for row in probe]
     tokens = b"|".join(row.token_ids.tobytes() for row in [*probe, *alike])

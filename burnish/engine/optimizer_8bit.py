@@ -47,8 +47,9 @@ class AdamW8bit(AdamW):
     def _move_rounded(self, weight: Tensor, gradient: Tensor, *, rate: float, decay: float) -> None:
         from bitsandbytes.functional import optimizer_update_8bit_blockwise
 
-        state = self.state.setdefault(weight, {}) or _no_rounded_moments(weight)
-        self.state[weight] = state
+        if weight not in self.state:
+            self.state[weight] = _no_rounded_moments(weight)
+        state = self.state[weight]
         state["step"] = state["step"].cpu() + 1  # whose number is asked for: a device would have to be waited for
         signed, positive = self._codes_on(weight.device)
         optimizer_update_8bit_blockwise(

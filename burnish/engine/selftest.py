@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from burnish.engine.distributed import Ranks
 from burnish.engine.gradient_cache import compare_in_pieces
-from burnish.engine.layout import SEEN, LayoutChoice, RowBatch
+from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
-from burnish.engine.probe import probe_rows
+from burnish.engine.probe import FIRST, probe_rows
 from burnish.engine.segments import own_attention
 from burnish.engine.tree import begin_alike, tree_of
 from burnish.errors import SelfTestError
@@ -113,7 +113,7 @@ def _rows_of_test(rows: Sequence[Encoded], layout: LayoutChoice, config: Any, ma
     rows of this training do, however long they are."""
     probe, alike = probe_rows(rows, ROWS, config), list[Encoded]()
     if layout.across and tree_of(probe, across=True) is None:
-        alike = begin_alike(rows[:SEEN])
+        alike = begin_alike(rows[:FIRST])
         probe = probe[: ROWS - len(alike)]
     room = max_tokens - sum(row.length for row in alike)
     while len(probe) + len(alike) > max(1, len(alike)) and sum(row.length for row in probe) > room:
