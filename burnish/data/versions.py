@@ -78,7 +78,7 @@ def store_version(store: Path, examples: Iterable[Example], **facts: Any) -> Ver
         DataProblemError: [data/forgotten-rows] when exactly these rows hold some that were forgotten.
         DiskFullError: [storage/disk-full]; nothing of the attempt remains.
     """
-    ordered = sorted(((canonical_row(example), example) for example in examples), key=lambda pair: pair[0])
+    ordered = _ordered(examples)
     digest = hashlib.sha256()
     for canonical, _ in ordered:
         digest.update(canonical.encode("utf-8", "surrogatepass") + b"\n")
@@ -91,6 +91,32 @@ def store_version(store: Path, examples: Iterable[Example], **facts: Any) -> Ver
     if version.forgotten is not None:
         raise _forgotten_rows(version.forgotten)
     return version
+
+
+def _ordered(examples: Iterable[Example]) -> list[tuple[str, Example]]:
+    """(canonical row, row) in the order of a version."""
+    return sorted(((canonical_row(example), example) for example in examples), key=lambda pair: pair[0])
+
+
+def other_places(version: Version, examples: Iterable[Example], files: Mapping[str, Any]) -> list[Origin] | None:
+    """Where these rows stand, in the version's order, when other files with the same rows were stored first.
+
+    A version keeps the places of its first files only: a shuffled file has the same rows and another order.
+
+    Args:
+        examples: the rows of the version, in any order.
+        files: their files' name -> {"sha256", ...}.
+
+    Returns:
+        None when the version was stored from files of the same bytes, so that its places are these.
+    """
+    contents, stored = (
+        sorted(str(facts.get("sha256") or name) for name, facts in named.items())
+        for named in (files, version.manifest["files"])
+    )
+    if contents == stored:
+        return None
+    return [example.origin for _, example in _ordered(examples)]
 
 
 def _forgotten_rows(tombstone: Mapping[str, Any]) -> DataProblemError:
@@ -217,7 +243,7 @@ def find_version(name: str, store: Path) -> Version:
 
 
 def rows_of(version: Version) -> Iterator[Example]:
-    """The rows of a version, in its order.
+    """The rows of a version, in its order, with their places in the files that it was first stored from.
 
     Raises:
         UsageError: [data/version-forgotten] naming the version that replaced it.

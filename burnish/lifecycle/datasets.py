@@ -16,6 +16,7 @@ from burnish.data.versions import (
     forget,
     list_versions,
     matches,
+    other_places,
     remove_leftovers,
     rows_of,
     store_version,
@@ -24,7 +25,7 @@ from burnish.errors import UsageError, nearest
 from burnish.recipe.schema import Recipe
 from burnish.registry.runs import list_runs
 from burnish.settings import settings
-from burnish.storage.durable import write_text
+from burnish.storage.durable import write_json, write_text
 from burnish.storage.fingerprint import canonical_json
 from burnish.storage.run_folder import RunFolder
 
@@ -39,7 +40,8 @@ def data_store() -> Path:
 def keep_version(data: PreparedData, recipe: Recipe, folder: RunFolder) -> str:
     """Stores the rows of a run as a version, unless they are stored already; gives its id.
 
-    Its parent is the newest earlier version of files with the same names.
+    Its parent is the newest earlier version of files with the same names. Where other files gave the same rows before,
+    the run keeps the places of its own.
     """
     known = folder.manifest().get("data", {}).get("version")
     store = data_store()
@@ -53,14 +55,20 @@ def keep_version(data: PreparedData, recipe: Recipe, folder: RunFolder) -> str:
         if problem.action != "kept":
             key = f"{problem.code} {problem.action}"
             repairs[key] = repairs.get(key, 0) + 1
+    rows = [example for examples in data.found.values() for example in examples]
     version = store_version(
         store,
-        [example for examples in data.found.values() for example in examples],
+        rows,
         name=Path(recipe.data.train_files[0]).stem,
         files={name: dict(facts) for name, facts in data.files.items()},
         repairs={"clean": recipe.data.clean.model_dump(mode="json"), "rows": repairs},
         parents=[parent.id] if parent else [],
     )
+    places = other_places(version, rows, data.files)
+    if places is not None:
+        files = sorted({each.file for each in places})
+        number = {name: place for place, name in enumerate(files)}
+        write_json(folder.places, {"files": files, "rows": [[number[each.file], each.line] for each in places]})
     return version.id
 
 

@@ -149,7 +149,7 @@ def _plan(folder: RunFolder, manifest: Mapping[str, Any], overrides: Sequence[st
     if changed and recipe.data == recorded.data:
         if branch is not None:
             raise data_gone(manifest, "a run that went on from another one needs the files themselves")
-        recipe = with_stored_rows(recipe, manifest, target.with_name(f"{target.name}-data"), own)
+        recipe = with_stored_rows(folder, recipe, target.with_name(f"{target.name}-data"), own)
         version = manifest["data"]["version"]
         differences += [
             {**each, "why": f"its rows were read from the stored version {version[:12]}"} for each in changed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.train import read_rows
 from burnish.recipe.schema import Recipe
 from burnish.storage.durable import make_folder, write_text
-from burnish.types import Example
+from burnish.storage.run_folder import RunFolder
+from burnish.types import Example, Origin
 
 AS_READ: dict[str, Any] = {  # options that were applied before the rows were kept
     "format": None,
@@ -26,20 +28,21 @@ AS_READ: dict[str, Any] = {  # options that were applied before the rows were ke
 }
 
 
-def with_stored_rows(recipe: Recipe, manifest: Mapping[str, Any], folder: Path, own: Own) -> Recipe:
+def with_stored_rows(run: RunFolder, recipe: Recipe, folder: Path, own: Own) -> Recipe:
     """The recipe reading the stored rows instead, each in a file of its old name and on its old line.
 
     Args:
-        manifest: of the run that kept them.
+        run: the one that kept them.
         folder: a new one for the files.
 
     Raises:
         RunError: [reproduce/data-gone] when the version is gone, or gives other parts than the run had.
     """
+    manifest = run.manifest()
     version = str(manifest["data"].get("version"))
     try:
         stored = find_version(version, data_store())
-        rows = _by_file(stored, manifest["data"]["files"])
+        rows = _by_file(stored, manifest["data"]["files"], _places(run))
         changed = _reading(recipe, rows, manifest["data"]["files"], folder)
         _, _, data = read_rows(changed, own)
     except BurnishError as error:
@@ -58,13 +61,24 @@ def data_gone(manifest: Mapping[str, Any], reason: str) -> RunError:
     )
 
 
-def _by_file(version: Version, files: Mapping[str, Any]) -> dict[str, list[Example]]:
+def _places(run: RunFolder) -> list[Origin] | None:
+    """Where the run's rows stood, in its version's order; None where they stood as the version says."""
+    if not run.places.is_file():
+        return None
+    found = run.content(run.places)
+    return [Origin(found["files"][file], line) for file, line in found["rows"]]
+
+
+def _by_file(version: Version, files: Mapping[str, Any], places: Sequence[Origin] | None) -> dict[str, list[Example]]:
     """The rows of each file of a run. A version was stored once, perhaps by another run from copies of its files."""
+    rows: Iterable[Example] = rows_of(version)
+    if places is not None:
+        rows = (replace(row, origin=place) for row, place in zip(rows, places, strict=True))
     by_content = {str(facts.get("sha256")): name for name, facts in files.items()}
     stored = {name: by_content.get(str(facts.get("sha256"))) for name, facts in version.manifest["files"].items()}
     only = next(iter(files)) if len(files) == 1 else None
     found: dict[str, list[Example]] = {name: [] for name in files}
-    for row in rows_of(version):
+    for row in rows:
         name = row.origin.file if row.origin.file in files else stored.get(row.origin.file) or only
         if name is None:
             raise RunError("reproduce/data-gone", f"nothing says which file the rows of {row.origin.file} were in")

@@ -27,6 +27,7 @@ class RunFolder:
         self.events = path / "events.jsonl"
         self.metrics = path / "metrics.jsonl"
         self.problems = path / "problems.jsonl"
+        self.places = path / "places.json"
         self.checkpoints = path / "checkpoints"
         self.final = path / "final"
         self.evaluation = path / "evaluation.json"

@@ -134,6 +134,26 @@ def test_rows_come_from_the_stored_version_when_the_file_changed(
     assert (tmp_path / "again-data" / "0-toy.jsonl").is_file()
 
 
+def test_the_order_of_rows_is_the_runs_own_where_a_shuffled_file_was_stored_first(
+    toy_rows: ToyRows, quick: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Both files hold the same rows, so they are one data version; the order that was learned in is each run's."""
+    overrides = [*quick, "training.epochs=2", "training.max_steps=4", "data.columns={text: body, label: intent}"]
+    mine, other = tmp_path / "mine.csv", tmp_path / "other.csv"
+    lines = [f"{text},{label}\n" for text, label in toy_rows[:150]]
+    other.write_text("body,intent\n" + "".join(reversed(lines)), encoding="utf-8")
+    first = train(other, overrides=overrides, output=tmp_path / "first")
+    mine.write_text("body,intent\n" + "".join(lines), encoding="utf-8")
+    second = train(mine, overrides=overrides, output=tmp_path / "second")
+    versions = [run.folder.manifest()["data"]["version"] for run in (first, second)]
+    assert versions[0] == versions[1]
+    assert [run.folder.places.is_file() for run in (first, second)] == [False, True]
+    mine.unlink()
+    other.unlink()
+    assert reproduce(first.path, output=tmp_path / "first-again")["bit_equal"]
+    assert reproduce(second.path, output=tmp_path / "second-again")["bit_equal"]
+
+
 def test_data_that_is_gone_and_not_kept_stops_it_before_anything_is_spent(
     copied: Callable[..., Path], tmp_path: Path
 ) -> None:

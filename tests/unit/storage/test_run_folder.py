@@ -22,6 +22,7 @@ def test_the_names_are_those_of_the_design(tmp_path: Path) -> None:
         "events": "events.jsonl",
         "metrics": "metrics.jsonl",
         "problems": "problems.jsonl",
+        "places": "places.json",
         "checkpoints": "checkpoints",
         "final": "final",
         "evaluation": "evaluation.json",
