@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
-import torch
-
 from burnish.engine.journal import Journal
+from burnish.engine.memory import release_memory
 from burnish.engine.passes import Passes, can_be_cut
 from burnish.engine.recompute import Recompute
 from burnish.errors import DivergedError, OutOfMemoryError
@@ -72,8 +71,7 @@ def halve_micro_batch(
         OutOfMemoryError: [engine/out-of-memory] when they were single rows, or must be computed together.
     """
     gc.collect()
-    if passes.device.type == "cuda":
-        torch.cuda.empty_cache()
+    release_memory()
     pieces = passes.pieces(row_ids, faults.micro_batch_tokens)
     before = max(passes.tokens_at_once(piece) for piece in pieces)
     alone = all(len(piece) == 1 for piece in pieces) or not can_be_cut(passes.task)

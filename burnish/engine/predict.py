@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.layout import LayoutChoice, RowBatch
-from burnish.engine.memory import is_out_of_memory
+from burnish.engine.memory import is_out_of_memory, release_memory
 from burnish.engine.precision import Precision
 from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
@@ -186,7 +186,6 @@ def _halves(piece: list[int], lengths: Sequence[int]) -> list[list[int]]:
             hint="use a smaller base, or shorten the longest rows",
         )
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_memory()
     half = len(piece) // 2
     return [piece[half:], piece[:half]]

@@ -198,6 +198,7 @@ def resume_run(
 def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, progress: Progress, record: bool) -> None:
     """All stages of a run; see the module's first lines."""
     with collector_at_rest():
+        from burnish.engine.memory import release_memory
         from burnish.lifecycle.benches import open_bench
         from burnish.lifecycle.judge import judge_run, publish_report
         from burnish.lifecycle.observe import keep_reference
@@ -272,6 +273,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
             export_all(folder, recipe.export.to, rows=recipe.export.rows, runs=runs, progress=told)
         folder.update_manifest(status="finished")
         folder.event("finished")
+    release_memory()  # whoever called us goes on in this process
     if record:
         record_run(folder, progress)
 

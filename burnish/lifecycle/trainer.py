@@ -82,11 +82,14 @@ def main() -> None:
     orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
     threading.Thread(target=_read_orders, args=(orders,), daemon=True).start()
     _load_libraries()
+    from burnish.engine.memory import release_memory
+
     answers.say({"ready": os.getpid()})
     while True:
         order = orders.get()
         answers.say(_obeyed(order, Told(answers)))
         gc.collect()
+        release_memory()
 
 
 def _obeyed(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

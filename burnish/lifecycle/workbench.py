@@ -21,7 +21,7 @@ from burnish.engine.distributed import Ranks
 from burnish.engine.fp8 import require_fp8
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.loop import Trained, Training
-from burnish.engine.memory import is_out_of_memory
+from burnish.engine.memory import is_out_of_memory, keep_freed_memory, release_memory
 from burnish.engine.optimizer_8bit import require_8bit_moments
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.probe import is_long
@@ -101,7 +101,9 @@ class Workbench(ABC):
 
     def train(self) -> tuple[dict[str, Any], Any]:
         """Trains with the recipe's method; gives what the manifest keeps of it, and the model with its best weights."""
-        return self._train_steps(), self.model
+        found = self._train_steps()
+        release_memory()  # moments and gradients are gone
+        return found, self.model
 
     def train_along(self) -> None:
         """The training as the ranks see it that rank 0 leads: same steps, nothing written."""
@@ -187,8 +189,7 @@ class Workbench(ABC):
             if not is_out_of_memory(error):
                 raise
             self.model.zero_grad(set_to_none=True)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            release_memory()
             return "self-test: left out, its rows do not fit into memory at once"
         if ours:
             _PROVEN[key] = tested
@@ -238,6 +239,7 @@ class Workbench(ABC):
 
 def settled_machine(recipe: Recipe) -> tuple[Any, Precision]:
     """Device and precision of a run; threads and seed are set."""
+    keep_freed_memory()
     torch.set_num_threads(_threads(recipe))
     torch.manual_seed(recipe.training.seed)
     device = choose_device()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -51,3 +54,35 @@ def test_where_the_process_is_limited_nothing_is_promised(monkeypatch: pytest.Mo
 )
 def test_what_counts_as_out_of_memory(error: BaseException, known: bool) -> None:
     assert is_out_of_memory(error) is known
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
+def test_what_is_freed_is_used_again_until_it_is_released() -> None:
+    """In a process of its own: the setting holds for all of it."""
+    told = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True).stdout.split()
+    before, kept, released = map(int, told)
+    assert before < 5_000_000  # given back at once, as it comes
+    assert kept > 60_000_000
+    assert released < 5_000_000
+
+
+KEPT = """
+import psutil
+import torch
+from burnish.engine.memory import keep_freed_memory, release_memory
+
+process, start = psutil.Process(), 0
+
+def held():
+    return process.memory_info().rss - start
+
+torch.ones(16_000_000)  # what is loaded with the first tensor
+start = held()
+torch.ones(16_000_000)
+told = [held()]
+keep_freed_memory()
+torch.ones(16_000_000)
+told.append(held())
+release_memory()
+print(*told, held())
+"""
