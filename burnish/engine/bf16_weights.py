@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ class Bf16Weights:
     """bf16 copies of the weights of matrices and norms below the head.
 
     Tables of embeddings stay float32: the gradient of a token that every row begins with is a sum of thousands, which
-    bf16 would lose. What they give is rounded once.
+    bf16 would lose. What they give is rounded once, and their gradient added up where it is kept: autograd would make
+    one as large as the table in every pass, of which all but the words of the pass are zeros.
 
     Args:
         model: with the method attached.
@@ -57,6 +59,9 @@ class Bf16Weights:
         with torch.no_grad():
             torch._foreach_copy_(self.copies, self.masters)
         hooks = [table.register_forward_hook(_rounded) for table in self.tables]
+        plain = [table for table in self.tables if _is_plain(table)]
+        for table in plain:
+            table.forward = partial(_looked_up, table)  # type: ignore[method-assign]
         for part, name, master in self.places:
             part._parameters[name] = self._copy_of[id(master)]
         try:
@@ -66,6 +71,8 @@ class Bf16Weights:
                 part._parameters[name] = master
             for hook in hooks:
                 hook.remove()
+            for table in plain:
+                del table.forward
             for copy in self.copies:
                 copy.grad = None  # of a pass that broke off
 
@@ -87,6 +94,39 @@ def _copy(master: Tensor) -> nn.Parameter:
 
 def _sum(so_far: Tensor, gradient: Tensor) -> Tensor:
     return so_far.float().add_(gradient)  # float() gives back what is float32 already
+
+
+def _is_plain(table: nn.Embedding) -> bool:
+    """Whether it looks words up and does nothing else, and learns."""
+    changed = table.max_norm is not None or table.scale_grad_by_freq or table.sparse
+    return type(table) is nn.Embedding and table.weight.requires_grad and not changed and "forward" not in vars(table)
+
+
+def _looked_up(table: nn.Embedding, ids: Tensor) -> Tensor:
+    asks = torch.empty(0, device=ids.device, requires_grad=True)  # the table itself would wait here for its gradient
+    found: Tensor = _Looked.apply(asks, table.weight.detach(), ids, table)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Looked(torch.autograd.Function):
+    """Rows of a table; their gradients are added to the table's own, where it lies."""
+
+    @staticmethod
+    def forward(ctx: Any, _: Tensor, weight_VD: Tensor, ids: Tensor, table: nn.Embedding) -> Tensor:
+        ctx.ids, ctx.table = ids, table
+        return nn.functional.embedding(ids, weight_VD)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        weight, padding = ctx.table.weight, ctx.table.padding_idx
+        ids, more = ctx.ids.flatten(), gradients[0].flatten(end_dim=-2)
+        if padding is not None:
+            used = ids != padding
+            ids, more = ids[used], more[used]
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        weight.grad.index_add_(0, ids, more)
+        return None, None, None, None
 
 
 def _rounded(_: nn.Module, __: Any, states: Tensor) -> Tensor:

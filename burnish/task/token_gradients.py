@@ -20,6 +20,8 @@ Logits = Callable[[Tensor], Tensor]  # (C, D) hidden states -> (C, V)
 LARGE = 1_000.0  # a logit at which soft-capping shows; scaling shows at any
 ALIKE = 1e-4  # of it, in float32
 ROUNDED = 2e-2  # the same for weights in bf16
+PRODUCT_BYTES = 2**26  # that the logits of some chunks may take, as they come from the product
+BLOCK = 4_096  # words of the head whose gradient is added up at once: 5 MB in bf16 for a width of 576
 _PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
@@ -97,13 +99,15 @@ class _Sum(torch.autograd.Function):
         only = head if head is not None and len(learning) == 1 and learning[0] is head.weight else None
         sums: list[Tensor | None] = [None] * len(learning)
         losses, gradient = _in_chunks(hidden, targets, logits_of, only, chunk, learning, sums)
-        ctx.save_for_backward(gradient, *sums)
+        ctx.found = [gradient, *sums]
         return losses.sum()
 
     @staticmethod
     def backward(ctx: Any, *factors: Tensor) -> Any:  # ()
-        one = factors[0].device.type == "cpu" and float(factors[0]) == 1.0  # the head's gradient is large to copy
-        hidden, *weights = (each if one or each is None else each * factors[0] for each in ctx.saved_tensors)
+        found, ctx.found = ctx.found, None  # nobody else has them: the head's gradient is large to copy
+        if factors[0].device.type != "cpu" or float(factors[0]) != 1.0:
+            found = [each if each is None else each.mul_(factors[0]) for each in found]
+        hidden, *weights = found
         return hidden, None, None, None, None, *weights
 
 
@@ -153,24 +157,43 @@ def _through_layer(
     token is its own logit against the sum over all, and the gradient is softmax minus one at the target, which is
     computed apart because near one a difference of rounded numbers has no digits left.
     """
-    rows = min(chunk, len(targets_R))
-    products = states_RD.new_empty((rows, len(weight_VD)))
-    shares = products.new_empty(products.shape, dtype=torch.float32)
-    for start in range(0, len(targets_R), chunk):
-        states_CD, target_C1 = states_RD[start : start + chunk], targets_R[start : start + chunk, None]
-        logits_CV, share_CV = products[: len(states_CD)], shares[: len(states_CD)]
-        torch.mm(states_CD, weight_VD.T, out=logits_CV)
-        share_CV.copy_(logits_CV)
-        top_C1 = logits_CV.amax(dim=-1, keepdim=True).float()
-        own_C1 = share_CV.gather(1, target_C1) - top_C1
-        total_C1 = share_CV.sub_(top_C1).exp_().sum(dim=-1, keepdim=True)
-        log_C1 = own_C1 - total_C1.log()
-        losses_R[start : start + chunk] = -log_C1[:, 0]
-        share_CV.div_(total_C1).scatter_(1, target_C1, log_C1.expm1())
-        logits_CV.copy_(share_CV)
-        gradient_RD[start : start + chunk] = logits_CV @ weight_VD
+    logits = products_at_once(states_RD, weight_VD, chunk)
+    products = states_RD.new_empty((min(logits, len(targets_R)), len(weight_VD)))
+    shares = products.new_empty((min(chunk, len(products)), len(weight_VD)), dtype=torch.float32)
+    for begin in range(0, len(targets_R), logits):
+        states_GD, targets_G1 = states_RD[begin : begin + logits], targets_R[begin : begin + logits, None]
+        logits_GV = products[: len(states_GD)]
+        torch.mm(states_GD, weight_VD.T, out=logits_GV)
+        for start in range(0, len(states_GD), chunk):
+            logits_CV, target_C1 = logits_GV[start : start + chunk], targets_G1[start : start + chunk]
+            share_CV = shares[: len(logits_CV)].copy_(logits_CV)
+            top_C1 = logits_CV.amax(dim=-1, keepdim=True).float()
+            own_C1 = share_CV.gather(1, target_C1) - top_C1
+            total_C1 = share_CV.sub_(top_C1).exp_().sum(dim=-1, keepdim=True)
+            log_C1 = own_C1 - total_C1.log()
+            losses_R[begin + start :][: len(log_C1)] = -log_C1[:, 0]
+            share_CV.div_(total_C1).scatter_(1, target_C1, log_C1.expm1())
+            logits_CV.copy_(share_CV)
+        gradient_RD[begin : begin + logits] = logits_GV @ weight_VD
         if sums:
-            _add(logits_CV.T @ states_CD, sums, 0)
+            sums[0] = _with_products(sums[0], logits_GV, states_GD)
+
+
+def products_at_once(states_RD: Tensor, weight_VD: Tensor, chunk: int) -> int:
+    """Positions whose products are in memory at once, whole chunks: a large product is a fast one."""
+    rows = PRODUCT_BYTES // (len(weight_VD) * states_RD.element_size())
+    return max(chunk, rows // chunk * chunk)
+
+
+def _with_products(total_VD: Tensor | None, gradient_GV: Tensor, states_GD: Tensor) -> Tensor:
+    """The head's gradient with that of some positions, float32; never all of it twice, in two precisions."""
+    begun = total_VD is not None
+    if total_VD is None:
+        total_VD = states_GD.new_empty((gradient_GV.shape[1], states_GD.shape[1]), dtype=torch.float32)
+    for start in range(0, len(total_VD), BLOCK):
+        own, more = total_VD[start : start + BLOCK], gradient_GV[:, start : start + BLOCK].T @ states_GD
+        own.add_(more) if begun else own.copy_(more)
+    return total_VD
 
 
 def _add(more: Tensor | None, sums: list[Tensor | None], place: int) -> None:
