@@ -124,7 +124,10 @@ class Training:
         self.pulls: list[Pull] = []
         self.optimizer = build_optimizer(model, self.trainable, options)
         self.stopping = EarlyStopping(patience=options.patience, higher_is_better=higher_is_better)
-        self.at_first = tokens_at_once(options.micro_batch_tokens, device, compared=isinstance(task, Comparing))
+        learned = sum(weight.numel() for weight in self.trainable.values())
+        self.at_first = tokens_at_once(
+            options.micro_batch_tokens, device, compared=isinstance(task, Comparing), learned=learned
+        )
         self.faults = Faults(self.at_first)
         self.recompute = Recompute(model, device)
         self.journal = Journal(

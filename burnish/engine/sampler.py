@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from burnish.engine.options import CPU_TOKENS, GPU_TOKENS, MANY
+
 WINDOW = 8  # batches that are sorted by length together; coarser windows make batches alike and cost accuracy
 
 
@@ -33,13 +35,18 @@ def epoch_batches(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: 
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def tokens_at_once(asked: int | None, device: torch.device, *, compared: bool = False) -> int:
+def tokens_at_once(asked: int | None, device: torch.device, *, compared: bool = False, learned: int = 0) -> int:
     """Tokens of a micro-batch: what was asked for, or what keeps the device busy and no more memory than that.
 
     On CPU cores 1,024 tokens at once are as fast as 4,096, in a quarter of the memory. Not so where the rows of a step
-    are compared: a step that is cut into pieces needs a second forward pass.
+    are compared: a step that is cut into pieces needs a second forward pass. Nor where many weights learn: each piece
+    has a gradient as large as they are, and all of them are added up.
+
+    Args:
+        learned: numbers that learn.
     """
-    return asked or (1_024 if device.type == "cpu" else 16_384) * (4 if compared else 1)
+    usual = (CPU_TOKENS if learned < MANY else 2 * CPU_TOKENS) if device.type == "cpu" else GPU_TOKENS
+    return asked or usual * (4 if compared else 1)
 
 
 def micro_batches(rows: Sequence[int], lengths: Sequence[int], *, max_tokens: int, shared: int = 0) -> list[list[int]]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from burnish.data.prepare import PreparedData
+from burnish.engine.options import CPU_TOKENS, MANY
 from burnish.errors import ModelError
 from burnish.lifecycle.follow import visible_gpus
 from burnish.lifecycle.machine_speed import MachineSpeed, machine_speed
@@ -32,7 +33,7 @@ from burnish.types import Example, Row, Split
 
 SAMPLE = 512  # rows whose tokens are counted
 LONGEST = 8_192  # tokens of a conversation that are read, unless the recipe says so
-CPU_TOKENS, PATCH = 1_024, 16  # as engine/sampler.py cuts a step on a CPU, and as images are counted
+PATCH = 16  # pixels, as images are counted
 COMPARED = ("embedding", "recommendation")  # tasks that compare the rows of a step, and compute more of them at once
 GIB = 2**30
 SPARE = 0.95  # of the memory that is free; the rest is for what else happens on the machine
@@ -218,17 +219,19 @@ def _memory(
     recipe: Recipe, base: Base, shape: Shape, learning: Learning, lengths: Lengths
 ) -> tuple[Memory, dict[str, Any]]:
     """The memory, and the numbers it was predicted from."""
-    usual = CPU_TOKENS * (4 if recipe.task in COMPARED else 1)
+    whole = base.generates or base.has_decoder or base.model_type in FAMILIES or learning.method != "full"
+    table_rows = None if whole else lengths.distinct
+    many = learned_weights(shape, learning, table_rows=table_rows) >= MANY
+    usual = CPU_TOKENS * (2 if many else 1) * (4 if recipe.task in COMPARED else 1)  # as engine/sampler.py has it
     tokens = min(recipe.training.micro_batch_tokens or usual, lengths.total)
     mean = lengths.total / max(1, lengths.rows)
     tokens = max(lengths.longest, min(tokens, math.ceil(1.3 * mean * recipe.training.global_batch_size)))
-    whole = base.generates or base.has_decoder or base.model_type in FAMILIES or learning.method != "full"
     inputs: dict[str, Any] = {
         "tokens": tokens,
         "longest": lengths.longest,
         "rows_at_once": max(1, tokens // max(1, lengths.longest)),
         "data_bytes": _data_bytes(base, lengths),
-        "table_rows": None if whole else lengths.distinct,
+        "table_rows": table_rows,
         "precision": "bf16" if recipe.training.precision == "bf16" else "fp32",
     }
     memory = predict_memory(shape, learning, **inputs)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from burnish.engine import lean
+from burnish.engine import lean, norms
 from burnish.engine.fused_lora import fused_lora
 from burnish.engine.precision import Precision
 from burnish.engine.selftest import check_invariants
@@ -110,27 +110,12 @@ def test_a_loss_that_changes_leaves_everything_as_it_is(
 ) -> None:
     """Norms that scale by more than their weight, which the comparison of norms was made to miss."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lean, "_same", lambda *_: True)
-        patch.setattr(lean.F, "rms_norm", lambda states, *_: states * 40)
+        patch.setattr(norms, "_same", lambda *_: True)
+        patch.setattr(norms._Norm, "apply", lambda states, *_: states * 40)
         training = chat_subject_over(str(bf16_base), conversations[:24]).training(Lora(rank=4), tmp_path)
         with training._fused():
-            norms = [part for part in training.model.modules() if type(part).__name__.endswith("RMSNorm")]
-            assert norms
-            assert not any("forward" in vars(part) for part in norms)
+            found = [part for part, _ in norms.norms_of(training.model)]
+            assert found
+            assert not any("forward" in vars(part) for part in found)
     events = RunFolder(tmp_path).rows(tmp_path / "events.jsonl")
     assert "stay as they are" in next(event["what"] for event in events if event["event"] == "lean")
-
-
-def test_a_norm_of_another_kind_is_left_alone() -> None:
-    """Gemma's adds one to its weight."""
-
-    class OtherRMSNorm(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight, self.eps = torch.nn.Parameter(torch.ones(8)), 1e-6
-
-        def forward(self, states: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.rms_norm(states, (8,), 1 + self.weight, self.eps)
-
-    with lean._norms(OtherRMSNorm()) as changed:
-        assert changed == 0

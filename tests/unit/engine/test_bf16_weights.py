@@ -68,6 +68,58 @@ def test_gradients_of_several_micro_batches_are_added_up_in_float32(encoder: Mak
     torch.testing.assert_close(weight.grad, 300 * once, rtol=1e-4, atol=0)  # bf16 cannot count beyond 256
 
 
+class _Reader(nn.Module):
+    """A table, a layer, and a head that may be the table again."""
+
+    def __init__(self, *, tied: bool, padding: int | None) -> None:
+        super().__init__()
+        self.core = nn.Module()
+        self.core.table, self.core.layer = nn.Embedding(6, 8, padding_idx=padding), nn.Linear(8, 8)
+        self.core.head = nn.Linear(8, 6, bias=False)
+        if tied:
+            self.core.head.weight = self.core.table.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        core: Any = self.core
+        read: Tensor = core.head(core.layer(core.table(ids)))
+        return read
+
+
+@pytest.mark.parametrize("padding", [None, 0])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_gradient_of_a_table_is_added_up_where_it_is_kept(*, tied: bool, padding: int | None) -> None:
+    """Of words that come twice, of several passes, beside the head's, without the padding's."""
+    torch.manual_seed(3)
+    model = _Reader(tied=tied, padding=padding)
+    passes = [torch.tensor([[0, 1, 1, 4]]), torch.tensor([[1, 5]])]
+    for ids in passes:
+        model(ids).sin().sum().backward()
+    exact = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
+    with Bf16Weights(model, dict(model.named_parameters())).inside():
+        for ids in passes:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                output = model(ids)
+            output.float().sin().sum().backward()
+        assert "forward" in vars(model.core.table)
+    assert "forward" not in vars(model.core.table)
+    found = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    assert found.keys() == exact.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient.float(), exact[name], rtol=0.05, atol=0.05)
+    table = model.core.table.weight.grad
+    assert table.dtype == torch.float32
+    assert bool(table[2].any()) == tied  # no row has this word: only the head's gradient is there
+
+
+def test_a_table_that_does_more_than_look_up_keeps_its_own_gradient() -> None:
+    for table in (nn.Embedding(6, 8, max_norm=1.0), nn.Embedding(6, 8, scale_grad_by_freq=True)):
+        model = _Reader(tied=False, padding=None)
+        model.core.table = table
+        with Bf16Weights(model, dict(model.named_parameters())).inside():
+            assert "forward" not in vars(table)
+
+
 class _Stop(Silent):
     def advance(self, done: int, total: int, figures: Any) -> None:
         if "loss" in figures and done == 8:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.engine.sampler import WINDOW, epoch_batches, micro_batches
+from burnish.engine.sampler import WINDOW, epoch_batches, micro_batches, tokens_at_once
 
 lengths_ = st.lists(st.integers(1, 50), min_size=1, max_size=120)
 sizes = st.integers(1, 20)
@@ -88,3 +89,13 @@ def test_what_all_rows_begin_with_is_counted_once_in_a_piece() -> None:
     assert micro_batches(range(5), lengths, max_tokens=60) == [[0, 1], [2], [3], [4]]
     # 20 and 10 + 5 + 8; 20 and 40; 20 and 2
     assert micro_batches(range(5), lengths, max_tokens=60, shared=20) == [[0, 1, 2], [3], [4]]
+
+
+def test_a_cpu_computes_more_tokens_at_once_where_many_weights_learn() -> None:
+    """Each piece of a step has a gradient as large as they are."""
+    cpu = torch.device("cpu")
+    assert tokens_at_once(None, cpu) == tokens_at_once(None, cpu, learned=10**6) == 1_024
+    assert tokens_at_once(None, cpu, learned=10**8) == 2_048
+    assert tokens_at_once(None, cpu, compared=True) == 4_096
+    assert tokens_at_once(512, cpu, compared=True, learned=10**8) == 512
+    assert tokens_at_once(None, torch.device("cuda"), learned=10**10) == 16_384
