@@ -20,7 +20,8 @@ Logits = Callable[[Tensor], Tensor]  # (C, D) hidden states -> (C, V)
 LARGE = 1_000.0  # a logit at which soft-capping shows; scaling shows at any
 ALIKE = 1e-4  # of it, in float32
 ROUNDED = 2e-2  # the same for weights in bf16
-PRODUCT_BYTES = 2**26  # that the logits of some chunks may take, as they come from the product
+PRODUCT_BYTES = 2**27  # that the logits of some chunks may take, as they come from the product
+IN_CACHE = 2**23  # bytes in float32 that a CPU takes softmax of at once: it passes over them six times
 BLOCK = 4_096  # words of the head whose gradient is added up at once: 5 MB in bf16 for a width of 576
 _PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
@@ -158,6 +159,8 @@ def _through_layer(
     computed apart because near one a difference of rounded numbers has no digits left.
     """
     logits = products_at_once(states_RD, weight_VD, chunk)
+    if states_RD.device.type == "cpu":
+        chunk = min(chunk, max(1, IN_CACHE // (4 * len(weight_VD))))
     products = states_RD.new_empty((min(logits, len(targets_R)), len(weight_VD)))
     shares = products.new_empty((min(chunk, len(products)), len(weight_VD)), dtype=torch.float32)
     for begin in range(0, len(targets_R), logits):
