@@ -86,10 +86,10 @@ def _plain(sizes: Array, cuts: Sequence[int], device: torch.device, token: int =
     """Segments that see themselves, from a token of the batch on."""
     for start, end in pairwise([0, *cuts, len(sizes)]):
         own = sizes[start:end]
-        places = on_device(_places(own), device)
+        places, slots = on_device(_places(own), device), on_device(_slots(own), device)
         tokens = int(own.sum())
         mask, lengths = mask_of(own, device), _by_lengths(own, own, None, device)
-        yield Segments(places, len(own), int(own.max()), mask, begin=token, end=token + tokens, lengths=lengths)
+        yield Segments(places, slots, len(own), int(own.max()), mask, begin=token, end=token + tokens, lengths=lengths)
         token += tokens
 
 
@@ -104,6 +104,7 @@ def _continuing(own: Array, befores: Sequence[Array], token: int, device: torch.
     at_GS = np.minimum(before[:, None] + np.arange(longest), keys - 1)  # padding looks like the last token
     return Segments(
         on_device(_places(own), device),
+        on_device(_slots(own), device),
         len(own),
         longest,
         on_device(np.arange(keys) <= at_GS[:, :, None], device)[:, None],
@@ -139,6 +140,12 @@ def _places(sizes: Array) -> Array:
     """(T,) where the tokens of segments stand in a grid of them."""
     longest, starts = int(sizes.max()), np.cumsum(sizes) - sizes
     return np.asarray(np.arange(int(sizes.sum())) + np.repeat(np.arange(len(sizes)) * longest - starts, sizes))
+
+
+def _slots(sizes: Array) -> Array:
+    """(G * S,) which token stands at each place of a grid; behind a segment its last one."""
+    starts = np.cumsum(sizes) - sizes
+    return np.asarray(starts[:, None] + np.minimum(np.arange(int(sizes.max())), sizes[:, None] - 1)).reshape(-1)
 
 
 def mask_of(sizes: Array, device: torch.device) -> Tensor | None:

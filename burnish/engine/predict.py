@@ -18,7 +18,7 @@ from burnish.engine.sampler import micro_batches
 from burnish.errors import OutOfMemoryError
 from burnish.types import Encoded, Progress, Row, Silent, Task
 
-MAX_TOKENS = 2_048  # computed at once: large enough for the matrix products, small enough for any machine
+MAX_TOKENS = 4_096  # computed at once: large enough for the matrix products, small enough for any machine
 
 
 def predict_rows(

@@ -31,6 +31,7 @@ class Segments:
     """Where the tokens of some segments that lie one behind the other belong; the source counts all tokens."""
 
     places: Tensor  # (T,) index of each token in a (G * S) grid
+    slots: Tensor  # (G * S,) token that stands at each index, of its own count; at an empty one, its segment's last
     count: int  # G
     longest: int  # S
     # (G, 1, 1, S) True where a token is real; None when all segments are equally long. For segments that continue
@@ -141,11 +142,14 @@ def _behind_others(
 
 
 def _spread(segments: Segments, states: Tensor) -> Tensor:
-    """(H, T, d) -> (G, H, S, d)."""
+    """(H, T, d) -> (G, H, S, d); in empty places zeros, or where nobody asks for gradients what is quicker to fetch."""
     flat = states.transpose(0, 1)
-    if len(segments.places) < segments.count * segments.longest:  # else they are a grid as they lie
-        empty = states.new_zeros((segments.count * segments.longest, states.shape[0], states.shape[2]))
-        flat = empty.index_copy(0, segments.places, flat)
+    if len(segments.places) < len(segments.slots):  # else they are a grid as they lie
+        if states.requires_grad:  # which come back by places quicker than by slots
+            empty = states.new_zeros((len(segments.slots), states.shape[0], states.shape[2]))
+            flat = empty.index_copy_(0, segments.places, flat)
+        else:
+            flat = flat.index_select(0, segments.slots)
     return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from burnish.errors import DamagedStoreError
+from burnish.model.products import Packed
 from burnish.storage.durable import write_json
 from burnish.storage.tensors import load_tensors, save_tensors
 
@@ -211,6 +212,11 @@ class SelfAttention(nn.Module):
         weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
         return F.linear(states, weight, bias).chunk(3, -1)
 
+    def packed(self, dtype: torch.dtype) -> tuple[str, Callable[..., Iterable[Tensor]]]:
+        """The method that packed weights take over, and what it does with them; as in the other parts."""
+        product = Packed([self.query, self.key, self.value], dtype)
+        return "_projected", lambda states: product(states).chunk(3, -1)
+
 
 class Intermediate(nn.Module):
     """The wide half of the feed-forward part."""
@@ -221,6 +227,9 @@ class Intermediate(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         return F.gelu(self.dense(states))
+
+    def packed(self, dtype: torch.dtype) -> tuple[str, Callable[..., Tensor]]:
+        return "forward", Packed([self.dense], dtype, gelu=True)
 
 
 class Added(nn.Module):
@@ -235,6 +244,10 @@ class Added(nn.Module):
     def forward(self, states: Tensor, before: Tensor) -> Tensor:
         normed: Tensor = self.LayerNorm(self.dropout(self.dense(states)) + before)
         return normed
+
+    def packed(self, dtype: torch.dtype) -> tuple[str, Callable[..., Tensor]]:
+        product, norm = Packed([self.dense], dtype), self.LayerNorm
+        return "forward", lambda states, before: norm(product.plus(states, before))
 
 
 def attend_padded(

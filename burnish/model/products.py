@@ -34,30 +34,40 @@ class Packed:
     Args:
         layers: on the CPU.
         dtype: that is multiplied in.
+        gelu: whether their result goes through gelu, the exact one.
 
     Raises:
         RuntimeError: oneDNN cannot, or gives something else than torch.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, *, gelu: bool = False) -> None:
         weight_OI = _beside([layer.weight.detach() for layer in layers]).to(dtype)
         bias_O = _bias(layers)
         self._bias = None if bias_O is None else bias_O.to(dtype)
-        self._dtype = dtype
+        self._dtype, self._gelu = dtype, gelu
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight_OI, ROWS)
         self.size_bytes = weight_OI.nbytes
         self._require_the_same(weight_OI)
 
     def __call__(self, states: Tensor) -> Tensor:
         """(T, I) -> (T, O)."""
+        then, way = ("gelu", "none") if self._gelu else ("none", "")
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            states.to(self._dtype), self._weight, self._bias, "none", [], ""
+            states.to(self._dtype), self._weight, self._bias, then, [], way
         )
         return product
+
+    def plus(self, states: Tensor, others: Tensor) -> Tensor:
+        """(T, I) and (T, O) -> (T, O): the product and others, added up before they are rounded."""
+        added: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            states.to(self._dtype), others.to(self._dtype), self._weight, self._bias, "add"
+        )
+        return added
 
     def _require_the_same(self, weight_OI: Tensor) -> None:
         probe_TI = torch.arange(2 * weight_OI.shape[1], dtype=torch.float32).sin().view(2, -1).to(self._dtype)
         expected = F.linear(probe_TI, weight_OI, self._bias).float()
+        expected = F.gelu(expected) if self._gelu else expected
         difference = float((self(probe_TI).float() - expected).abs().max())
         if not difference <= TOLERANCE[self._dtype] * float(expected.abs().max()):
             raise RuntimeError(f"a product with packed weights is off by {difference:.2g}")

@@ -12,6 +12,8 @@ import torch
 from burnish.engine.bf16_weights import held_in_bf16
 from burnish.engine.images import image_layout
 from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.memory import keep_freed_memory
+from burnish.engine.packed import hold_packed
 from burnish.engine.precision import Precision, choose_device, choose_precision
 from burnish.engine.predict import answers_of_numbers, pooled_features, predict_rows
 from burnish.engine.probe import probe_rows
@@ -153,8 +155,9 @@ def hold_for_prediction(
     model: Any, encoded: Sequence[Encoded], layout: LayoutChoice, precision: Precision, device: torch.device
 ) -> None:
     """Makes a model that only predicts ready for what it computes in, once, as some rows show it to be right."""
-    if precision.name != "bf16" or device.type != "cpu":
+    if device.type != "cpu":
         return
+    keep_freed_memory()
     probe = probe_rows(encoded, 4)
 
     def compute() -> torch.Tensor:
@@ -162,7 +165,9 @@ def hold_for_prediction(
             found: torch.Tensor = model(layout.lay_out(probe, range(len(probe)), device=device)).float()
         return found
 
-    held_in_bf16(model, compute)
+    rounds = precision.name == "bf16"
+    if not rounds or held_in_bf16(model, compute):
+        hold_packed(model, compute, torch.bfloat16 if rounds else torch.float32)
 
 
 def _readable(value: object, kind: type) -> bool:

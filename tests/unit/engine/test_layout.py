@@ -367,3 +367,15 @@ def test_numbers_of_the_rows_are_given_to_an_encoder_that_takes_them(padded: boo
     ]
     hidden = LaidOut(rows, [0, 1], padded=padded, device=torch.device("cpu")).hidden(TakesNumbers())
     assert hidden.tolist() == [[1.5, 1.0], [2.5, 2.0], [3.0, 10.0], [4.0, 11.0]]
+
+
+def test_without_gradients_a_row_that_is_no_number_stays_alone(encoder: Make, make_rows: Make) -> None:
+    """Places of the grid that are empty are filled from their own row, never from another one."""
+    bert, rows = encoder("bert"), make_rows([4, 6, 9], classes=3)  # of other words
+    choice = choose_layout(bert, rows, device=CPU)
+    batch = LaidOut(rows, [0, 1, 2], padded=False, device=CPU, position_offset=choice.position_offset)
+    with torch.no_grad():
+        bert.embeddings.word_embeddings.weight[rows[0].token_ids] = torch.nan
+        hidden = batch.hidden(bert)
+    assert bool(hidden[:4].isnan().all())
+    assert not bool(hidden[4:19].isnan().any())
