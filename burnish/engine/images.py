@@ -18,6 +18,7 @@ from burnish.engine.augmentation import NO_AUGMENTATION, augmented
 from burnish.engine.dropout import drawn, pool_starts
 from burnish.engine.layout import LayoutChoice
 from burnish.engine.options import AugmentationOptions
+from burnish.engine.upper_layers import Below
 from burnish.model.images import Preprocessing
 from burnish.types import Encoded, Reads
 
@@ -101,8 +102,16 @@ class ImageLayout(LayoutChoice):
     augmentation: AugmentationOptions
 
     def lay_out(
-        self, rows: Sequence[Encoded], row_ids: Sequence[int], *, device: torch.device, draws: Array | None = None
+        self,
+        rows: Sequence[Encoded],
+        row_ids: Sequence[int],
+        *,
+        device: torch.device,
+        draws: Array | None = None,
+        below: Below | None = None,
     ) -> LaidOutImages:
+        """See `LayoutChoice.lay_out`; an image is always computed whole."""
+        assert below is None
         return LaidOutImages(
             rows,
             row_ids,

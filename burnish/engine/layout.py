@@ -28,6 +28,7 @@ from burnish.engine.probe import FIRST, probe_rows
 from burnish.engine.prompted import behind_prompt
 from burnish.engine.segments import ATTENTION, inside, register
 from burnish.engine.tree import Tree, begin_alike, telling, tree_of
+from burnish.engine.upper_layers import Below, upper_layers
 from burnish.engine.varlen import DEVICES, refused
 from burnish.model.language import has_two_stacks
 from burnish.model.prompt import prompt_ids
@@ -60,6 +61,7 @@ class LaidOut:
         draw: first keyed dropout row of each row of the batch, (B,) int64; None: no dropout.
         position_offset: number of the first position of a segment (2 in the RoBERTa family).
         across: rows that begin alike have their beginning computed once, where nothing is dropped out.
+        below: what the lower layers gave for the tokens, which are then not computed.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class LaidOut:
         draw: np.ndarray[Any, Any] | None = None,
         position_offset: int = 0,
         across: bool = False,
+        below: Below | None = None,
     ) -> None:
+        self._below = below
         self.row_ids = tuple(row_ids)
         self.row_count = len(rows)
         self._rows, self._row_draw, self._position_offset = rows, draw, position_offset
@@ -183,13 +187,19 @@ class LaidOut:
         def filled_up(values_T: Tensor) -> Tensor:
             """Of the computed tokens, and with values that there are for those that nobody reads."""
             values_C = values_T if tokens_C is None else values_T[tokens_C]
-            return torch.cat([values_C, values_C[:1].expand(sum(rest))])[None] if rest else values_C[None]
+            if not rest:
+                return values_C[None]
+            return torch.cat([values_C, values_C[:1].expand(sum(rest), *values_C.shape[1:])])[None]
 
         draw = None if self._draw is None else filled_up(self._draw)
         grids = grids_of_tree(tree, sum(rest), self.device) if tree else grids_of(self._sizes, rest, self.device)
         with inside(grids), drawn(draw), only_at(reads_R) as wanted:
-            more = self._more_for(encoder, filled_up)
-            output = encoder(input_ids=filled_up(self._ids), position_ids=filled_up(self._position), **more)
+            more = {"position_ids": filled_up(self._position), **self._more_for(encoder, filled_up)}
+            if self._below is None:
+                output = encoder(input_ids=filled_up(self._ids), **more)
+            else:
+                with upper_layers(encoder, self._below.layers):
+                    output = encoder(inputs_embeds=filled_up(self._below.states), **more)
         hidden: Tensor = output.last_hidden_state[0]
         if reads_R is None:
             return hidden[: len(self._ids)]
@@ -352,12 +362,14 @@ class LayoutChoice:
         *,
         device: torch.device,
         draws: np.ndarray[Any, Any] | None = None,
+        below: Below | None = None,
     ) -> RowBatch:
         """A micro-batch.
 
         Args:
             row_ids: stable number of each row in its split.
             draws: (B,) uint64, what chance gives each row in this step; None: nothing is left to chance.
+            below: what the lower layers gave for its tokens, where it is known.
         """
         return LaidOut(
             rows,
@@ -367,6 +379,7 @@ class LayoutChoice:
             draw=None if draws is None else pool_starts(draws),
             position_offset=self.position_offset,
             across=self.across,
+            below=below,
         )
 
 

@@ -25,6 +25,7 @@ from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
 from burnish.engine.distributed import Ranks
 from burnish.engine.dropout import replace_dropout
 from burnish.engine.faults import IN_A_ROW, Faults, count_skipped, diverged, halve_micro_batch
+from burnish.engine.frozen_states import frozen_states
 from burnish.engine.fused_lora import FusedLora, fused_lora
 from burnish.engine.journal import Figures, Journal
 from burnish.engine.keep_ability import Pull, build_pulls
@@ -174,7 +175,7 @@ class Training:
         stopped = self.stopping.reason()
         compared: list[Scored] = []
         name: str = self.keep.choose
-        with listening() as stop, self._fused(), contextlib.ExitStack() as after:
+        with listening() as stop, self._fused(), self._frozen_states(), contextlib.ExitStack() as after:
             after.callback(self.recompute.end)
             while self.step < self.total_steps and stopped is None:
                 stopped = self._advance(stop)
@@ -226,6 +227,19 @@ class Training:
                     self.journal.event("frozen-products", what=eight)
                     self.journal.note(eight)
                 yield
+
+    @contextlib.contextmanager
+    def _frozen_states(self) -> Iterator[None]:
+        """Inside the block steps begin above the frozen layers, where that was asked for and changes nothing."""
+        if not self.options.keep_frozen_states:
+            yield
+            return
+        repeats = self.total_steps / self.steps_per_epoch if self.ranks.world == 1 else 0.0
+        path, progress = self.folder.path / ".frozen-states", self.journal.progress
+        with frozen_states(self.passes, path, repeats=repeats, progress=progress) as said:
+            self.journal.event("frozen-states", what=said)
+            self.journal.note(said)
+            yield
 
     def _loss_with_gradients(self, max_tokens: int) -> float:
         """Loss of some rows per unit, behind a backward pass whose gradients are thrown away."""

@@ -71,6 +71,11 @@ class TrainingOptions(Options):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="of the computation; weights stay fp32. auto: bf16 where the hardware has it"
     )
+    keep_frozen_states: bool = Field(
+        default=False,
+        description="what the layers below the lowest one that learns give is computed once and kept in a file while "
+        "the run lasts, 2 bytes x width a token in bf16; for language models with method.layers and several epochs",
+    )
     frozen_products: Literal["auto", "fp8"] = Field(
         default="auto",
         description="of the weights beside method: lora. auto: as precision says; fp8: in 8 bits, on GPUs that "

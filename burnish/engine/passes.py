@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from burnish.engine.rows import lengths_of
 from burnish.engine.sampler import micro_batches
 from burnish.engine.tree import common_beginning
 from burnish.types import Comparing, Encoded, LossTerm, Task
+
+if TYPE_CHECKING:
+    from burnish.engine.frozen_states import FrozenStates
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class Passes:
         seed: of dropout.
         lengths: of all of them, tokens.
         shared: tokens that all of them begin with and that a micro-batch computes once; see `count_shared`.
+        states: of the frozen layers, where they are kept.
     """
 
     task: Task
@@ -78,6 +82,7 @@ class Passes:
     seed: int
     lengths: list[int] = field(init=False)
     shared: int = field(init=False, default=0)
+    states: FrozenStates | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.lengths = [*lengths_of(self.rows), *lengths_of(self.kept_rows)]
@@ -158,7 +163,8 @@ class Passes:
     def lay_out(self, piece: Sequence[int], step: int) -> RowBatch:
         """A micro-batch as the model takes it, with the draws of its dropout."""
         draws = row_draws(piece, seed=self.seed, step=step)
-        return self.layout.lay_out([self._row(i) for i in piece], piece, device=self.device, draws=draws)
+        kept = {} if self.states is None else {"below": self.states.of(piece)}
+        return self.layout.lay_out([self._row(i) for i in piece], piece, device=self.device, draws=draws, **kept)
 
     def units_of(self, row_ids: Sequence[int]) -> float:
         """Units of the loss of some rows."""

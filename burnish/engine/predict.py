@@ -38,7 +38,7 @@ def predict_rows(
         for index, prediction in zip(batch.row_ids, task.predict(model, batch), strict=True):
             results[index] = prediction
 
-    _over(rows, keep, layout, precision, device, progress or Silent())
+    each_batch(rows, keep, layout=layout, precision=precision, device=device, progress=progress)
     return [result for result in results if result is not None]
 
 
@@ -63,7 +63,7 @@ def pooled_features(
         for index, vectors in zip(batch.row_ids, np.split(pooled.float().cpu().numpy(), each), strict=True):
             features[index] = vectors
 
-    _over(rows, keep, layout, precision, device, progress or Silent())
+    each_batch(rows, keep, layout=layout, precision=precision, device=device, progress=progress)
     return np.concatenate([vectors for vectors in features if vectors is not None])
 
 
@@ -112,17 +112,18 @@ def loss_and_predictions(
         total += float(term.total)
         weight += term.weight
 
-    _over(rows, judge, layout, precision, device, Silent())
+    each_batch(rows, judge, layout=layout, precision=precision, device=device)
     return total / weight, [result for result in results if result is not None]
 
 
-def _over(
+def each_batch(
     rows: Sequence[Encoded],
     use: Callable[[RowBatch], None],
+    *,
     layout: LayoutChoice,
     precision: Precision,
     device: torch.device,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> None:
     """Calls `use` on every batch, shortest rows first, without gradients, in evaluation mode.
 
@@ -134,7 +135,7 @@ def _over(
     lengths = lengths_of(rows)
     order = np.argsort(lengths, kind="stable").tolist()
     pieces = _mostly_even(order, lengths)[::-1]
-    done = 0
+    done, progress = 0, progress or Silent()
     with torch.inference_mode(), precision.compute(device):
         while pieces:
             piece = pieces.pop()

@@ -42,6 +42,7 @@ def build_method(options: MethodOptions) -> Method:
             target_modules=options.target_modules,
             rank_stabilized=options.rank_stabilized,
             decomposed=options.decomposed,
+            layers=options.layers,
         )
     if isinstance(options, PromptTuningOptions):
         return PromptTuning(tokens=options.tokens)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import Module
 
 from burnish.errors import RecipeError
+from burnish.model.language import has_two_stacks
 from burnish.model.libraries import open_peft, with_packed_layers, without_packed_layers
 from burnish.model.quantized import is_packed
 
@@ -60,6 +61,35 @@ def not_mergeable(method: str) -> RecipeError:
         where="method",
         hint="take the model as it is saved: the base and a small file beside it; or train with `method: lora`",
     )
+
+
+def last_layers(encoder: Any, count: int, *, instead: str) -> list[Module]:
+    """The last layers of a base, the lowest first.
+
+    Args:
+        instead: what lets all of them learn.
+
+    Raises:
+        RecipeError: [method/too-many-layers] when it has fewer.
+    """
+    layers = _layers(encoder)
+    if count > len(layers):
+        raise RecipeError(
+            "method/too-many-layers",
+            f"{count} layers are to learn, this base has {len(layers)}",
+            where="method.layers",
+            hint=f"{instead} to let all of them learn",
+        )
+    return layers[-count:]
+
+
+def _layers(encoder: Any) -> list[Module]:
+    """The stack of layers, the lowest first; of an encoder with a decoder that of the decoder, which has the end."""
+    if has_two_stacks(encoder):
+        lists = (part for part in encoder.get_decoder().modules() if isinstance(part, nn.ModuleList))
+        return list(next(lists))  # the outermost: T5's layers are lists themselves
+    stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList)]
+    return list(max(stacks, key=len, default=()))
 
 
 def linear_layers(core: Module) -> list[str]:

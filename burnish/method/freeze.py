@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import Module
 
-from burnish.errors import RecipeError
-from burnish.method.core import learning
-from burnish.model.language import has_two_stacks
+from burnish.method.core import last_layers, learning
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,16 +28,9 @@ class Freeze:
         Raises:
             RecipeError: [method/too-many-layers] when the base has fewer.
         """
-        layers = _layers(getattr(model, "encoder", model))
-        if self.layers > len(layers):
-            raise RecipeError(
-                "method/too-many-layers",
-                f"{self.layers} layers are to learn, this base has {len(layers)}",
-                where="method.layers",
-                hint="write `method: full` to let all of them learn",
-            )
+        layers = last_layers(getattr(model, "encoder", model), self.layers, instead="write `method: full`")
         model.requires_grad_(False)
-        for layer in layers[-self.layers :]:
+        for layer in layers:
             layer.requires_grad_(True)
         head = getattr(model, "head", None)
         if isinstance(head, Module):
@@ -51,12 +42,3 @@ class Freeze:
 
     def merge(self, model: Module) -> Module:
         return model
-
-
-def _layers(encoder: Any) -> list[Module]:
-    """The stack of layers, the lowest first; of an encoder with a decoder that of the decoder, which has the end."""
-    if has_two_stacks(encoder):
-        lists = (part for part in encoder.get_decoder().modules() if isinstance(part, nn.ModuleList))
-        return list(next(lists))  # the outermost: T5's layers are lists themselves
-    stacks = [part for part in encoder.modules() if isinstance(part, nn.ModuleList)]
-    return list(max(stacks, key=len, default=()))

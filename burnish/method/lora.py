@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.nn import Module
 
 from burnish.errors import RecipeError
-from burnish.method.core import core_of, is_transposed, learning, linear_layers, merged, with_core, with_peft
+from burnish.method.core import (
+    core_of,
+    is_transposed,
+    last_layers,
+    learning,
+    linear_layers,
+    merged,
+    with_core,
+    with_peft,
+)
 from burnish.model.libraries import open_peft
 from burnish.model.quantized import merged_and_whole
 
@@ -31,18 +40,19 @@ class Lora:
     target_modules: tuple[str, ...] | None = None  # None: every linear layer except heads and unread ones
     rank_stabilized: bool = False  # rsLoRA
     decomposed: bool = False  # DoRA
+    layers: int | None = None  # the last ones, which alone get updates; None: all
 
     def attach(self, model: Module) -> Module:
         """Adds the updates to the base inside a model of burnish, or to a bare model.
 
         Raises:
-            RecipeError: [method/no-target] when no linear layer has one of the names.
+            RecipeError: [method/no-target] when no linear layer has one of the names; [method/too-many-layers].
         """
         open_peft()
         from peft import LoraConfig
 
         core = core_of(model)
-        targets = self._targets(core)
+        targets = self._targets(core, getattr(model, "encoder", model))
         transposed = all(is_transposed(core.get_submodule(name)) for name in targets)
         config = LoraConfig(
             r=self.rank,
@@ -62,7 +72,7 @@ class Lora:
         """The plain architecture with the updates added to its weights, in the weights' own precision."""
         return merged(model)
 
-    def _targets(self, core: Module) -> list[str]:
+    def _targets(self, core: Module, encoder: Module) -> list[str]:
         read = linear_layers(core)
         if not read:
             raise RecipeError(
@@ -71,6 +81,10 @@ class Lora:
                 where="method",
                 hint="write `method: full`, `method: freeze` or `method: head`",
             )
+        if self.layers is not None:
+            last = last_layers(encoder, self.layers, instead="leave `method.layers` out")
+            above = {part for layer in last for part in layer.modules()}
+            read = [name for name in read if core.get_submodule(name) in above]
         if self.target_modules is None:
             return read
         chosen = [name for name in read if any(name == t or name.endswith("." + t) for t in self.target_modules)]

@@ -52,6 +52,9 @@ class LoraOptions(Options):
     decomposed: bool = Field(
         default=False, description="DoRA: length and direction of the weights' columns learn apart; slower"
     )
+    layers: int | None = Field(
+        default=None, ge=1, description="updates in so many of the last layers only; null: in all of them"
+    )
 
 
 class QLoraOptions(LoraOptions):
