@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import sys
 import tempfile
 import time
@@ -66,7 +67,8 @@ def burnish_arm(
     peak = peak_memory_bytes()
     task, rows = encoded(base, files["train"])
     lengths = [row.length for row in rows]
-    batches = epoch_batches(lengths, batch_size=BATCH, seed=13, epoch=0)[:steps]
+    epochs = (epoch_batches(lengths, batch_size=BATCH, seed=13, epoch=epoch) for epoch in itertools.count())
+    batches = itertools.islice(itertools.chain.from_iterable(epochs), steps)
     tokens = [sum(lengths[i] for i in batch) for batch in batches]
     return figures(place, clock.times, tokens, peak) | {"loss": loss_of_first(task, rows, base)}
 
