@@ -50,6 +50,7 @@ PARTS = {
     "one-grid": "segments of about one length attended together (else: all of a micro-batch)",
     "any-count": "micro-batches of whole 32 tokens (else: of any number of tokens)",
     "three-products": "queries, keys and values in one product (else: in three)",
+    "given-back": "freed memory used again (else: given back to the system)",
     "whole-table": "only the words that occur in the embedding table (else: all)",
     "all-at-once": "1,024 tokens at once (else: 16,384, the whole step)",
     "no-average": "without the running average of the weights (else: with it; this part costs)",
@@ -70,9 +71,9 @@ def arm(place: Place, *, part: str, files: dict[str, str], steps: int) -> Figure
 @contextlib.contextmanager
 def _without(part: str) -> Iterator[None]:
     """Replaces a part by the plain way, in this process."""
-    from burnish.engine import attention, layout, loop, sampler
+    from burnish.engine import attention, grids, layout, loop, sampler
     from burnish.engine.layout import LayoutChoice, position_offset
-    from burnish.lifecycle import encoder_bench
+    from burnish.lifecycle import encoder_bench, workbench
     from burnish.model.bert import SelfAttention
     from burnish.model.pooled import PooledEncoder
 
@@ -101,11 +102,13 @@ def _without(part: str) -> Iterator[None]:
         if part == "stock-attention":
             stack.enter_context(mock.patch.multiple(attention, CAUSAL=0, LEARNT=0, READ=0))
         if part == "one-grid":
-            stack.enter_context(mock.patch.object(layout, "grid_cuts", return_value=[]))
+            stack.enter_context(mock.patch.object(grids, "grid_cuts", return_value=[]))
         if part == "any-count":
             stack.enter_context(mock.patch.object(layout, "GRAIN", 1))
         if part == "three-products":
             stack.enter_context(mock.patch.object(SelfAttention, "_projected", three))
+        if part == "given-back":
+            stack.enter_context(mock.patch.object(workbench, "keep_freed_memory"))
         if part == "whole-table":
             stack.enter_context(mock.patch.object(encoder_bench, "compact_vocabulary", whole_table))
         if part.startswith("first-token"):

@@ -46,6 +46,8 @@ PARTS = {
     "every-token": "logits of the tokens learned (else: of all tokens, and all logits kept)",
     "stock-attention": "attention of batched products (else: torch's own)",
     "one-grid": "segments of about one length attended together (else: all of a micro-batch)",
+    "written-out": "norms in one operation (else: as transformers writes them)",
+    "given-back": "freed memory used again (else: given back to the system)",
     "whole-layer": "the last layer at the tokens learned (else: at all)",
 }
 
@@ -60,10 +62,10 @@ def _without(part: str) -> Iterator[None]:
     """Replaces a part by the plain way, in this process."""
     from torch.nn import functional
 
-    from burnish.engine import attention, layout, loop, sampler
+    from burnish.engine import attention, grids, layout, loop, sampler
     from burnish.engine.fused_lora import FusedLora
     from burnish.engine.layout import LayoutChoice, position_offset
-    from burnish.lifecycle import chat_bench
+    from burnish.lifecycle import chat_bench, workbench
     from burnish.task import token_loss
     from burnish.types import LossTerm
 
@@ -97,7 +99,11 @@ def _without(part: str) -> Iterator[None]:
         if part == "stock-attention":
             stack.enter_context(mock.patch.multiple(attention, CAUSAL=0, LEARNT=0, READ=0))
         if part == "one-grid":
-            stack.enter_context(mock.patch.object(layout, "grid_cuts", return_value=[]))
+            stack.enter_context(mock.patch.object(grids, "grid_cuts", return_value=[]))
+        if part == "written-out":
+            stack.enter_context(mock.patch.object(loop, "held_lean", return_value=contextlib.nullcontext("")))
+        if part == "given-back":
+            stack.enter_context(mock.patch.object(workbench, "keep_freed_memory"))
         if part == "whole-layer":
             stack.enter_context(mock.patch.object(layout, "narrow_last_layer", return_value=None))
         yield

@@ -42,6 +42,7 @@ from burnish.engine.replay import Replay, replay_of_step
 from burnish.engine.sampler import epoch_batches, tokens_at_once
 from burnish.engine.stopping import EarlyStopping, StopSignal, listening
 from burnish.errors import InterruptedRunError, StoppedRunError
+from burnish.storage.durable import TEMPORARY
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Comparing, Encoded, Method, Progress, Task
 
@@ -235,7 +236,7 @@ class Training:
             yield
             return
         repeats = self.total_steps / self.steps_per_epoch if self.ranks.world == 1 else 0.0
-        path, progress = self.folder.path / ".frozen-states", self.journal.progress
+        path, progress = self.folder.path / f"{TEMPORARY}frozen-states", self.journal.progress
         with frozen_states(self.passes, path, repeats=repeats, progress=progress) as said:
             self.journal.event("frozen-states", what=said)
             self.journal.note(said)
