@@ -10,7 +10,6 @@ Shapes: T tokens of all rows, D width.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from burnish.engine.passes import Passes
 from burnish.engine.predict import each_batch
 from burnish.engine.upper_layers import Below, stack_of
 from burnish.model.prompt import prompt_ids
-from burnish.storage.durable import explained, require_space
+from burnish.storage.durable import require_space, reserve
 from burnish.types import Encoded, Progress
 
 COMPARED = 4  # rows
@@ -50,7 +49,7 @@ class FrozenStates:
         self.layers, self._dtype, self._device = layers, dtype, device
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
         shape = (int(self._starts[-1]), width)
-        _reserve(path, dtype.itemsize * shape[0] * width)
+        reserve(path, dtype.itemsize * shape[0] * width)
         self._states_TD = np.memmap(path, np.float32 if dtype == torch.float32 else np.int16, "r+", shape=shape)
 
     def put(self, row: int, states_TD: Tensor) -> None:
@@ -63,18 +62,6 @@ class FrozenStates:
         """Those of some rows, one behind the other."""
         kept = np.concatenate([self._states_TD[self._starts[row] : self._starts[row + 1]] for row in rows])
         return Below(on_device(kept, self._device).view(self._dtype), self.layers)
-
-
-def _reserve(path: Path, size: int) -> None:
-    """A new file with all its room on the disk: to write to a mapped file that finds none ends the process.
-
-    Raises:
-        DiskFullError: [storage/disk-full].
-    """
-    with explained(path, size), path.open("wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-        file.truncate(size)
 
 
 @contextlib.contextmanager

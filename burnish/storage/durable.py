@@ -281,6 +281,18 @@ def require_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
+def reserve(path: Path, size: int) -> None:
+    """A new file with all its room on the disk: to write to a mapped file that finds none ends the process.
+
+    Raises:
+        DiskFullError: [storage/disk-full].
+    """
+    with explained(path, size), path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
+
+
 @contextlib.contextmanager
 def explained(path: Path, size: int) -> Iterator[None]:
     """Turns "no space left" and "input/output error" of whatever library writes to `path` into one clear error."""
