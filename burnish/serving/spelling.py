@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNFINISHED = "\ufffd"  # what a decoder writes for bytes that are no character yet
+
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a token of vocabularies that spell what they have no word for in bytes
 
 NEUTRAL = "a"  # what a token is decoded behind
 
@@ -49,6 +52,8 @@ class Spelling:
     def push(self, token: int) -> str:
         """What can be shown now, with one more token; nothing after a stop string."""
         self._ids.append(token)
+        if BYTE.fullmatch(self._tokenizer.id_to_token(token) or ""):
+            return ""  # such bytes are decoded together: one that is no character makes the others none, too
         before = self._decode(self._ids[self._shown : self._read])
         now = self._decode(self._ids[self._shown :])
         if self.stopped or len(now) <= len(before) or now.endswith(UNFINISHED):

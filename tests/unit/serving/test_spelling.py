@@ -96,3 +96,23 @@ def test_a_prompt_that_ends_inside_a_character_is_left_alone() -> None:
     ids = BYTES.encode("a😀b", add_special_tokens=False).ids
     spelling = Spelling(BYTES, stripped=False, before=ids[:3])
     assert ("".join(map(spelling.push, ids[3:])) + spelling.finish())[-1] == "b"
+
+
+def by_words_or_bytes() -> Tokenizer:
+    """As SentencePiece has it: a few words, and bytes, whose runs are decoded together."""
+    words = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "card", "st", "und"]
+    tokenizer = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[], byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return tokenizer
+
+
+FALLBACK = by_words_or_bytes()
+SOME = [FALLBACK.token_to_id(token) for token in ("card", "st", "<0x0A>", "<0x41>", "<0xC3>", "<0xA9>", "<0xFF>")]
+
+
+@example([SOME[0], SOME[2], SOME[6], SOME[1]])  # a line break before a byte that is no character
+@given(st.lists(st.sampled_from(SOME), max_size=12))
+def test_bytes_of_one_run_are_told_as_they_are_decoded_together(ids: list[int]) -> None:
+    spelling = Spelling(FALLBACK, stripped=False)
+    told = "".join(map(spelling.push, ids)) + spelling.finish()
+    assert told == FALLBACK.decode(ids)
