@@ -2,7 +2,7 @@
 
 And what becomes of memory that is free again. glibc gives blocks of more than 32 MB back to the system at once, and the
 end of its heap whenever it is free. A step makes and drops the same large tensors as the one before; it would pay for
-every page of them anew, a third of a step's time where gradients of a large table are added up.
+every page of them anew.
 """
 
 from __future__ import annotations

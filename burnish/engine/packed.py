@@ -1,7 +1,7 @@
 """Encoders that only predict, on a CPU: products with weights laid out for oneDNN, and what follows in one operation.
 
-Laying weights out anew and adding a bias apart costs each product a tenth in bf16; in float32 some processors get less
-than half the speed from the library that torch asks by default. A family whose parts say how they are packed gets its
+Each product of torch lays its weights out anew in bf16 and adds its bias apart, and in float32 it asks a library that
+some processors get less from. A family whose parts say how they are packed gets its
 activation and its residual sum inside the product, other families the product alone. Where a gradient is asked for,
 the model computes with its own weights, as before.
 """
@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.memory import is_out_of_memory
-from burnish.model.fit import machine_memory
-from burnish.model.products import Packed, can_pack
+from burnish.model.products import Packed, can_pack, has_room
 
-MEMORY_SHARE = 0.2  # of the machine's, that a second copy of the weights may take
 FAR = {torch.float32: 1e-4, torch.bfloat16: 0.05}  # of the largest number that a model gives
 
 Replaced = tuple[nn.Module, str, Callable[..., Any]]  # part, the name of its method, what stands there instead
@@ -35,7 +33,7 @@ def hold_packed(model: nn.Module, compute: Callable[[], Tensor], dtype: torch.dt
     core: Any = getattr(model, "core", None)
     layers = [part for part in core.modules() if type(part) is nn.Linear] if isinstance(core, nn.Module) else []
     needed = sum(layer.weight.numel() for layer in layers) * dtype.itemsize
-    if not layers or not can_pack() or needed > MEMORY_SHARE * machine_memory()[0]:
+    if not layers or not can_pack() or not has_room(needed):
         return False
     before, put, same = compute(), list[Replaced](), False
     try:

@@ -14,8 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from burnish.model.fit import machine_memory
+
 ROWS = 8  # that the layout is chosen for; the one for a single row is worse for all other numbers of them
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}  # of the largest number: the same sums in another order
+
+MEMORY_SHARE = 0.2  # of the machine's, that a second copy of the weights may take; two models may be judged at a time
 
 Product = Callable[[Tensor], Tensor]
 
@@ -26,6 +30,14 @@ def can_pack() -> bool:
     ops: Any = torch.ops.mkldnn
     there = hasattr(ops, "_reorder_linear_weight") and hasattr(ops, "_linear_pointwise")
     return bool(onednn.is_available() and onednn.enabled and there)
+
+
+def has_room(needed: int) -> bool:
+    """Whether a second copy of weights of so many bytes fits beside the first.
+
+    Not into what is free now: the same machine is to compute in the same way again.
+    """
+    return needed <= MEMORY_SHARE * machine_memory()[0]
 
 
 class Packed:

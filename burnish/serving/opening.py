@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from burnish.engine.precision import Precision
 from burnish.model.decoder_parts import DecoderParts, LayerParts, UnknownPartsError, read_parts
-from burnish.model.fit import machine_memory
-from burnish.model.products import Packed, Plain, can_pack
+from burnish.model.products import Packed, Plain, can_pack, has_room
 from burnish.serving.beside import AdapterBank
 from burnish.serving.forward import ByModules, ByParts, Forward
 from burnish.serving.lanes import Alone, Lane, Lanes, Together
@@ -29,7 +28,6 @@ from burnish.serving.slots import ATTENTION, register
 LOGGER = logging.getLogger("burnish.serving")
 PROBE = (7, 12)  # tokens of the rows that are compared
 TOLERANCE = 1e-3  # of the largest logit; both in float32
-MEMORY_SHARE = 0.2  # of the machine's, that a second copy of the weights may take; two models may be judged at a time
 
 
 def open_lanes(causal: Any, bank: AdapterBank, precision: Precision, room: int) -> Lanes:
@@ -106,9 +104,8 @@ def _require_operators_and_memory(parts: DecoderParts, dtype: torch.dtype, *, ow
         raise UnknownPartsError("this torch has no oneDNN")
     if not owned:
         needed = sum(layer.weight.numel() for layer in parts.linear_layers()) * dtype.itemsize
-        whole, _ = machine_memory()  # not what is free: the same machine is to decode in the same way again
-        if needed > MEMORY_SHARE * whole:
-            raise UnknownPartsError(f"packed weights would take {needed:,} of the {whole:,} bytes of this machine")
+        if not has_room(needed):
+            raise UnknownPartsError(f"packed weights would take {needed:,} bytes, too many for this machine")
 
 
 def _require_the_same(causal: Any, forward: Forward) -> None:

@@ -158,7 +158,7 @@ def _through_layer(
     token is its own logit against the sum over all, and the gradient is softmax minus one at the target, which is
     computed apart because near one a difference of rounded numbers has no digits left.
     """
-    logits = products_at_once(states_RD, weight_VD, chunk)
+    logits = _products_at_once(states_RD, weight_VD, chunk)
     if states_RD.device.type == "cpu":
         chunk = min(chunk, max(1, IN_CACHE // (4 * len(weight_VD))))
     products = states_RD.new_empty((min(logits, len(targets_R)), len(weight_VD)))
@@ -182,7 +182,7 @@ def _through_layer(
             sums[0] = _with_products(sums[0], logits_GV, states_GD)
 
 
-def products_at_once(states_RD: Tensor, weight_VD: Tensor, chunk: int) -> int:
+def _products_at_once(states_RD: Tensor, weight_VD: Tensor, chunk: int) -> int:
     """Positions whose products are in memory at once, whole chunks: a large product is a fast one."""
     rows = PRODUCT_BYTES // (len(weight_VD) * states_RD.element_size())
     return max(chunk, rows // chunk * chunk)

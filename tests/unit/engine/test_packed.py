@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.engine import packed
 from burnish.engine.bf16_weights import held_in_bf16
 from burnish.engine.layout import LaidOut, choose_layout
 from burnish.engine.packed import hold_packed
+from burnish.model import products
 from burnish.model.bert import open_bert
 from burnish.model.pooled import PooledEncoder
 from burnish.model.products import Packed, can_pack
@@ -95,7 +95,7 @@ def test_numbers_that_change_or_too_little_memory_leave_the_model_as_it_is(
     compute = _computing(model, make_rows([7, 3]))
     plain = compute().detach()
     with monkeypatch.context() as patch:
-        patch.setattr(packed, "MEMORY_SHARE", 0.0)
+        patch.setattr(products, "MEMORY_SHARE", 0.0)
         assert not hold_packed(model, compute, torch.float32)
     with monkeypatch.context() as patch:
         patch.setattr(Packed, "plus", lambda self, states, others: self(states))  # forgets what it is added to

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from burnish.engine.precision import Precision
-from burnish.model import decoder_parts
+from burnish.model import decoder_parts, products
 from burnish.model.decoder_parts import FAMILIES
 from burnish.model.generate import Sampling, generate
 from burnish.model.language import LanguageModel, load_language_model
@@ -203,7 +203,7 @@ def test_a_service_has_its_weights_once_and_an_evaluation_leaves_the_model_as_it
 def test_a_copy_that_takes_too_much_of_the_memory_is_not_made(
     small: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "MEMORY_SHARE", 0.0)
+    monkeypatch.setattr(products, "MEMORY_SHARE", 0.0)
     assert decoder_beside(small, NoWords(), EXACT) is None  # type: ignore[arg-type]
     assert open_by_parts(made("LlamaConfig", {}), AdapterBank(small.causal), EXACT, 64, owned=True) is not None
 
