@@ -74,8 +74,8 @@ class PreparedData:
         split_fingerprint: sha256 over the sorted canonical rows of each part.
     """
 
-    splits: Mapping[Split, list[Example]]
-    found: Mapping[Split, list[Example]]
+    splits: Mapping[Split, Sequence[Example]]
+    found: Mapping[Split, Sequence[Example]]
     problems: list[Problem]
     columns: Mapping[str, str]
     labels: tuple[str, ...]

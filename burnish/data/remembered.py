@@ -22,7 +22,7 @@ from burnish.data.row_format import RowFormat
 from burnish.data.source import inspect_source
 
 KEPT = 4  # shapes and preparations, the latest ones
-LIMIT_BYTES = 16 * 2**20  # of the files of one; for more, reading is worth the memory that the training can use
+LIMIT_BYTES = 4 * 2**20  # of the files of one; for more, reading is worth the memory that the training can use
 
 _known: OrderedDict[Hashable, Any] = OrderedDict()
 _lock = Lock()

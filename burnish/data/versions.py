@@ -66,57 +66,63 @@ def canonical_row(example: Example) -> str:
     return canonical_json({"row": example.row, "extra": example.extra, "origin": example.provenance})
 
 
-def store_version(store: Path, examples: Iterable[Example], **facts: Any) -> Version:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Rows in the order of a version, and the id that they give it."""
+
+    id: str
+    rows: list[Example]
+
+
+def contents_of(examples: Iterable[Example]) -> Contents:
+    """Rows, given in any order, as a version holds them."""
+    ordered = sorted(((canonical_row(example), example) for example in examples), key=lambda pair: pair[0])
+    digest = hashlib.sha256()
+    for canonical, _ in ordered:
+        digest.update(canonical.encode("utf-8", "surrogatepass") + b"\n")
+    return Contents(digest.hexdigest(), [example for _, example in ordered])
+
+
+def store_version(store: Path, contents: Contents, **facts: Any) -> Version:
     """Keeps rows as a version; rows that are stored already are not stored again.
 
     Args:
         store: folder of all versions.
-        examples: in any order.
+        contents: the rows.
         facts: for the manifest: name, files, repairs, parents.
 
     Raises:
         DataProblemError: [data/forgotten-rows] when exactly these rows hold some that were forgotten.
         DiskFullError: [storage/disk-full]; nothing of the attempt remains.
     """
-    ordered = _ordered(examples)
-    digest = hashlib.sha256()
-    for canonical, _ in ordered:
-        digest.update(canonical.encode("utf-8", "surrogatepass") + b"\n")
-    version_id = digest.hexdigest()
-    target = store / version_id
+    target = store / contents.id
     if not (target / MANIFEST).is_file():
-        rows = [example for _, example in ordered]
-        _publish(target, rows, {"id": version_id, "created": _now(), **facts, **_statistics(rows)})
+        _publish(target, contents.rows, {"id": contents.id, "created": _now(), **facts, **_statistics(contents.rows)})
     version = _read(target)
     if version.forgotten is not None:
         raise _forgotten_rows(version.forgotten)
     return version
 
 
-def _ordered(examples: Iterable[Example]) -> list[tuple[str, Example]]:
-    """(canonical row, row) in the order of a version."""
-    return sorted(((canonical_row(example), example) for example in examples), key=lambda pair: pair[0])
-
-
-def other_places(version: Version, examples: Iterable[Example], files: Mapping[str, Any]) -> list[Origin] | None:
+def other_places(version: Version, contents: Contents, files: Mapping[str, Any]) -> list[Origin] | None:
     """Where these rows stand, in the version's order, when other files with the same rows were stored first.
 
     A version keeps the places of its first files only: a shuffled file has the same rows and another order.
 
     Args:
-        examples: the rows of the version, in any order.
+        contents: the rows of the version.
         files: their files' name -> {"sha256", ...}.
 
     Returns:
         None when the version was stored from files of the same bytes, so that its places are these.
     """
-    contents, stored = (
+    given, stored = (
         sorted(str(facts.get("sha256") or name) for name, facts in named.items())
         for named in (files, version.manifest["files"])
     )
-    if contents == stored:
+    if given == stored:
         return None
-    return [example.origin for _, example in _ordered(examples)]
+    return [example.origin for example in contents.rows]
 
 
 def _forgotten_rows(tombstone: Mapping[str, Any]) -> DataProblemError:
@@ -262,9 +268,13 @@ def rows_of(version: Version) -> Iterator[Example]:
         return
     with (version.folder / ROWS).open(encoding="utf-8", newline="\n") as stream:
         for line in stream:
-            entry = json.loads(line)
-            origin = Origin(entry["file"], entry["line"])
-            yield Example(entry["row"], origin, entry["extra"], Provenance(entry["origin"]))
+            yield from_line(line)
+
+
+def from_line(line: str | bytes) -> Example:
+    """The row that a line of a version's rows says."""
+    entry = json.loads(line)
+    return Example(entry["row"], Origin(entry["file"], entry["line"]), entry["extra"], Provenance(entry["origin"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +335,7 @@ def forget(version: Version, column: str, value: str) -> Version | None:
     if not count:
         return None
     facts = {key: version.manifest[key] for key in ("name", "files", "repairs") if key in version.manifest}
-    successor = store_version(version.folder.parent, kept, **facts, parents=[version.id])
+    successor = store_version(version.folder.parent, contents_of(kept), **facts, parents=[version.id])
     tombstone = {"time": _now(), "column": column, "rows": count, "successor": successor.id}
     with durable.published_folder(version.folder) as folder:
         durable.write_json(folder / MANIFEST, {**version.manifest, "forgotten": tombstone})

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from burnish.data.disk_rows import with_rows_on_disk
 from burnish.data.prepare import PreparedData
 from burnish.data.versions import (
     Version,
+    contents_of,
     damaged_versions,
     difference,
     exported_row,
@@ -37,16 +39,19 @@ def data_store() -> Path:
     return settings().expanded_home() / "datasets"
 
 
-def keep_version(data: PreparedData, recipe: Recipe, folder: RunFolder) -> str:
-    """Stores the rows of a run as a version, unless they are stored already; gives its id.
+def keep_version(data: PreparedData, recipe: Recipe, folder: RunFolder) -> tuple[str, PreparedData]:
+    """Stores the rows of a run as a version, unless they are stored already.
 
     Its parent is the newest earlier version of files with the same names. Where other files gave the same rows before,
     the run keeps the places of its own.
+
+    Returns:
+        The version's id, and the data, whose rows are read from the version from here on where they are many.
     """
     known = folder.manifest().get("data", {}).get("version")
     store = data_store()
     if known is not None and (store / known).is_dir():
-        return str(known)
+        return str(known), with_rows_on_disk(data, store / known)
     names = sorted(Path(name).name for name in data.files)
     same_files = (v for v in list_versions(store) if sorted(Path(n).name for n in v.manifest["files"]) == names)
     parent = next(same_files, None)
@@ -55,21 +60,21 @@ def keep_version(data: PreparedData, recipe: Recipe, folder: RunFolder) -> str:
         if problem.action != "kept":
             key = f"{problem.code} {problem.action}"
             repairs[key] = repairs.get(key, 0) + 1
-    rows = [example for examples in data.found.values() for example in examples]
+    contents = contents_of(example for examples in data.found.values() for example in examples)
     version = store_version(
         store,
-        rows,
+        contents,
         name=Path(recipe.data.train_files[0]).stem,
         files={name: dict(facts) for name, facts in data.files.items()},
         repairs={"clean": recipe.data.clean.model_dump(mode="json"), "rows": repairs},
         parents=[parent.id] if parent else [],
     )
-    places = other_places(version, rows, data.files)
+    places = other_places(version, contents, data.files)
     if places is not None:
         files = sorted({each.file for each in places})
         number = {name: place for place, name in enumerate(files)}
         write_json(folder.places, {"files": files, "rows": [[number[each.file], each.line] for each in places]})
-    return version.id
+    return version.id, with_rows_on_disk(data, version.folder, contents)
 
 
 def summaries() -> list[dict[str, Any]]:

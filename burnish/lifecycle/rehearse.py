@@ -111,7 +111,9 @@ def cut(examples: Sequence[Example], most: int, options: DataOptions, seed: int)
     return _apart(examples, 1 - most / len(examples), options, seed)[1]
 
 
-def with_rows(data: PreparedData, train: list[Example], validation: list[Example], test: list[Example]) -> PreparedData:
+def with_rows(
+    data: PreparedData, train: Sequence[Example], validation: Sequence[Example], test: Sequence[Example]
+) -> PreparedData:
     """The same data with other rows in its parts."""
     splits = {Split.TRAIN: train, Split.VALIDATION: validation, Split.TEST: test}
     counts = {part: Counter(label for e in rows for label in labels_in(e.row)) for part, rows in splits.items()}

@@ -232,6 +232,9 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         write_text(folder.recipe, recipe_text(recipe))
     for difference in differing_environment(folder.manifest().get("environment", {})):
         progress.warn(f"{difference}: the last bits of the numbers may differ from before")
+    about = _describe_data(data) | {"name": Path(recipe.data.train_files[0]).stem, "version": None}
+    if record:
+        about["version"], data = keep_version(data, recipe, folder)
     folder.update_manifest(
         status="running",
         error=None,
@@ -242,11 +245,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
         license=describe_license(base, recipe.model.use),
         forecast=expected and expected.as_dict(),
         inputs=inputs_of(recipe),
-        data=_describe_data(data)
-        | {
-            "name": Path(recipe.data.train_files[0]).stem,
-            "version": keep_version(data, recipe, folder) if record else None,
-        },
+        data=about,
         sealed={"opened": 0} | folder.manifest().get("sealed", {}) | {"sha256": rows_sha256(data.splits[Split.TEST])},
         environment=describe_environment(),
     )

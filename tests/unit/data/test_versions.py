@@ -12,6 +12,7 @@ import pytest
 
 from burnish.data.versions import (
     Version,
+    contents_of,
     damaged_versions,
     difference,
     exported_row,
@@ -31,7 +32,8 @@ def example(text: str, label: str = "a", line: int = 2, **extra: Any) -> Example
 
 
 def stored(store: Path, *examples: Example, **facts: Any) -> Version:
-    return store_version(store, examples, **({"name": "f", "files": {}, "repairs": {}, "parents": []} | facts))
+    facts = {"name": "f", "files": {}, "repairs": {}, "parents": []} | facts
+    return store_version(store, contents_of(examples), **facts)
 
 
 def test_equal_rows_are_one_version_in_any_order_and_from_any_place(tmp_path: Path) -> None:
