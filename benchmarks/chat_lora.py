@@ -77,7 +77,7 @@ def loss_of_first(task: Any, rows: Any, base: str) -> float:
     """Nats per learned token of the first conversations, as burnish computes them."""
     import torch
 
-    from burnish.engine.layout import choose_layout
+    from burnish.engine.layout_choice import choose_layout
     from burnish.engine.precision import choose_device, choose_precision
     from burnish.model.language import load_language_model
 

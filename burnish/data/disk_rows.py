@@ -1,8 +1,8 @@
 """Rows that stay on the disk, so that a training's memory does not grow with their number.
 
-As objects, rows take about ten times the bytes of their texts. A run's rows are stored as a data version before it
-trains, and where they are many, each is read from there when somebody asks for it. Rows that were made for training, and
-those that a version does not give back exactly as they were, stay in memory.
+As objects, rows take many times the bytes of their texts. A run's rows are stored as a data version before it trains,
+and where they are many, each is read from there when somebody asks for it. Rows that were made for training, and those
+that a version does not give back exactly as they were, stay in memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from burnish.data.versions import ROWS, Contents, contents_of, from_line
 from burnish.errors import DamagedStoreError
 from burnish.types import Example, Origin, Split
 
-LIMIT_BYTES = 4 * 2**20  # of a version's rows; fewer are held in memory
+LIMIT_BYTES = 4 * 2**20  # of a version's file; rows of a smaller one are held in memory
 
 Places = npt.NDArray[np.int64]
 

@@ -13,7 +13,7 @@ import numpy as np
 from burnish.data.prepare import PreparedData
 from burnish.engine.choice import Limit
 from burnish.engine.distributed import join_ranks
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.rows import EncodedRows
 from burnish.engine.segments import own_attention
 from burnish.errors import DataProblemError, RecipeError, excerpt

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.precision import choose_device, choose_precision
 from burnish.engine.predict import pooled_features
 from burnish.model.load import Base, load_encoder, load_tokenizer, require_known_tokens

@@ -12,7 +12,7 @@ import torch
 
 from burnish.data.prepare import PreparedData
 from burnish.engine.distributed import join_ranks
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.predict import pooled_features
 from burnish.engine.rows import EncodedRows
 from burnish.engine.vocabulary import compact_vocabulary

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.predict import predict_rows
 from burnish.evaluation.answer_arms import Neighbours, most_frequent_answer, nearest_answer
 from burnish.evaluation.arms import ArmResult

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.predict import predict_rows
 from burnish.engine.segments import own_attention
 from burnish.evaluation.arms import ArmResult, majority, tf_idf

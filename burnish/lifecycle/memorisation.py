@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.predict import predict_rows
 from burnish.engine.rows import EncodedRows
 from burnish.errors import DataProblemError

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from burnish.data.prepare import PreparedData
 from burnish.engine.distributed import join_ranks
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout_choice import choose_layout
 from burnish.errors import DataProblemError
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.workbench import settled_machine

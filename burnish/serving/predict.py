@@ -11,7 +11,8 @@ import torch
 
 from burnish.engine.bf16_weights import held_in_bf16
 from burnish.engine.images import image_layout
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.memory import keep_freed_memory
 from burnish.engine.packed import hold_packed
 from burnish.engine.precision import Precision, choose_device, choose_precision

@@ -15,7 +15,8 @@ from burnish.data.options import TableOptions
 from burnish.data.split import labels_in
 from burnish.data.table_columns import fit_table
 from burnish.engine.images import image_layout
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision

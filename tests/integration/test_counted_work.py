@@ -23,8 +23,9 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import TorchFunctionMode
 
 from burnish.data import remembered
-from burnish.engine import layout
-from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout
+from burnish.engine import layout_choice
+from burnish.engine.layout import LaidOut, LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.precision import Precision
 from burnish.engine.predict import predict_rows
 from burnish.engine.sampler import epoch_batches
@@ -328,10 +329,10 @@ def test_rows_are_prepared_and_layouts_compared_once_for_the_jobs_of_a_process(
 
     counted(remembered, "prepare")
     counted(remembered, "inspect_source")
-    counted(layout, "_compared")
+    counted(layout_choice, "_compared")
     counted(workbench, "check_invariants")
     monkeypatch.setattr(remembered, "_known", OrderedDict())
-    monkeypatch.setattr(layout, "_COMPARED", {})
+    monkeypatch.setattr(layout_choice, "_COMPARED", {})
     monkeypatch.setattr(workbench, "_PROVEN", {})
     data = tmp_path / "rows.csv"
     data.write_bytes(toy.read_bytes())

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from transformers import AutoModel
 
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.segments import ATTENTION
 from burnish.model.bert import Bert, open_bert
 from burnish.model.load import find_base, load_encoder

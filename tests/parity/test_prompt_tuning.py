@@ -10,7 +10,8 @@ import peft
 import pytest
 import torch
 
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.method.prompt_tuning import PromptTuning
 from burnish.model.language import load_language_model
 from burnish.model.load import find_base, load_encoder

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import AutoModel, Trainer, TrainingArguments, get_scheduler
 
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.optimizer import learning_rate_factor
 from burnish.engine.options import CheckpointOptions, TrainingOptions

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.bf16_weights import Bf16Weights, bf16_weights, held_in_bf16
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.loop import Training
 from burnish.model.pooled import PooledEncoder
 from burnish.types import Silent

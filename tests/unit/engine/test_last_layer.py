@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from burnish.engine.dropout import draw_starts, replace_dropout
 from burnish.engine.last_layer import narrow_last_layer, only_at
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.types import Encoded, Reads
 
 Make = Callable[..., Any]

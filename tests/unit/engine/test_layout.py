@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine import layout, segments
-from burnish.engine.layout import LaidOut, LayoutChoice, choose_layout, position_offset
+from burnish.engine.layout import LaidOut, LayoutChoice, position_offset
+from burnish.engine.layout_choice import choose_layout
 from burnish.method.lora import Lora
 from burnish.types import Batch, Encoded, Reads
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.checkpoint import read_checkpoint
-from burnish.engine.layout import choose_layout
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.learned import AVERAGE
 from burnish.engine.loop import Training
 from burnish.engine.optimizer import learning_rate_factor

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine.bf16_weights import held_in_bf16
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.packed import hold_packed
 from burnish.model import products
 from burnish.model.bert import open_bert

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from burnish.engine import predict
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.precision import Precision
 from burnish.engine.predict import loss_and_predictions, pooled_features, predict_rows
 from burnish.errors import OutOfMemoryError

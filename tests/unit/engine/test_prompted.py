@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.prompted import behind_prompt
 from burnish.model.prompt import add_prompt
 from burnish.types import Encoded

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.probe import probe_rows
 from burnish.engine.segments import ATTENTION, own_attention
 from burnish.engine.selftest import check_invariants

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from burnish.engine import grids, segments
 from burnish.engine.dropout import draw_starts, replace_dropout
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.selftest import check_invariants
 from burnish.engine.tree import begin_alike, common_beginning, telling, tree_of
 from burnish.errors import SelfTestError

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from burnish.engine.dropout import draw_starts, replace_dropout
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.model.language import LanguageModel, has_two_stacks, load_language_model
 from burnish.model.load import find_base
 from burnish.model.options import ModelOptions

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.engine.layout import LayoutChoice, choose_layout
+from burnish.engine.layout import LayoutChoice
+from burnish.engine.layout_choice import choose_layout
 from burnish.engine.loop import Training
 from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision

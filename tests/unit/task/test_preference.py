@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.engine.layout import LaidOut, choose_layout
+from burnish.engine.layout import LaidOut
+from burnish.engine.layout_choice import choose_layout
 from burnish.model.language import load_language_model
 from burnish.model.load import find_base, load_tokenizer
 from burnish.model.options import ModelOptions
