@@ -90,7 +90,7 @@ def loss_of_first(task: Any, rows: Any, base: str) -> float:
 
 
 def found(base: str) -> Any:
-    from burnish.model.load import find_base
+    from burnish.model.find import find_base
     from burnish.model.options import ModelOptions
 
     return find_base(ModelOptions(base=base), recipe_folder=Path(), runs=Path("absent"))

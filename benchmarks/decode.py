@@ -70,8 +70,9 @@ def _burnish(base: str, precision: str) -> tuple[Write, Choose]:
     import torch
 
     from burnish.engine.precision import choose_precision
+    from burnish.model.find import find_base
     from burnish.model.language import load_language_model
-    from burnish.model.load import find_base, load_tokenizer
+    from burnish.model.load import load_tokenizer
     from burnish.model.options import ModelOptions
     from burnish.serving.decoding import Asked, Decoder, Written
     from burnish.serving.lanes import Together

@@ -184,7 +184,7 @@ def nearest_classes(rows: Rows, names: Sequence[str]) -> dict[str, str]:
 
     sys.path.insert(0, str(ROOT))
     from burnish.lifecycle.embed import embedder
-    from burnish.model.load import find_base
+    from burnish.model.find import find_base
     from burnish.model.options import ModelOptions
     from burnish.types import Silent
 

@@ -68,7 +68,7 @@ def trainer_arm(place: Place, *, files: dict[str, str], steps: int, best: bool) 
 
     from burnish.engine.precision import choose_device, choose_precision
     from burnish.lifecycle.environment import peak_memory_bytes
-    from burnish.model.load import find_base
+    from burnish.model.find import find_base
     from burnish.model.options import ModelOptions
 
     torch.set_num_threads(place.threads)

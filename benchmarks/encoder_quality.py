@@ -63,7 +63,8 @@ def trainer_arm(train: Path, seed: int, work: Path) -> dict[str, float]:
     from burnish.data.prepare import prepare
     from burnish.engine.precision import choose_device, choose_precision
     from burnish.lifecycle.environment import default_threads
-    from burnish.model.load import find_base, load_encoder
+    from burnish.model.find import find_base
+    from burnish.model.load import load_encoder
     from burnish.model.options import ModelOptions
     from burnish.types import Split
 

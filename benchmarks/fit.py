@@ -110,7 +110,7 @@ def _base(name: str, work: Path) -> str:
 
 
 def _minilm() -> Path:
-    from burnish.model.load import find_base
+    from burnish.model.find import find_base
     from burnish.model.options import ModelOptions
 
     return find_base(ModelOptions(), recipe_folder=Path(), runs=Path()).folder

@@ -103,7 +103,7 @@ def seen(name: str, work: Path) -> Seen:
     rows, file = SETS[name](), work / f"{name}.npy"
     if not file.is_file():
         from burnish.lifecycle.embed import embedder
-        from burnish.model.load import find_base
+        from burnish.model.find import find_base
         from burnish.model.options import ModelOptions
         from burnish.types import Silent
 

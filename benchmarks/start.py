@@ -87,7 +87,7 @@ def trainer_arm(place: Place, *, rows: str) -> Figures:
         TrainingArguments,
     )
 
-    from burnish.model.load import find_base
+    from burnish.model.find import find_base
     from burnish.model.options import ModelOptions
 
     base = find_base(ModelOptions(), recipe_folder=Path(), runs=Path("absent")).folder

@@ -355,7 +355,8 @@ def make_classifier(sentence_base: Path, make_tokenizer: Callable[[], Tokenizer]
     ) -> tuple[TextClassification, PooledClassifier]:
         import torch
 
-        from burnish.model.load import find_base, load_encoder
+        from burnish.model.find import find_base
+        from burnish.model.load import load_encoder
         from burnish.model.options import ModelOptions
         from burnish.task.text_classification import TextClassification
 

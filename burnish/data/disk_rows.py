@@ -112,16 +112,17 @@ class _Lines:
 
     def __init__(self, path: Path, rows: Sequence[Example]) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._descriptor)
+        stream = path.open("rb", buffering=0)
+        weakref.finalize(self, stream.close)
+        self._descriptor = stream.fileno()
         files: dict[str, int] = {}
         self._file_numbers = np.fromiter((files.setdefault(r.origin.file, len(files)) for r in rows), np.int32)
         self._file_lines = np.fromiter((row.origin.line for row in rows), np.int64)
         self._files = tuple(files)
         self._starts = np.zeros(len(rows) + 1, np.int64)
         self.gives_back = np.zeros(len(rows), np.bool_)
-        with path.open("rb") as stream:
-            for place, (line, row) in enumerate(zip_longest(stream, rows)):
+        with path.open("rb") as lines:
+            for place, (line, row) in enumerate(zip_longest(lines, rows)):
                 if line is None or row is None:  # other rows than these: none of its lines counts
                     self.gives_back[:] = False
                     break

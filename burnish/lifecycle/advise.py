@@ -32,8 +32,9 @@ from burnish.lifecycle.recipe_of import recipe_of, with_absolute_paths
 from burnish.lifecycle.rehearse import Rehearsed, rehearsal_parts, rehearse
 from burnish.lifecycle.sources import choices
 from burnish.lifecycle.train import read_rows
+from burnish.model.find import find_base
 from burnish.model.license import describe_license, require_known_use, require_use
-from burnish.model.load import Base, find_base
+from burnish.model.load import Base
 from burnish.recipe.read import recipe_text
 from burnish.recipe.schema import Recipe
 from burnish.settings import settings

@@ -13,7 +13,7 @@ from burnish.lifecycle.benches import open_bench
 from burnish.lifecycle.own import Own
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.train import read_rows, refuse_changed_data
-from burnish.model.load import find_base
+from burnish.model.find import find_base
 from burnish.recipe.read import read_recipe, recipe_text
 from burnish.storage.durable import make_folder, write_json, write_text
 from burnish.storage.run_folder import RunFolder

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from burnish.errors import RunError
+from burnish.model.find import find_base
 from burnish.model.generate import Sampling
-from burnish.model.load import find_base
 from burnish.recipe.read import read_recipe
 from burnish.registry.runs import find_run
 from burnish.serving.answer import Answerer, Prompt

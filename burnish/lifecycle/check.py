@@ -23,7 +23,8 @@ from burnish.lifecycle.moderate import moderator as moderator_of
 from burnish.lifecycle.recipe_of import RECIPE_SUFFIXES, recipe_of
 from burnish.lifecycle.rows import TRAINED, explain, other_rows
 from burnish.lifecycle.train import task_class, wanted_columns
-from burnish.model.load import Base, find_base, load_tokenizer
+from burnish.model.find import find_base
+from burnish.model.load import Base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.recipe.schema import Recipe
 from burnish.settings import settings

@@ -22,7 +22,8 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.recipe_of import recipe_of, with_absolute_paths
 from burnish.lifecycle.rehearse import cut, rehearsal_parts, rehearse, with_rows
 from burnish.lifecycle.train import read_rows
-from burnish.model.load import Base, find_base
+from burnish.model.find import find_base
+from burnish.model.load import Base
 from burnish.recipe.schema import Recipe
 from burnish.settings import settings
 from burnish.storage.durable import make_folder, write_json

@@ -21,8 +21,9 @@ from burnish.lifecycle.export_subject import opened
 from burnish.lifecycle.export_wish import Wish, require_license
 from burnish.lifecycle.workbench import Workbench
 from burnish.method.build import build_method
+from burnish.model.find import find_base
 from burnish.model.language import LanguageModel, load_language_model
-from burnish.model.load import Base, find_base, load_encoder
+from burnish.model.load import Base, load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import PooledClassifier, PooledEncoder
 from burnish.recipe.schema import Recipe

@@ -42,7 +42,7 @@ def follow(own: Own) -> RunFolder:
     from burnish.engine.distributed import join_ranks, leave_ranks
     from burnish.lifecycle.benches import open_bench
     from burnish.lifecycle.train import read_rows, refuse_changed_data
-    from burnish.model.load import find_base
+    from burnish.model.find import find_base
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # waiting for rank 0 must not outlive it

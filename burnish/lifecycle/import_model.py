@@ -15,9 +15,10 @@ from burnish.errors import RunError, UsageError, nearest
 from burnish.evaluation.card import render_card
 from burnish.lifecycle.versions import store_imported, usable_name
 from burnish.model.adapters import adapter_kind
+from burnish.model.find import HUB_FILES, HUB_ID, find_base, hub_folder
 from burnish.model.intake import inspect_adapter_folder, inspect_model_folder
 from burnish.model.license import describe_license, license_of_folder
-from burnish.model.load import HUB_FILES, HUB_ID, Base, find_base, hub_folder
+from burnish.model.load import Base
 from burnish.model.options import ModelOptions
 from burnish.registry.store import open_registry
 from burnish.registry.version import require_name

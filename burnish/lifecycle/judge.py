@@ -27,7 +27,7 @@ from burnish.lifecycle.pairs import settle_pairs
 from burnish.lifecycle.rows import settled_task
 from burnish.lifecycle.train import read_rows, refuse_changed_data, task_class
 from burnish.lifecycle.workbench import Workbench
-from burnish.model.load import find_base
+from burnish.model.find import find_base
 from burnish.recipe.read import read_recipe
 from burnish.recipe.schema import Recipe
 from burnish.serving.table_package import use

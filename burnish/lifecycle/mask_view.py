@@ -12,7 +12,8 @@ import numpy as np
 from burnish.data.prepare import PreparedData
 from burnish.errors import UsageError
 from burnish.lifecycle.chat_bench import LONGEST, build_task
-from burnish.model.load import find_base, load_tokenizer
+from burnish.model.find import find_base
+from burnish.model.load import load_tokenizer
 from burnish.model.template import RefusedConversationError, find_template
 from burnish.recipe.schema import Recipe
 from burnish.settings import settings

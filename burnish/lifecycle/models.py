@@ -10,11 +10,12 @@ from typing import Any
 from burnish.errors import RecipeError, nearest
 from burnish.lifecycle.forecast import SPARE
 from burnish.model.bases import BASES, READ, TASKS_OF, Kind, KnownBase, find_known
+from burnish.model.find import find_base
 from burnish.model.fit import Learning, Memory, machine_memory, predict_memory, shape_of
 from burnish.model.intake import inspect_model_folder
 from burnish.model.license import license_of_folder, license_text_sha256
 from burnish.model.license_terms import TERMS, Use
-from burnish.model.load import Base, find_base
+from burnish.model.load import Base
 from burnish.model.options import ModelOptions
 from burnish.settings import settings
 

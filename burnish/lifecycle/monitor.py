@@ -160,7 +160,7 @@ def _observed(
         right = [row.get("target") for row in rows]
         table = load_table_model(loaded.folder.final).task.table
         return table_sample(table, features, list(map(recorded, answers, right)))
-    from burnish.model.load import find_base
+    from burnish.model.find import find_base
 
     base = find_base(recipe.model, recipe_folder=Path(), runs=loaded.runs)
     kept = loaded.folder.manifest().get("base", {}).get("sha256")

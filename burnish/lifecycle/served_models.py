@@ -15,8 +15,9 @@ from burnish.engine.precision import choose_device
 from burnish.errors import ModelError, RegistryError, ServiceError
 from burnish.lifecycle.service import Service
 from burnish.model.catalogue import CATALOGUE
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import LOADING, Base, find_base, load_tokenizer
+from burnish.model.load import LOADING, Base, load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.template import find_template
 from burnish.registry.database import reading

@@ -46,9 +46,10 @@ from burnish.lifecycle.resolve import (
 from burnish.lifecycle.rows import carried, settled_task
 from burnish.lifecycle.run import Run
 from burnish.lifecycle.track import tracked
+from burnish.model.find import find_base
 from burnish.model.libraries import collector_at_rest
 from burnish.model.license import describe_license, require_known_use, require_use
-from burnish.model.load import Base, find_base
+from burnish.model.load import Base
 from burnish.recipe.read import read_recipe, recipe_text, require_no_contradictions
 from burnish.recipe.schema import Recipe
 from burnish.registry.tracking import require_installed

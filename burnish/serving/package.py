@@ -23,7 +23,8 @@ from torch import nn
 from burnish.engine.layout import arguments_of
 from burnish.errors import ModelError
 from burnish.model.adapters import adapter_weights
-from burnish.model.load import TOKENIZER_FILES, Base, find_base, load_encoder, require_trained_on
+from burnish.model.find import find_base, require_trained_on
+from burnish.model.load import TOKENIZER_FILES, Base, load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier, PooledEncoder
 from burnish.serving.adapter_files import describe_base, keeps_adapter, tidy_adapter, write_adapter

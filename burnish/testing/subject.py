@@ -22,9 +22,10 @@ from burnish.engine.options import CheckpointOptions, TrainingOptions
 from burnish.engine.precision import Precision
 from burnish.engine.predict import loss_and_predictions, predict_rows
 from burnish.method.lora import QLora
+from burnish.model.find import find_base
 from burnish.model.images import read_preprocessing
 from burnish.model.language import load_language_model
-from burnish.model.load import Base, find_base, load_encoder, load_tokenizer
+from burnish.model.load import Base, load_encoder, load_tokenizer
 from burnish.model.marks import find_marks
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import PooledEncoder

@@ -187,7 +187,7 @@ def test_alias_is_not_hidden_by_a_folder_of_that_name(
     """`minilm` is one base everywhere."""
     shutil.copytree(sentence_base, tmp_path / "minilm")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("burnish.model.load._catalogue_folder", lambda entry: sentence_base)
+    monkeypatch.setattr("burnish.model.find._catalogue_folder", lambda entry: sentence_base)
     shown = burnish("train", toy, "--output", "run")
     assert (shown.code, "[model/wrong-weights]" in shown.err) == (2, True)
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 import burnish
 from burnish.engine import lean
 from burnish.model import device, language
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 from burnish.types import Silent
 

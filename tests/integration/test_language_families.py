@@ -22,9 +22,10 @@ from burnish.errors import ModelError
 from burnish.method.build import METHODS
 from burnish.method.freeze import Freeze
 from burnish.model.families import TESTED, WHOLE
+from burnish.model.find import find_base
 from burnish.model.generate import Sampling
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base, load_tokenizer
+from burnish.model.load import load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4, keep_exact, quantization_config
 from burnish.model.template import find_template

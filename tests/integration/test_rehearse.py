@@ -15,7 +15,7 @@ from burnish.lifecycle.own import Own
 from burnish.lifecycle.recipe_of import recipe_of
 from burnish.lifecycle.rehearse import FOLDS, cut, rehearsal_parts, rehearse
 from burnish.lifecycle.train import read_rows, train
-from burnish.model.load import find_base
+from burnish.model.find import find_base
 from burnish.recipe.schema import Recipe
 from burnish.types import Silent, Split
 

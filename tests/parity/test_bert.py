@@ -15,7 +15,8 @@ from burnish.engine.layout import LaidOut
 from burnish.engine.layout_choice import choose_layout
 from burnish.engine.segments import ATTENTION
 from burnish.model.bert import Bert, open_bert
-from burnish.model.load import find_base, load_encoder
+from burnish.model.find import find_base
+from burnish.model.load import load_encoder
 from burnish.model.options import ModelOptions
 from burnish.types import Encoded
 

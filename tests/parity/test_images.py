@@ -14,8 +14,9 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from burnish.engine.images import image_layout
+from burnish.model.find import find_base
 from burnish.model.images import FAMILIES, read_preprocessing
-from burnish.model.load import find_base, load_encoder
+from burnish.model.load import load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import LinearHead, PooledClassifier
 from burnish.types import Encoded

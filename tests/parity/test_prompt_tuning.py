@@ -13,8 +13,9 @@ import torch
 from burnish.engine.layout import LaidOut
 from burnish.engine.layout_choice import choose_layout
 from burnish.method.prompt_tuning import PromptTuning
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base, load_encoder
+from burnish.model.load import load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.prompt import prompt_of
 from burnish.testing import Subject, chat_subject_over

@@ -16,7 +16,8 @@ from burnish.engine.dropout import draw_starts, replace_dropout
 from burnish.engine.gradient_cache import compare_in_pieces
 from burnish.engine.layout import LaidOut
 from burnish.engine.precision import Precision
-from burnish.model.load import find_base, load_encoder
+from burnish.model.find import find_base
+from burnish.model.load import load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import PooledEncoder
 from burnish.task.embedding import Embedding, ScoredPairs

@@ -13,8 +13,8 @@ import torch
 from burnish.engine.dropout import draw_starts, replace_dropout
 from burnish.engine.layout import LaidOut
 from burnish.engine.layout_choice import choose_layout
+from burnish.model.find import find_base
 from burnish.model.language import LanguageModel, has_two_stacks, load_language_model
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 from burnish.task.token_loss import head_logits, loss_of_read_tokens
 from burnish.types import Encoded

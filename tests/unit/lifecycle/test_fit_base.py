@@ -19,7 +19,8 @@ from burnish.method.options import (
     LoraOptions,
     PromptTuningOptions,
 )
-from burnish.model.load import Base, find_base
+from burnish.model.find import find_base
+from burnish.model.load import Base
 from burnish.model.options import ModelOptions
 
 

@@ -13,7 +13,8 @@ from burnish.errors import ModelError
 from burnish.lifecycle import forecast as module
 from burnish.lifecycle.forecast import Forecast, forecast, lengths_of_rows, require_fit, said_seconds, what_would_fit
 from burnish.lifecycle.machine_speed import MachineSpeed
-from burnish.model.load import Base, find_base
+from burnish.model.find import find_base
+from burnish.model.load import Base
 from burnish.model.options import ModelOptions
 from burnish.recipe.read import build_recipe
 from burnish.recipe.schema import Recipe

@@ -10,8 +10,8 @@ import pytest
 
 from burnish.errors import RecipeError
 from burnish.method.freeze import Freeze
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 
 

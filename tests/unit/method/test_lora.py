@@ -13,8 +13,8 @@ from torch import nn
 from burnish.engine.layout import LaidOut
 from burnish.errors import RecipeError
 from burnish.method.lora import Lora
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 
 Make = Callable[..., Any]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from burnish.method.lora import Lora, QLora
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 from burnish.model.quantized import NF4, is_packed
 

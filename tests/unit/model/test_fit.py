@@ -10,8 +10,8 @@ import pytest
 
 from burnish.model import fit
 from burnish.model.bases import find_known
+from burnish.model.find import find_base
 from burnish.model.fit import Learning, Shape, learned_weights, machine_memory, predict_memory, shape_of
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 
 SHAPE = Shape(parameters=1_000 * 8 + 2 * 600, width=8, layers=2, inner=32, heads=2, vocabulary=1_000)

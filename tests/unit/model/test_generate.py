@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from burnish.model.find import find_base
 from burnish.model.generate import Sampling, generate
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 
 END = 1

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from burnish.errors import ModelError
+from burnish.model.find import find_base
 from burnish.model.images import FAMILIES, read_preprocessing, vector_width
-from burnish.model.load import find_base, load_encoder
+from burnish.model.load import load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import PooledEncoder
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model, untrained_tokens
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 
 

@@ -18,9 +18,9 @@ from burnish.errors import DamagedStoreError, ModelError
 from burnish.method.lora import Lora
 from burnish.model import load
 from burnish.model.catalogue import CATALOGUE, CatalogueEntry
+from burnish.model.find import HUB_FILES, find_base
 from burnish.model.load import (
     Base,
-    find_base,
     load_encoder,
     load_pretrained,
     load_tokenizer,
@@ -428,8 +428,8 @@ def test_transformers_is_told_to_run_nothing(
     assert seen["trust_remote_code"] is False
     assert seen["use_safetensors"] is True
     assert seen["local_files_only"] is True
-    assert "*.bin" not in load.HUB_FILES
-    assert not any(name.endswith(".py") for name in load.HUB_FILES)
+    assert "*.bin" not in HUB_FILES
+    assert not any(name.endswith(".py") for name in HUB_FILES)
 
 
 def test_an_encoder_with_a_decoder_is_for_seq2seq_alone(seq2seq_base: Path, tmp_path: Path) -> None:

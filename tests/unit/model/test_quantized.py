@@ -12,8 +12,8 @@ from torch import nn
 
 from burnish.errors import ModelError
 from burnish.model import quantized
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base
 from burnish.model.options import ModelOptions
 
 

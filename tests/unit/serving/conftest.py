@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from burnish.method.build import METHODS
-from burnish.model.load import find_base, load_encoder
+from burnish.model.find import find_base
+from burnish.model.load import load_encoder
 from burnish.model.options import ModelOptions
 from burnish.model.pooled import SCALE, LinearHead, PooledClassifier
 from burnish.serving.package import save_package

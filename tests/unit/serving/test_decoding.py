@@ -15,9 +15,10 @@ from peft import LoraConfig, get_peft_model
 from burnish.engine.precision import Precision
 from burnish.errors import ModelError, ServiceError
 from burnish.model.adapters import with_adapter
+from burnish.model.find import find_base
 from burnish.model.generate import Sampling, generate
 from burnish.model.language import LanguageModel, load_language_model
-from burnish.model.load import find_base, load_tokenizer
+from burnish.model.load import load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.serving import decoding, slots
 from burnish.serving.beside import lies_beside

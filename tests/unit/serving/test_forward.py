@@ -16,9 +16,10 @@ from torch import nn
 from burnish.engine.precision import Precision
 from burnish.model import decoder_parts, products
 from burnish.model.decoder_parts import FAMILIES
+from burnish.model.find import find_base
 from burnish.model.generate import Sampling, generate
 from burnish.model.language import LanguageModel, load_language_model
-from burnish.model.load import find_base, load_tokenizer
+from burnish.model.load import load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.products import TOLERANCE, Packed, can_pack
 from burnish.serving import forward, opening

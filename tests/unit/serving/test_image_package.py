@@ -16,8 +16,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from burnish.data.images import read_image
 from burnish.errors import DataProblemError
 from burnish.method.lora import Lora
+from burnish.model.find import find_base
 from burnish.model.images import FAMILIES, read_preprocessing
-from burnish.model.load import find_base, load_encoder
+from burnish.model.load import load_encoder
 from burnish.model.options import ModelOptions
 from burnish.serving.image_package import save_image_package
 from burnish.serving.predict import Predictor

@@ -12,8 +12,9 @@ import torch
 
 from burnish.engine.layout import LaidOut
 from burnish.engine.layout_choice import choose_layout
+from burnish.model.find import find_base
 from burnish.model.language import load_language_model
-from burnish.model.load import find_base, load_tokenizer
+from burnish.model.load import load_tokenizer
 from burnish.model.options import ModelOptions
 from burnish.model.template import find_template
 from burnish.task.mask import Masker, Segment
