@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import re
 import secrets
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from burnish.data.clean import LABEL
+from burnish.data.disk_rows import DiskRows
 from burnish.data.prepare import PreparedData, rows_sha256
 from burnish.data.remembered import prepare_once
 from burnish.data.row_format import RowFormat
@@ -236,6 +238,9 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     about = _describe_data(data) | {"name": Path(recipe.data.train_files[0]).stem, "version": None}
     if record:
         about["version"], data = keep_version(data, recipe, folder)
+        if isinstance(data.splits[Split.TRAIN], DiskRows):  # nobody has the rows in memory any more
+            gc.collect()
+            release_memory()
     folder.update_manifest(
         status="running",
         error=None,
