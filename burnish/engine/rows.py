@@ -6,6 +6,7 @@ Shapes: N rows, T tokens of all rows, G segments, R read positions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Self, overload
 
 import numpy as np
@@ -13,6 +14,10 @@ import numpy as np
 from burnish.types import Encoded
 
 Array = np.ndarray[Any, Any]
+
+AT_ONCE = 4_096  # rows that become arrays together: as objects they take several times the bytes
+MIXED = "either all rows name read positions or none does"
+ZERO = {"prefixes": "truncated", "types": "tokens"}  # arrays that some rows need not have -> one that is as long
 
 
 class EncodedRows(Sequence[Encoded]):
@@ -39,33 +44,10 @@ class EncodedRows(Sequence[Encoded]):
         """
         if isinstance(rows, cls):
             return rows
-        found = list(rows)
-        reading = [row for row in found if row.read_positions is not None]
-        if reading and len(reading) < len(found):
-            raise ValueError("either all rows name read positions or none does")
-        arrays: dict[str, Array] = {
-            "tokens": _joined([row.token_ids for row in found]).astype(np.int32),
-            "row_ends": np.cumsum([row.length for row in found], dtype=np.int64),
-            "segments": np.array([length for row in found for length in row.segment_lengths], dtype=np.int32),
-            "segment_ends": np.cumsum([len(row.segment_lengths) for row in found], dtype=np.int64),
-            "weights": np.array([row.weight for row in found], dtype=np.float64),
-            "truncated": np.array([row.truncated_tokens for row in found], dtype=np.int32),
-        }
-        if reading:
-            arrays["reads"] = _joined([row.read_positions for row in found])
-            arrays["read_ends"] = np.cumsum([len(row.targets) for row in found], dtype=np.int64)
-            arrays["targets"] = _joined([row.targets for row in found])
-        else:
-            arrays["targets"] = np.stack([row.targets for row in found]) if found else np.zeros(0)
-        if any(row.shared_prefix for row in found):
-            arrays["prefixes"] = np.array([row.shared_prefix for row in found], dtype=np.int32)
-        if any(row.token_types is not None for row in found):
-            arrays["types"] = _joined([_types_of(row) for row in found]).astype(np.int8)
-        if found and found[0].given is not None:
-            arrays["given"] = np.stack([row.given for row in found if row.given is not None])
-        if found and found[0].pixels is not None:
-            arrays["pixels"] = np.stack([row.pixels for row in found if row.pixels is not None])
-        return cls(arrays)
+        waiting, parts = iter(rows), list[dict[str, Array]]()
+        while part := list(islice(waiting, AT_ONCE)):
+            parts.append(_flat(part))
+        return cls(_one_behind_the_other(parts) if parts else _flat([]))
 
     def __len__(self) -> int:
         return len(self.arrays["row_ends"])
@@ -120,6 +102,52 @@ def lengths_of(rows: Sequence[Encoded]) -> list[int]:
     """Tokens of each row."""
     lengths: list[int] = rows.lengths.tolist() if isinstance(rows, EncodedRows) else [row.length for row in rows]
     return lengths
+
+
+def _flat(rows: Sequence[Encoded]) -> dict[str, Array]:
+    """The arrays of some rows."""
+    reading = [row for row in rows if row.read_positions is not None]
+    if reading and len(reading) < len(rows):
+        raise ValueError(MIXED)
+    arrays: dict[str, Array] = {
+        "tokens": _joined([row.token_ids for row in rows]).astype(np.int32),
+        "row_ends": np.cumsum([row.length for row in rows], dtype=np.int64),
+        "segments": np.array([length for row in rows for length in row.segment_lengths], dtype=np.int32),
+        "segment_ends": np.cumsum([len(row.segment_lengths) for row in rows], dtype=np.int64),
+        "weights": np.array([row.weight for row in rows], dtype=np.float64),
+        "truncated": np.array([row.truncated_tokens for row in rows], dtype=np.int32),
+    }
+    if reading:
+        arrays["reads"] = _joined([row.read_positions for row in rows])
+        arrays["read_ends"] = np.cumsum([len(row.targets) for row in rows], dtype=np.int64)
+        arrays["targets"] = _joined([row.targets for row in rows])
+    else:
+        arrays["targets"] = np.stack([row.targets for row in rows]) if rows else np.zeros(0)
+    if any(row.shared_prefix for row in rows):
+        arrays["prefixes"] = np.array([row.shared_prefix for row in rows], dtype=np.int32)
+    if any(row.token_types is not None for row in rows):
+        arrays["types"] = _joined([_types_of(row) for row in rows]).astype(np.int8)
+    if rows and rows[0].given is not None:
+        arrays["given"] = np.stack([row.given for row in rows if row.given is not None])
+    if rows and rows[0].pixels is not None:
+        arrays["pixels"] = np.stack([row.pixels for row in rows if row.pixels is not None])
+    return arrays
+
+
+def _one_behind_the_other(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """The arrays of all rows, from those of some rows each; where a part has no prefixes or types, they are zero."""
+    if len(parts) == 1:
+        return parts[0]
+    if len({"reads" in part for part in parts}) > 1:
+        raise ValueError(MIXED)
+    joined = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        pieces = [part[name] if name in part else np.zeros(len(part[ZERO[name]]), np.int8) for part in parts]
+        if name.endswith("_ends"):
+            starts = np.cumsum([0, *(int(ends[-1]) for ends in pieces[:-1])])
+            pieces = [ends + start for ends, start in zip(pieces, starts, strict=True)]
+        joined[name] = np.concatenate(pieces)
+    return joined
 
 
 def _types_of(row: Encoded) -> Array:

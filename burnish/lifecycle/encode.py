@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def encode_splits(
             encoded[split] = EncodedRows(kept)
         else:
             encoded[split] = EncodedRows.of(_encoded(task, examples, threads=default_threads() if ours else 1))
-            if key:
-                cache().keep(key, encoded[split].arrays)
+            if key and cache().keep(key, encoded[split].arrays):
+                encoded[split] = EncodedRows(cache().find(key) or encoded[split].arrays)  # from here on on the disk
         problems += truncated(encoded[split], examples, task.max_length)
     warn_of_truncated(problems, task.max_length, progress)
     return encoded, problems
@@ -135,7 +136,7 @@ def encode_or_refuse(task: Task, examples: Sequence[Example]) -> list[Encoded | 
         return [row for rows in pool.map(encode, range(0, len(examples), CHUNK)) for row in rows]
 
 
-def _encoded(task: Task, examples: Sequence[Example], *, threads: int) -> Iterable[Encoded]:
+def _encoded(task: Task, examples: Sequence[Example], *, threads: int) -> Iterator[Encoded]:
     """The rows in order; tokenizers let other threads run while they work."""
 
     def encode(start: int) -> list[Encoded]:
@@ -143,9 +144,10 @@ def _encoded(task: Task, examples: Sequence[Example], *, threads: int) -> Iterab
 
     starts = range(0, len(examples), CHUNK)
     if threads == 1:
-        return [row for start in starts for row in encode(start)]
+        yield from chain.from_iterable(map(encode, starts))
+        return
     with ThreadPoolExecutor(threads) as pool:
-        return [row for rows in pool.map(encode, starts) for row in rows]
+        yield from chain.from_iterable(pool.map(encode, starts))
 
 
 def required(row: Encoded | Refusal, example: Example) -> Encoded:

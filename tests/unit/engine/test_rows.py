@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burnish.engine import rows as rows_module
 from burnish.engine.rows import EncodedRows, lengths_of
 from burnish.storage.arrays import load_arrays, save_arrays
 from burnish.types import Encoded
@@ -52,6 +53,26 @@ def test_what_goes_in_comes_out(lengths: list[int]) -> None:
 
 def test_rows_that_read_positions() -> None:
     assert all(same(a, b) for a, b in zip(reading(), EncodedRows.of(reading()), strict=True))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_rows_become_arrays_a_few_at_a_time(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only some rows have is zero for the others, wherever they are divided."""
+    alike = [replace(row, shared_prefix=i == 2, token_types=np.ones(row.length, np.int64) if i == 3 else None)
+             for i, row in enumerate(classified([3, 1, 4, 2, 5]))]  # fmt: skip
+    for rows in (alike, [*reading(), *reading()[::-1]]):
+        whole = EncodedRows.of(rows)
+        with monkeypatch.context() as patched:
+            patched.setattr(rows_module, "AT_ONCE", at_once)
+            found = EncodedRows.of(iter(rows))
+        assert found.arrays.keys() == whole.arrays.keys()
+        for name, array in whole.arrays.items():
+            assert np.array_equal(found.arrays[name], array), name
+            assert found.arrays[name].dtype == array.dtype, name
+    monkeypatch.setattr(rows_module, "AT_ONCE", at_once)
+    with pytest.raises(ValueError, match="read positions"):
+        EncodedRows.of([*classified([3, 1, 2]), *reading()])
+    assert len(EncodedRows.of([])) == 0
 
 
 def test_it_is_used_like_a_list() -> None:
