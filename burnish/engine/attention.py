@@ -61,7 +61,7 @@ class _InProducts(torch.autograd.Function):
     ) -> Tensor:
         ctx.keys, ctx.scale, ctx.causal = key.shape[2], scale, causal
         key, value = _filled_up(key), _filled_up(value)
-        bias = None if causal else _bias(mask, ctx.keys, key.shape[2])
+        bias = _hiding_later(query.shape[2], key.shape[2]) if causal else _bias(mask, ctx.keys, key.shape[2])
         blocks = list(_blocks(query, key, causal=causal))
         keeps = sum(block.scores for block in blocks) <= KEPT
         attended, kept = torch.empty(query.shape, dtype=query.dtype), list[Tensor]()
@@ -71,21 +71,25 @@ class _InProducts(torch.autograd.Function):
                 attended[block.queries] = torch.bmm(seen, block.of_keys(value)).view(block.shape)
                 if keeps:
                     kept.append(seen)
-        ctx.save_for_backward(query, key, value, bias, *kept)
+        ctx.save_for_backward(query, key, value, None if causal else bias, *kept)
         return attended
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, bias, *kept = ctx.saved_tensors
         of_query = torch.empty(query.shape, dtype=query.dtype)
-        of_key, of_value = (torch.zeros(key.shape, dtype=torch.float32) for _ in range(2))
-        for place, block in enumerate(_blocks(query, key, causal=ctx.causal)):
+        blocks = list(_blocks(query, key, causal=ctx.causal))
+        if ctx.causal and not kept:
+            bias = _hiding_later(query.shape[2], key.shape[2])
+        apart = any(block.first for block in blocks)  # else nothing is added up, and what is rounded stays as it is
+        of_key, of_value = (torch.zeros(key.shape, dtype=torch.float32 if apart else key.dtype) for _ in range(2))
+        for place, block in enumerate(blocks):
             seen = kept[place] if kept else _seen(block, query, key, bias, ctx.scale)
             outer, own = block.of_queries(gradient), block.of_queries(query)
             of_seen = torch.bmm(outer, block.of_keys(value).transpose(1, 2))
-            of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype).mul_(ctx.scale)
-            of_query[block.queries] = torch.bmm(of_scores, block.of_keys(key)).view(block.shape)
-            block.of_keys(of_key).add_(torch.bmm(of_scores.transpose(1, 2), own))
+            of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype)
+            of_query[block.queries] = torch.bmm(of_scores, block.of_keys(key)).mul_(ctx.scale).view(block.shape)
+            block.of_keys(of_key).add_(torch.bmm(of_scores.transpose(1, 2), own).mul_(ctx.scale))
             block.of_keys(of_value).add_(torch.bmm(seen.transpose(1, 2), outer))
         real = slice(0, ctx.keys)
         return of_query, of_key[:, :, real].to(key.dtype), of_value[:, :, real].to(key.dtype), None, None, None
@@ -121,18 +125,15 @@ class _Block:
         """(G, N, K, d) -> (g * N, keys, d), a view."""
         return states[self.segments].flatten(0, 1)[:, : self.keys]
 
-    def bias(self, bias: Tensor | None) -> Tensor | None:
-        """What is added to its scores, (g * N, queries of each key * s, keys), to write to; None: nothing is."""
+    def hide(self, scores: Tensor, bias: Tensor) -> None:
+        """Adds to its scores, (g * N, queries of each key * s, keys), what keeps keys from being seen."""
         segments, heads, queries, _ = self.shape
+        own = bias if len(bias) == 1 else bias[self.segments]
         if self.causal:
-            hidden = torch.arange(self.keys) > torch.arange(self.first, self.end)[:, None]
-            own = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[None, None]
-        elif bias is None:
-            return None
-        else:
-            own = bias if len(bias) == 1 else bias[self.segments]
-        whole = own[:, :, None].expand(segments, heads // self.shared, self.shared, queries, self.keys)
-        return whole.clone(memory_format=torch.contiguous_format).view(-1, self.shared * queries, self.keys)
+            own = own[:, :, self.first : self.end]
+        first = self.first if self.causal else 0  # all of its queries see the keys before that
+        each = scores.view(segments, heads // self.shared, self.shared, queries, self.keys)
+        each[..., first:].add_(own[:, :, None, :, first : self.keys])
 
 
 def _blocks(query: Tensor, key: Tensor, *, causal: bool) -> Iterator[_Block]:
@@ -160,6 +161,12 @@ def _filled_up(states: Tensor) -> Tensor:
     return filled
 
 
+def _hiding_later(queries: int, keys: int) -> Tensor:
+    """What is added to the scores where each token sees what is before it, (1, 1, S, K) float32."""
+    hidden = torch.arange(keys) > torch.arange(queries)[:, None]
+    return torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[None, None]
+
+
 def _bias(mask: Tensor | None, real: int, filled: int) -> Tensor | None:
     """What is added to the scores, (1 or G, 1, 1 or S, K) float32: 0 where a key may be seen, else minus infinity."""
     if mask is None:
@@ -174,9 +181,7 @@ def _bias(mask: Tensor | None, real: int, filled: int) -> Tensor | None:
 def _seen(block: _Block, query: Tensor, key: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     """(g * N, queries of each key * s, keys) how much of each key a query takes."""
     own, keys = block.of_queries(query, torch.float32), block.of_keys(key).float().transpose(1, 2)
-    scores = block.bias(bias)
-    if scores is None:
-        scores = torch.bmm(own, keys).mul_(scale)
-    else:
-        scores.baddbmm_(own, keys, alpha=scale)
+    scores = torch.bmm(own.mul_(scale), keys)
+    if bias is not None:
+        block.hide(scores, bias)
     return torch.softmax(scores, -1).to(query.dtype)

@@ -89,13 +89,21 @@ def segment_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     causal = bool(getattr(module, "is_causal", False))
     attended = []
-    for grid in grids:
+    for grid, *own in zip(grids, *(_by_grids(states[0], grids) for states in (query, key, value)), strict=True):
         if grid.source is not None:
-            attended.append(_behind_others(grid, query[0], key[0], value[0], scale=scale, window=sliding_window))
-            continue
-        own = [states[0, :, grid.begin : grid.end] for states in (query, key, value)]
-        attended.append(_attended(grid, *own, causal=causal, scale=scale, window=sliding_window))
+            attended.append(_behind_others(grid, own[0], key[0], value[0], scale=scale, window=sliding_window))
+        else:
+            attended.append(_attended(grid, *own, causal=causal, scale=scale, window=sliding_window))
     return (attended[0] if len(attended) == 1 else torch.cat(attended)).unsqueeze(0), None
+
+
+def _by_grids(states: Tensor, grids: Sequence[Segments]) -> Sequence[Tensor]:
+    """(H, T, d) -> the tokens of each grid; cut at once, so that their gradients are put together at once, too."""
+    tokens, begins = states.shape[1], [grid.begin for grid in grids]
+    ends = [tokens if grid.end is None else grid.end for grid in grids]
+    if begins == [0, *ends[:-1]] and ends[-1] == tokens:
+        return torch.split(states, [end - begin for begin, end in zip(begins, ends, strict=True)], 1)
+    return [states[:, begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
 def _attended(
@@ -119,15 +127,14 @@ def _attended(
 def _behind_others(
     segments: Segments, query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None
 ) -> Tensor:
-    """(T, H, d) of these segments' tokens, of (H, all tokens of the batch, d)."""
+    """(T, H, d) of the queries of these segments, (H, T, d), with keys and values of the batch, (H, all tokens, d)."""
     source, at, mask = segments.source, segments.at, segments.mask
     assert source is not None
     assert at is not None
     assert mask is not None
     kind = (query.device, query.dtype, len(query), len(key), query.shape[-1])
     if segments.lengths is not None and not refused(*kind):
-        mine = query[:, segments.begin : segments.end]
-        return attend_by_lengths(segments.lengths, mine, key, value, causal=True, scale=scale, window=window)
+        return attend_by_lengths(segments.lengths, query, key, value, causal=True, scale=scale, window=window)
 
     def with_continued(states: Tensor) -> Tensor:
         flat = states.transpose(0, 1).index_select(0, source)
@@ -136,7 +143,7 @@ def _behind_others(
     if window is not None:
         keys_K = torch.arange(len(source) // segments.count, device=at.device)
         mask = mask & ((at[:, None, :, None] - keys_K) < window)
-    own = _spread(segments, query[:, segments.begin : segments.end])
+    own = _spread(segments, query)
     output = attend(own, with_continued(key), with_continued(value), mask=mask, causal=False, scale=scale)
     return _gathered(segments, output)
 
