@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,22 +76,37 @@ def server(tmp_path_factory: pytest.TempPathFactory, talking_base: Path, sentenc
     command += ["--alias", "gpt-4o-mini=tiny"]
     with (home / "stderr").open("wb") as errors:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors)
-    with process:
-        assert process.stdout is not None
+    assert process.stdout is not None
+    try:
         line = process.stdout.readline()
         assert line, (home / "stderr").read_text()
-        worker = next(each for each in psutil.Process(process.pid).children() if "worker" in each.cmdline())
+        worker = _worker_of(process.pid)
         children = [worker, *worker.children(recursive=True)]
         worker.kill()  # another one is started in its place, or no job would ever run
         yield Server(json.loads(line)["base_url"], key, home, process)
         children += psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=120) == 0, (home / "stderr").read_text()[-3000:]
+    finally:
+        process.kill()
+        process.communicate()
     assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
     _require_private(home, key)
     log = ServiceLog(open_service(home=home).registry, home / "service")
     assert log.damages() == []
     assert "POST /v1/fine_tuning/jobs" in {entry.get("what") for entry in log.entries()}
+
+
+def _worker_of(server: int) -> psutil.Process:
+    """The process that a server starts beside itself, perhaps a moment after it says where it listens."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(psutil.Error):  # a child that is just becoming another program
+            for child in psutil.Process(server).children():
+                if "worker" in child.cmdline():
+                    return child
+        time.sleep(0.05)
+    raise AssertionError("the server started no worker")
 
 
 def _require_private(home: Path, key: str) -> None:
