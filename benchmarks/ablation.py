@@ -71,7 +71,7 @@ def arm(place: Place, *, part: str, files: dict[str, str], steps: int) -> Figure
 @contextlib.contextmanager
 def _without(part: str) -> Iterator[None]:
     """Replaces a part by the plain way, in this process."""
-    from burnish.engine import attention, grids, layout, loop, sampler
+    from burnish.engine import attention, grids, layout, layout_choice, loop, sampler
     from burnish.engine.layout import LayoutChoice, position_offset
     from burnish.lifecycle import encoder_bench, workbench
     from burnish.model.bert import SelfAttention
@@ -114,7 +114,7 @@ def _without(part: str) -> Iterator[None]:
         if part.startswith("first-token"):
             stack.enter_context(mock.patch.object(PooledEncoder, "forward", first))
         if part == "first-token-whole-layer":
-            stack.enter_context(mock.patch.object(layout, "narrow_last_layer", return_value=None))
+            stack.enter_context(mock.patch.object(layout_choice, "narrow_last_layer", return_value=None))
         yield
 
 

@@ -62,7 +62,7 @@ def _without(part: str) -> Iterator[None]:
     """Replaces a part by the plain way, in this process."""
     from torch.nn import functional
 
-    from burnish.engine import attention, grids, layout, loop, sampler
+    from burnish.engine import attention, grids, layout_choice, loop, sampler
     from burnish.engine.fused_lora import FusedLora
     from burnish.engine.layout import LayoutChoice, position_offset
     from burnish.lifecycle import chat_bench, workbench
@@ -105,7 +105,7 @@ def _without(part: str) -> Iterator[None]:
         if part == "given-back":
             stack.enter_context(mock.patch.object(workbench, "keep_freed_memory"))
         if part == "whole-layer":
-            stack.enter_context(mock.patch.object(layout, "narrow_last_layer", return_value=None))
+            stack.enter_context(mock.patch.object(layout_choice, "narrow_last_layer", return_value=None))
         yield
 
 

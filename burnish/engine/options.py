@@ -9,7 +9,7 @@ from pydantic import Field
 from burnish.settings import Options
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384  # computed at once, where nothing else is asked for
-MANY = 32_000_000  # numbers that learn, from which on a CPU computes four times as many tokens at once
+MANY = 32_000_000  # numbers that learn, from which on a CPU computes twice as many tokens at once
 Choose = Literal["best", "last", "average", "interpolation", "auto"]
 
 
@@ -48,8 +48,8 @@ class TrainingOptions(Options):
     micro_batch_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="tokens computed at once; changes memory, not the result. null: 1,024 on a CPU, 4,096 where 32 "
-        "million numbers or more learn, 16,384 on a GPU; where the rows of a step are compared 4,096 and 65,536",
+        description="tokens computed at once; changes memory, not the result. null: 1,024 on a CPU, 2,048 where 32 "
+        "million numbers or more learn, 16,384 on a GPU; four times that where the rows of a step are compared",
     )
     seed: int = Field(default=13, ge=0, lt=2**31, description="of every random choice of the run")
     optimizer: Literal["adamw", "adamw-8bit"] = Field(

@@ -45,9 +45,8 @@ def tokens_at_once(asked: int | None, device: torch.device, *, compared: bool = 
     Args:
         learned: numbers that learn.
     """
-    if device.type == "cpu":
-        return asked or (4 * CPU_TOKENS if compared or learned >= MANY else CPU_TOKENS)
-    return asked or (4 * GPU_TOKENS if compared else GPU_TOKENS)
+    usual = (CPU_TOKENS if learned < MANY else 2 * CPU_TOKENS) if device.type == "cpu" else GPU_TOKENS
+    return asked or usual * (4 if compared else 1)
 
 
 def micro_batches(rows: Sequence[int], lengths: Sequence[int], *, max_tokens: int, shared: int = 0) -> list[list[int]]:

@@ -95,7 +95,7 @@ def test_a_cpu_computes_more_tokens_at_once_where_many_weights_learn() -> None:
     """Each piece of a step has a gradient as large as they are."""
     cpu = torch.device("cpu")
     assert tokens_at_once(None, cpu) == tokens_at_once(None, cpu, learned=10**6) == 1_024
-    assert tokens_at_once(None, cpu, learned=10**8) == 4_096
+    assert tokens_at_once(None, cpu, learned=10**8) == 2_048
     assert tokens_at_once(None, cpu, compared=True) == 4_096
     assert tokens_at_once(512, cpu, compared=True, learned=10**8) == 512
     assert tokens_at_once(None, torch.device("cuda"), learned=10**10) == 16_384
