@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class _InProducts(torch.autograd.Function):
         with torch.autocast("cpu", enabled=False):
             for block in blocks:
                 seen = _seen(block, query, key, bias, scale)
-                attended[block.queries] = torch.bmm(seen, block.of_keys(value)).view(block.shape)
+                block.write(attended, seen, block.of_keys(value))
                 if keeps:
                     kept.append(seen)
         ctx.save_for_backward(query, key, value, None if causal else bias, *kept)
@@ -77,20 +78,24 @@ class _InProducts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, bias, *kept = ctx.saved_tensors
-        of_query = torch.empty(query.shape, dtype=query.dtype)
         blocks = list(_blocks(query, key, causal=ctx.causal))
         if ctx.causal and not kept:
             bias = _hiding_later(query.shape[2], key.shape[2])
-        apart = any(block.first for block in blocks)  # else nothing is added up, and what is rounded stays as it is
-        of_key, of_value = (torch.zeros(key.shape, dtype=torch.float32 if apart else key.dtype) for _ in range(2))
+        of_query, scaled = torch.empty(query.shape, dtype=query.dtype), value * ctx.scale
+        apart = any(block.first for block in blocks)  # then keys are seen by several blocks, which are added up
+        made = partial(torch.zeros, dtype=torch.float32) if apart else partial(torch.empty, dtype=key.dtype)
+        of_key, of_value = made(key.shape), made(key.shape)
         for place, block in enumerate(blocks):
             seen = kept[place] if kept else _seen(block, query, key, bias, ctx.scale)
             outer, own = block.of_queries(gradient), block.of_queries(query)
-            of_seen = torch.bmm(outer, block.of_keys(value).transpose(1, 2))
+            of_seen = torch.bmm(outer, block.of_keys(scaled).transpose(1, 2))
             of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype)
-            of_query[block.queries] = torch.bmm(of_scores, block.of_keys(key)).mul_(ctx.scale).view(block.shape)
-            block.of_keys(of_key).add_(torch.bmm(of_scores.transpose(1, 2), own).mul_(ctx.scale))
-            block.of_keys(of_value).add_(torch.bmm(seen.transpose(1, 2), outer))
+            block.write(of_query, of_scores, block.of_keys(key))
+            for sums, left, right in ((of_key, of_scores, own), (of_value, seen, outer)):
+                if apart:
+                    block.of_keys(sums).add_(torch.bmm(left.transpose(1, 2), right))
+                else:
+                    torch.bmm(left.transpose(1, 2), right, out=block.of_keys(sums))
         real = slice(0, ctx.keys)
         return of_query, of_key[:, :, real].to(key.dtype), of_value[:, :, real].to(key.dtype), None, None, None
 
@@ -120,6 +125,15 @@ class _Block:
         own = states[self.queries].to(dtype or states.dtype, memory_format=torch.contiguous_format)
         segments, heads, queries, width = self.shape
         return own.contiguous().view(segments * heads // self.shared, self.shared * queries, width)
+
+    def write(self, into: Tensor, left: Tensor, right: Tensor) -> None:
+        """Writes a product, (g * N, queries of each key * s, d), to its places in (G, H, S, d)."""
+        segments, heads, queries, width = self.shape
+        if queries == into.shape[2]:
+            whole = into[self.segments].view(segments * heads // self.shared, self.shared * queries, width)
+            torch.bmm(left, right, out=whole)
+        else:
+            into[self.queries] = torch.bmm(left, right).view(self.shape)
 
     def of_keys(self, states: Tensor) -> Tensor:
         """(G, N, K, d) -> (g * N, keys, d), a view."""
