@@ -27,6 +27,7 @@ KEPT = (
     8 * 2**20
 )  # scores of a layer that are kept for its gradient, bf16; where there are more, they are computed again
 WHOLE = 16  # keys are filled up to a multiple of this, or torch takes the softmax number by number, ten times slower
+WIDE = 32  # the same for its gradient in bf16; that of fewer keys is taken in float32
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
@@ -51,6 +52,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ca
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=grouped
     )
+
+
+def _of_scores(of_seen: Tensor, seen: Tensor) -> Tensor:
+    """The gradient of scores, from that of their softmax."""
+    if seen.shape[-1] >= WIDE:
+        return torch._softmax_backward_data(of_seen, seen, -1, seen.dtype)
+    wide = torch._softmax_backward_data(of_seen.float(), seen.float(), -1, torch.float32)
+    return wide.to(seen.dtype)
 
 
 class _InProducts(torch.autograd.Function):
@@ -89,7 +98,7 @@ class _InProducts(torch.autograd.Function):
             seen = kept[place] if kept else _seen(block, query, key, bias, ctx.scale)
             outer, own = block.of_queries(gradient), block.of_queries(query)
             of_seen = torch.bmm(outer, block.of_keys(scaled).transpose(1, 2))
-            of_scores = torch._softmax_backward_data(of_seen, seen, -1, seen.dtype)
+            of_scores = _of_scores(of_seen, seen)
             block.write(of_query, of_scores, block.of_keys(key))
             for sums, left, right in ((of_key, of_scores, own), (of_value, seen, outer)):
                 if apart:

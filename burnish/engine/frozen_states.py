@@ -24,6 +24,7 @@ from burnish.engine.grids import on_device
 from burnish.engine.layout import LaidOut, LayoutChoice
 from burnish.engine.passes import Passes
 from burnish.engine.predict import each_batch
+from burnish.engine.sampler import Numbers
 from burnish.engine.upper_layers import Below, stack_of
 from burnish.model.prompt import prompt_ids
 from burnish.storage.durable import require_space, reserve
@@ -38,13 +39,13 @@ class FrozenStates:
 
     Args:
         path: of the file, (T, D).
-        lengths: tokens of each row, in the order of the file.
+        lengths: (N,) tokens of each row, in the order of the file.
         layers: that gave them.
         dtype: bf16, or float32 where that is what is multiplied.
     """
 
     def __init__(
-        self, path: Path, lengths: Sequence[int], width: int, *, layers: int, dtype: torch.dtype, device: torch.device
+        self, path: Path, lengths: Numbers, width: int, *, layers: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.layers, self._dtype, self._device = layers, dtype, device
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -123,7 +124,7 @@ def _computed(passes: Passes, path: Path, layers: int, progress: Progress) -> Fr
     encoder: Any = passes.model.encoder
     width = int(encoder.config.hidden_size)
     dtype = torch.bfloat16 if passes.precision.name == "bf16" else torch.float32
-    require_space(path.parent, dtype.itemsize * width * sum(passes.lengths))
+    require_space(path.parent, dtype.itemsize * width * int(passes.lengths.sum()))
     found = FrozenStates(path, passes.lengths, width, layers=layers, dtype=dtype, device=passes.device)
     progress.stage(f"computing {layers} frozen layers once")
     training = passes.model.training

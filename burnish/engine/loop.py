@@ -147,7 +147,7 @@ class Training:
         self.lora: FusedLora | None = None
         self.step = 0
         self.epoch_loss, self.epoch_weight = 0.0, 0.0  # of the steps since the last evaluation
-        self.batches: list[list[int]] = []
+        self.batches: Sequence[list[int]] = []
         self.batches_of_epoch = -1
         self.choosing = False  # the steps are done, candidates are judged
         self.started = time.monotonic()
@@ -282,7 +282,7 @@ class Training:
         epochs, steps = divmod(self.step, self.steps_per_epoch)
         size, seed = self.options.global_batch_size, self.options.seed
         begun = epoch_batches(self.row_lengths, batch_size=size, seed=seed, epoch=epochs)[:steps] if steps else []
-        return epochs * sum(self.row_lengths) + sum(self.passes.tokens_of(batch) for batch in begun)
+        return epochs * int(self.row_lengths.sum()) + sum(self.passes.tokens_of(batch) for batch in begun)
 
     def _rows_of_step(self) -> list[int]:
         epoch, place = divmod(self.step, self.steps_per_epoch)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.precision import Precision
 from burnish.engine.probe import FIRST, probe_rows
 from burnish.engine.rows import lengths_of
-from burnish.engine.sampler import micro_batches
+from burnish.engine.sampler import Numbers, micro_batches
 from burnish.engine.tree import common_beginning
 from burnish.types import Comparing, Encoded, LossTerm, Task
 
@@ -67,7 +68,7 @@ class Passes:
         rows: training rows; their number keys their dropout.
         kept_rows: of what must not be forgotten, numbered behind the training rows.
         seed: of dropout.
-        lengths: of all of them, tokens.
+        lengths: of all of them, (N,) tokens.
         shared: tokens that all of them begin with and that a micro-batch computes once; see `count_shared`.
         states: of the frozen layers, where they are kept.
     """
@@ -80,12 +81,12 @@ class Passes:
     precision: Precision
     device: torch.device
     seed: int
-    lengths: list[int] = field(init=False)
+    lengths: Numbers = field(init=False)
     shared: int = field(init=False, default=0)
     states: FrozenStates | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.lengths = [*lengths_of(self.rows), *lengths_of(self.kept_rows)]
+        self.lengths = np.concatenate([lengths_of(self.rows), lengths_of(self.kept_rows)])
 
     def count_shared(self) -> None:
         """Lets micro-batches hold as many more rows as their common beginning leaves room for.
@@ -171,7 +172,7 @@ class Passes:
         return sum(self._row(i).weight for i in row_ids)
 
     def tokens_of(self, row_ids: Sequence[int]) -> int:
-        return sum(self.lengths[i] for i in row_ids)
+        return int(self.lengths[[*row_ids]].sum())
 
     def tokens_at_once(self, piece: Sequence[int]) -> int:
         """Tokens of a micro-batch as its size is counted."""

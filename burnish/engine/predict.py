@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from burnish.engine.layout import LayoutChoice, RowBatch
 from burnish.engine.memory import is_out_of_memory, release_memory
 from burnish.engine.precision import Precision
 from burnish.engine.rows import lengths_of
-from burnish.engine.sampler import micro_batches
+from burnish.engine.sampler import Numbers, micro_batches
 from burnish.errors import OutOfMemoryError
 from burnish.types import Encoded, Progress, Row, Silent, Task
 
@@ -133,33 +133,33 @@ def each_batch(
         OutOfMemoryError: [engine/out-of-memory] when a single row does not fit.
     """
     lengths = lengths_of(rows)
-    order = np.argsort(lengths, kind="stable").tolist()
-    pieces = _mostly_even(order, lengths)[::-1]
     done, progress = 0, progress or Silent()
     with torch.inference_mode(), precision.compute(device):
-        while pieces:
-            piece = pieces.pop()
-            if not _fits(use, rows, piece, layout, device):
-                pieces += _halves(piece, lengths)
-                continue
-            done += len(piece)
-            progress.advance(done, len(rows), {})
+        for whole in _mostly_even(map(int, np.argsort(lengths, kind="stable")), lengths):
+            pieces = [whole]
+            while pieces:
+                piece = pieces.pop()
+                if not _fits(use, rows, piece, layout, device):
+                    pieces += _halves(piece, lengths)
+                    continue
+                done += len(piece)
+                progress.advance(done, len(rows), {})
 
 
-def _mostly_even(order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+def _mostly_even(order: Iterable[int], lengths: Numbers) -> Iterator[list[int]]:
     """Pieces of at most MAX_TOKENS tokens; where half of them are reached, a piece ends with the rows of its length.
 
     Rows of one length lie on the grid of the attention as they are, with nothing to copy and nothing to mask.
     """
-    runs: list[list[int]] = []
+    run: list[int] = []
     tokens = 0
     for row in order:
-        if not runs or (lengths[row] != lengths[runs[-1][-1]] and tokens >= MAX_TOKENS // 2):
-            runs.append([])
-            tokens = 0
-        runs[-1].append(row)
+        if run and lengths[row] != lengths[run[-1]] and tokens >= MAX_TOKENS // 2:
+            yield from micro_batches(run, lengths, max_tokens=MAX_TOKENS)
+            run, tokens = [], 0
+        run.append(row)
         tokens += lengths[row]
-    return [piece for run in runs for piece in micro_batches(run, lengths, max_tokens=MAX_TOKENS)]
+    yield from micro_batches(run, lengths, max_tokens=MAX_TOKENS)
 
 
 def _fits(
@@ -179,7 +179,7 @@ def _fits(
     return True
 
 
-def _halves(piece: list[int], lengths: Sequence[int]) -> list[list[int]]:
+def _halves(piece: list[int], lengths: Numbers) -> list[list[int]]:
     if len(piece) == 1:
         raise OutOfMemoryError(
             "engine/out-of-memory",

@@ -73,11 +73,11 @@ def _kept_by(row: int, training: Training) -> int | None:
 def _largest_piece(training: Training) -> Sequence[int]:
     """The micro-batch of the first pass with the most places, those of padding included."""
     options, passes = training.options, training.passes
-    pieces = [
+    pieces = (
         piece
         for batch in epoch_batches(
             training.row_lengths, batch_size=options.global_batch_size, seed=options.seed, epoch=0
         )
         for piece in passes.pieces(batch, training.faults.micro_batch_tokens)
-    ]
-    return max(pieces, key=lambda piece: len(piece) * max(passes.lengths[i] for i in piece))
+    )
+    return max(pieces, key=lambda piece: len(piece) * int(passes.lengths[piece].max()))

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Self, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from burnish.types import Encoded
 
@@ -79,7 +80,7 @@ class EncodedRows(Sequence[Encoded]):
         )
 
     @property
-    def lengths(self) -> Array:
+    def lengths(self) -> npt.NDArray[np.int64]:
         """(N,) tokens of each row."""
         return np.diff(self.arrays["row_ends"], prepend=0)
 
@@ -98,10 +99,9 @@ class EncodedRows(Sequence[Encoded]):
         return EncodedRows(self.arrays, place=place if self.place is None else place[self.place])
 
 
-def lengths_of(rows: Sequence[Encoded]) -> list[int]:
-    """Tokens of each row."""
-    lengths: list[int] = rows.lengths.tolist() if isinstance(rows, EncodedRows) else [row.length for row in rows]
-    return lengths
+def lengths_of(rows: Sequence[Encoded]) -> npt.NDArray[np.int64]:
+    """(N,) tokens of each row."""
+    return rows.lengths if isinstance(rows, EncodedRows) else np.array([row.length for row in rows], np.int64)
 
 
 def _flat(rows: Sequence[Encoded]) -> dict[str, Array]:

@@ -89,7 +89,7 @@ def segment_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     causal = bool(getattr(module, "is_causal", False))
     attended = []
-    for grid, *own in zip(grids, *(_by_grids(states[0], grids) for states in (query, key, value)), strict=True):
+    for grid, *own in zip(grids, *(_by_grids(states.squeeze(0), grids) for states in (query, key, value)), strict=True):
         if grid.source is not None:
             attended.append(_behind_others(grid, own[0], key[0], value[0], scale=scale, window=sliding_window))
         else:
@@ -101,6 +101,8 @@ def _by_grids(states: Tensor, grids: Sequence[Segments]) -> Sequence[Tensor]:
     """(H, T, d) -> the tokens of each grid; cut at once, so that their gradients are put together at once, too."""
     tokens, begins = states.shape[1], [grid.begin for grid in grids]
     ends = [tokens if grid.end is None else grid.end for grid in grids]
+    if begins == [0] and ends == [tokens]:
+        return [states]
     if begins == [0, *ends[:-1]] and ends[-1] == tokens:
         return torch.split(states, [end - begin for begin, end in zip(begins, ends, strict=True)], 1)
     return [states[:, begin:end] for begin, end in zip(begins, ends, strict=True)]
@@ -149,15 +151,28 @@ def _behind_others(
 
 
 def _spread(segments: Segments, states: Tensor) -> Tensor:
-    """(H, T, d) -> (G, H, S, d); in empty places zeros, or where nobody asks for gradients what is quicker to fetch."""
+    """(H, T, d) -> (G, H, S, d); in empty places its segment's last token, from where no gradient may come."""
     flat = states.transpose(0, 1)
     if len(segments.places) < len(segments.slots):  # else they are a grid as they lie
-        if states.requires_grad:  # which come back by places quicker than by slots
-            empty = states.new_zeros((len(segments.slots), states.shape[0], states.shape[2]))
-            flat = empty.index_copy_(0, segments.places, flat)
-        else:
-            flat = flat.index_select(0, segments.slots)
+        flat = _Repeated.apply(flat, segments.slots, segments.places)  # type: ignore[no-untyped-call]
     return flat.reshape(segments.count, segments.longest, *flat.shape[1:]).transpose(1, 2)
+
+
+class _Repeated(torch.autograd.Function):
+    """Tokens by slots, some of them more than once; gradients come back from where each stands itself.
+
+    Nobody reads what the others become: as queries they are left out, as keys they are hidden. Their gradients are
+    zero, and adding them up would take several times as long as all the rest of this.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, slots: Tensor, places: Tensor) -> Tensor:
+        ctx.places = places
+        return flat.index_select(0, slots)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients[0].index_select(0, ctx.places), None, None
 
 
 def _gathered(segments: Segments, states: Tensor) -> Tensor:
