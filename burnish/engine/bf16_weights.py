@@ -2,7 +2,7 @@
 
 Autocast rounds each weight anew in every pass, and hidden states whenever a matrix meets them. With a bf16 copy of the
 weights hidden states stay bf16 from the embeddings to the head, and nothing is rounded in between. Gradients go to the
-float32 weights as they come: bf16 from one micro-batch, their sum in float32 from several.
+float32 weights and are added up there in float32. Weights, copies and gradients lie side by side, in one order.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from burnish.engine.flat import Flat
 from burnish.engine.memory import is_out_of_memory
 from burnish.engine.passes import Passes
 
@@ -33,7 +34,11 @@ class Bf16Weights:
 
     Args:
         model: with the method attached.
-        trainable: weights that learn, by name.
+        trainable: weights that learn, by name; those that one rule moves one behind the other.
+
+    Attributes:
+        masters: float32 weights that have a copy, in the order of `trainable`; their numbers are `values`.
+        gradients: room for their gradients.
     """
 
     def __init__(self, model: nn.Module, trainable: Mapping[str, Tensor]) -> None:
@@ -48,16 +53,22 @@ class Bf16Weights:
             for name, weight in part.named_parameters(recurse=False):
                 if id(weight) in learn and weight.dtype == torch.float32 and name not in getattr(part, "exact", ()):
                     self.places.append((part, name, weight))
-        self.masters: list[Tensor] = list({id(weight): weight for _, _, weight in self.places}.values())
-        copies = [_copy(weight) for weight in self.masters]
-        self.copies: list[Tensor] = [*copies]
-        self._copy_of = {id(master): copy for master, copy in zip(self.masters, copies, strict=True)}
+        found = {id(weight) for _, _, weight in self.places}
+        self.masters: list[Tensor] = [weight for weight in trainable.values() if id(weight) in found]
+        self._copy_of: dict[int, nn.Parameter] = {}
+        if not self.masters:
+            return
+        self.values, self.gradients = Flat(self.masters), Flat(self.masters)
+        self._narrow = Flat(self.masters, torch.bfloat16)
+        rooms = zip(self.masters, self.values.parts, self.gradients.parts, self._narrow.parts, strict=True)
+        for master, value, gradient, narrow in rooms:
+            master.data = value.copy_(master.data)
+            self._copy_of[id(master)] = _copy(master, narrow, gradient)
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """In the block, the model has the copies; their gradients go to the weights they are copies of."""
-        with torch.no_grad():
-            torch._foreach_copy_(self.copies, self.masters)
+        self._narrow.buffer.copy_(self.values.buffer)
         hooks = [table.register_forward_hook(_rounded) for table in self.tables]
         plain = [table for table in self.tables if _is_plain(table)]
         for table in plain:
@@ -73,27 +84,26 @@ class Bf16Weights:
                 hook.remove()
             for table in plain:
                 del table.forward
-            for copy in self.copies:
+            for copy in self._copy_of.values():
                 copy.grad = None  # of a pass that broke off
 
 
-def _copy(master: Tensor) -> nn.Parameter:
-    copy = nn.Parameter(torch.empty_like(master, dtype=torch.bfloat16))
-    master.grad_dtype = None  # any: its gradient may be bf16
+def _copy(master: Tensor, narrow: Tensor, place: Tensor) -> nn.Parameter:
+    """A copy in `narrow`, whose gradients go to the master's, which lies in `place`."""
+    copy = nn.Parameter(narrow)
 
     def hand_over(_: Tensor) -> None:
         gradient = copy.grad
         if gradient is None:
             return
         copy.grad = None
-        master.grad = gradient if master.grad is None else _sum(master.grad, gradient)
+        if master.grad is None:
+            master.grad = place.copy_(gradient)
+        else:
+            master.grad.add_(gradient)
 
     copy.register_post_accumulate_grad_hook(hand_over)  # type: ignore[no-untyped-call]
     return copy
-
-
-def _sum(so_far: Tensor, gradient: Tensor) -> Tensor:
-    return so_far.float().add_(gradient)  # float() gives back what is float32 already
 
 
 def _is_plain(table: nn.Embedding) -> bool:

@@ -141,13 +141,13 @@ def optimizer_tensors(optimizer: AdamW, names: Mapping[int, str]) -> dict[str, T
 
 def restore_optimizer(optimizer: AdamW, tensors: Mapping[str, Tensor], names: Mapping[int, str]) -> None:
     """Puts saved moments back, on the device of their weight (the step counter stays where AdamW wants it)."""
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            name = names[id(weight)]
-            moments = {key.rsplit(".", 1)[1]: value for key, value in tensors.items() if key.rsplit(".", 1)[0] == name}
-            optimizer.state.pop(weight, None)  # of a weight that had no gradient yet there are none
-            if moments:
-                optimizer.state[weight] = {moment: value.to(weight.device) for moment, value in moments.items()}
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, moment = key.rsplit(".", 1)
+        moments.setdefault(name, {})[moment] = value
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    found = [(weight, moments.get(names[id(weight)], {})) for weight in weights]
+    optimizer.load({w: {moment: value.to(w.device) for moment, value in own.items()} for w, own in found if own})
 
 
 def _step_of(path: Path) -> int:

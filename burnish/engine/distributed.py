@@ -60,8 +60,7 @@ class Ranks:
         if self.world == 1:
             return
         for bucket in _buckets(weights):
-            # a rank with one micro-batch may have narrow gradients: all speak in the weights' own numbers
-            gradients = [torch.zeros_like(w) if w.grad is None else w.grad.to(w.dtype) for w in bucket]
+            gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in bucket]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             with _noticing():
                 dist.all_reduce(flat)

@@ -76,7 +76,7 @@ class UpdatePull:
 
 
 def _add(weight: Tensor, gradient: Tensor) -> None:
-    weight.grad = gradient if weight.grad is None else weight.grad.to(gradient.dtype).add_(gradient)
+    weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
 
 
 def build_pulls(

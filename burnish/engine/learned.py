@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
+from burnish.engine.flat import Flat
 from burnish.engine.optimizer import WeightAverage
 from burnish.storage.durable import require_undamaged
 
@@ -31,6 +32,12 @@ class Learned:
         stored = model.state_dict().keys()
         self.buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
         self.first_buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+    def hold(self, weights: Sequence[Tensor], values: Flat) -> None:
+        """Averages weights that lie side by side together, whose numbers `values` has."""
+        if self.average is not None:
+            name_of = {id(weight): name for name, weight in self.trainable.items()}
+            self.average.hold([name_of[id(weight)] for weight in weights], values)
 
     def as_saved(self) -> dict[str, Tensor]:
         """What a checkpoint holds; buffers that never changed are not stored."""

@@ -143,7 +143,11 @@ class Training:
         self.passes.count_shared()
         self.learned = Learned(model, self.trainable, options.average_decay)
         tokens = self.faults.micro_batch_tokens
-        self.copies, self.copies_reason = bf16_weights(model, self.trainable, self.passes, max_tokens=tokens)
+        in_groups = {self.names[id(w)]: w for group in self.optimizer.param_groups for w in group["params"]}
+        self.copies, self.copies_reason = bf16_weights(model, in_groups, self.passes, max_tokens=tokens)
+        if self.copies is not None:
+            self.optimizer.hold(self.copies.masters, self.copies.values, self.copies.gradients)
+            self.learned.hold(self.copies.masters, self.copies.values)
         self.lora: FusedLora | None = None
         self.step = 0
         self.epoch_loss, self.epoch_weight = 0.0, 0.0  # of the steps since the last evaluation

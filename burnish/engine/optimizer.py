@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from burnish.engine.flat import Flat
 from burnish.engine.options import TrainingOptions
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?|block)\.(\d+)\.")
 BETAS, EPSILON = (0.9, 0.999), 1e-8
+STEP, FIRST, SECOND = "step", "exp_avg", "exp_avg_sq"  # a weight's state, under torch's names
 FACTORS = ".ia3_l."  # in the name of an IA3 layer's factors, which peft keeps as a matrix of one row; they start at one
 
 
@@ -30,64 +33,70 @@ class AdamW:
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
         self.param_groups = list(groups)
         self.state: dict[Tensor, dict[str, Tensor]] = {}  # weight -> step (), exp_avg and exp_avg_sq in its shape
-        self._space: Tensor | None = None  # for one gradient that is narrower than its weight
+        self._runs: list[_Run] = []
+
+    def hold(self, weights: Sequence[Tensor], values: Flat, gradients: Flat) -> None:
+        """Moves weights that lie side by side together, in all steps in which each has its gradient in its place.
+
+        Args:
+            weights: group after group.
+            values: their numbers.
+            gradients: room for their gradients.
+        """
+        group_of = {id(weight): place for place, group in enumerate(self.param_groups) for weight in group["params"]}
+        for group, members in groupby(range(len(weights)), lambda place: group_of[id(weights[place])]):
+            first, *more = members
+            end = first + 1 + len(more)
+            self._runs.append(_Run(self.param_groups[group], weights, values, gradients, slice(first, end)))
+
+    def load(self, state: Mapping[Tensor, dict[str, Tensor]]) -> None:
+        """Puts back a state; of a weight that had no gradient yet there is none."""
+        self.state = dict(state)
+        for run in self._runs:
+            run.load(self.state)
 
     def mean_norm(self, units: float) -> float:
         """Euclidean length of the mean gradient, of gradients that are sums over `units`."""
-        weights = [weight for group in self.param_groups for weight in group["params"] if weight.grad is not None]
-        norms = [torch.linalg.vector_norm(self._wide(weight)) for weight in weights]
+        runs, weights = self._in_runs()
+        gradients = [*(run.gradient for run in runs), *(weight.grad for weight in weights if weight.grad is not None)]
+        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
         return float(torch.linalg.vector_norm(torch.stack(norms))) / units if norms else 0.0
-
-    def _wide(self, weight: Tensor) -> Tensor:
-        """The gradient as wide as its weight; until the next one is asked for, if it had to be widened."""
-        assert weight.grad is not None
-        if weight.grad.dtype == weight.dtype:
-            return weight.grad
-        if self._space is None or self._space.numel() < weight.numel():
-            self._space = weight.new_empty(weight.numel())
-        return self._space[: weight.numel()].view_as(weight).copy_(weight.grad)
 
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> None:
         """Moves every weight that has a gradient, which is multiplied by `factor` first: a mean of a sum, clipped."""
+        for run in self._runs:
+            if not run.is_whole():
+                run.come_apart()
+        runs, weights = self._in_runs()
+        for run in runs:
+            run.move(self.state, factor)
+        loose = {id(weight) for weight in weights}
         for group in self.param_groups:
-            rule = {"rate": group["lr"], "decay": group["weight_decay"]}
             alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                if weight.grad.dtype == weight.dtype:
+                if weight.grad is not None and id(weight) in loose:
                     alike.setdefault((weight.device, weight.dtype), []).append(weight)
-                else:  # one after the other: never all gradients as wide as the weights
-                    self._move([weight], [self._wide(weight).mul_(factor)], **rule)
-            for weights in alike.values():
-                gradients = [weight.grad for weight in weights if weight.grad is not None]
+            for own in alike.values():
+                gradients = [weight.grad for weight in own if weight.grad is not None]
                 if factor != 1.0:
                     torch._foreach_mul_(gradients, factor)
-                self._move(weights, gradients, **rule)
+                self._move(own, gradients, rate=group["lr"], decay=group["weight_decay"])
+
+    def _in_runs(self) -> tuple[list[_Run], list[Tensor]]:
+        """The runs that are whole, and the weights that are in none of these."""
+        runs = [run for run in self._runs if run.is_whole()]
+        held = {id(weight) for run in runs for weight in run.weights}
+        return runs, [weight for group in self.param_groups for weight in group["params"] if id(weight) not in held]
 
     def _move(self, weights: list[Tensor], gradients: list[Tensor], *, rate: float, decay: float) -> None:
         for weight in weights:
             if weight not in self.state:  # moments are as large as the weights: none is made in vain
                 self.state[weight] = _no_moments(weight)
         states = [self.state[weight] for weight in weights]
-        steps = [state["step"] for state in states]
+        first, second, steps = ([state[name] for state in states] for name in (FIRST, SECOND, STEP))
         torch._foreach_add_(steps, 1)
-        torch._fused_adamw_(
-            weights,
-            gradients,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            steps,
-            lr=rate,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
-            weight_decay=decay,
-            eps=EPSILON,
-            amsgrad=False,
-            maximize=False,
-        )
+        _move(weights, gradients, first, second, steps, rate=rate, decay=decay)
 
     def zero_grad(self) -> None:
         """Gives the gradients' memory back."""
@@ -96,9 +105,91 @@ class AdamW:
                 weight.grad = None
 
 
+class _Run:
+    """Weights of one group that lie side by side.
+
+    Attributes:
+        gradient: (N,) the numbers of their gradients, where each is in its place.
+        apart: some had a gradient in a step in which others had none. Each counts its own steps from then on.
+    """
+
+    def __init__(
+        self, group: dict[str, Any], weights: Sequence[Tensor], values: Flat, gradients: Flat, place: slice
+    ) -> None:
+        self.weights, self.gradient = weights[place], gradients.between(place)
+        self._group, self._values, self._gradients = group, values.between(place), gradients.parts[place]
+        self._moments: tuple[Flat, Flat, Tensor] | None = None  # the first, the second, and (weights,) steps
+        self.apart = False
+
+    def is_whole(self) -> bool:
+        own = zip(self.weights, self._gradients, strict=True)
+        return not self.apart and all(weight.grad is gradient for weight, gradient in own)
+
+    def come_apart(self) -> None:
+        """Notes that this step moves some of the weights alone, if it does."""
+        self.apart = self.apart or any(weight.grad is not None for weight in self.weights)
+
+    def move(self, state: dict[Tensor, dict[str, Tensor]], factor: float) -> None:
+        if self._moments is None:
+            self._moments = self._make_moments(state)
+        first, second, steps = self._moments
+        rule = {"rate": self._group["lr"], "decay": self._group["weight_decay"]}
+        steps.add_(1)
+        moments = [first.buffer], [second.buffer], [steps[0]]
+        _move([self._values], [self.gradient], *moments, divisor=torch.tensor(1.0 / factor), **rule)
+
+    def load(self, state: dict[Tensor, dict[str, Tensor]]) -> None:
+        """Takes a state that was put back."""
+        found = [state.get(weight) for weight in self.weights]
+        there = [each for each in found if each]
+        steps = {float(each[STEP]) for each in there}
+        self._moments, self.apart = None, bool(there) and (len(there) < len(found) or len(steps) > 1)
+        if there and not self.apart:
+            self._moments = self._make_moments(state)
+            for weight, loaded in zip(self.weights, there, strict=True):
+                for name, value in state[weight].items():
+                    value.copy_(loaded[name])
+
+    def _make_moments(self, state: dict[Tensor, dict[str, Tensor]]) -> tuple[Flat, Flat, Tensor]:
+        """Moments and steps, zero, of which the state of each weight has its own from now on."""
+        first, second, steps = Flat(self.weights), Flat(self.weights), torch.zeros(len(self.weights))
+        for weight, step, one, two in zip(self.weights, steps, first.parts, second.parts, strict=True):
+            state[weight] = {STEP: step, FIRST: one, SECOND: two}
+        return first, second, steps
+
+
+def _move(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    steps: list[Tensor],
+    *,
+    rate: float,
+    decay: float,
+    divisor: Tensor | None = None,
+) -> None:
+    torch._fused_adamw_(
+        weights,
+        gradients,
+        first,
+        second,
+        [],
+        steps,
+        lr=rate,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        weight_decay=decay,
+        eps=EPSILON,
+        amsgrad=False,
+        maximize=False,
+        grad_scale=divisor,
+    )
+
+
 def _no_moments(weight: Tensor) -> dict[str, Tensor]:
     step = torch.zeros((), dtype=torch.float32, device=weight.device)
-    return {"step": step, "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+    return {STEP: step, FIRST: torch.zeros_like(weight), SECOND: torch.zeros_like(weight)}
 
 
 def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: TrainingOptions) -> AdamW:
@@ -110,20 +201,20 @@ def build_optimizer(model: nn.Module, trainable: Mapping[str, Tensor], options: 
     assert options.learning_rate is not None
     depth = 1 + max((_layer(name) for name in trainable if _layer(name) >= 0), default=-1)
     embeddings = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
-    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, weight in trainable.items():
         embeds = id(weight) in embeddings
         decays = weight.ndim >= 2 and FACTORS not in name and not embeds
         below = _steps_below_head(name, depth, embeds=embeds or "embed" in name)
-        groups.setdefault((below, decays), []).append(weight)
+        groups.setdefault((options.learning_rate * options.layer_decay**below, decays), []).append(weight)
     made = [
         {
             "params": weights,
-            "lr": options.learning_rate * options.layer_decay**below,
-            "peak": options.learning_rate * options.layer_decay**below,
+            "lr": rate,
+            "peak": rate,
             "weight_decay": options.weight_decay if decays else 0.0,
         }
-        for (below, decays), weights in groups.items()
+        for (rate, decays), weights in groups.items()
     ]
     if options.optimizer == "adamw":
         return AdamW(made)
@@ -170,6 +261,19 @@ class WeightAverage:
     def __init__(self, trainable: Mapping[str, Tensor], decay: float) -> None:
         self.decay = decay
         self.weights = {name: weight.detach().clone() for name, weight in trainable.items()}
+        self._held: tuple[frozenset[str], Tensor, Tensor] = frozenset(), torch.empty(0), torch.empty(0)
+
+    def hold(self, names: Sequence[str], values: Flat) -> None:
+        """Averages weights that lie side by side together.
+
+        Args:
+            names: of these.
+            values: their numbers.
+        """
+        own = Flat(values.parts)
+        for name, part in zip(names, own.parts, strict=True):
+            self.weights[name] = part.copy_(self.weights[name])
+        self._held = frozenset(names), values.buffer, own.buffer
 
     @torch.no_grad()
     def start_from(self, trainable: Mapping[str, Tensor]) -> None:
@@ -178,5 +282,8 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, trainable: Mapping[str, Tensor], step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.weights.values()), [trainable[name] for name in self.weights], 1.0 - decay)
+        held, values, own = self._held
+        share = 1.0 - min(self.decay, (1 + step) / (10 + step))
+        loose = [name for name in self.weights if name not in held]
+        torch._foreach_lerp_([self.weights[name] for name in loose], [trainable[name] for name in loose], share)
+        own.lerp_(values, share)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.engine.flat import Flat
 from burnish.engine.optimizer import BETAS, EPSILON, AdamW
 from burnish.errors import RecipeError
 
@@ -32,6 +33,9 @@ class AdamW8bit(AdamW):
         super().__init__(groups)
         self._exact = frozenset(exact)
         self._codes = _codes()
+
+    def hold(self, weights: Sequence[Tensor], values: Flat, gradients: Flat) -> None:
+        """Each is moved alone: it has blocks of its own."""
 
     def _move(self, weights: list[Tensor], gradients: list[Tensor], *, rate: float, decay: float) -> None:
         whole = [(weight, own) for weight, own in zip(weights, gradients, strict=True) if not self._rounds(weight)]

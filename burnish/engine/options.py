@@ -9,7 +9,7 @@ from pydantic import Field
 from burnish.settings import Options
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384  # computed at once, where nothing else is asked for
-MANY = 32_000_000  # numbers that learn, from which on a CPU computes twice as many tokens at once
+MANY = 8_000_000  # numbers that learn, from which on a CPU computes twice as many tokens at once
 Choose = Literal["best", "last", "average", "interpolation", "auto"]
 
 
