@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from burnish.serving.package import HeadBuilder
     from burnish.task.text_classification import Loss, TextClassification
 
+WITHOUT_TEXTS = {"features", "image", "user"}  # columns of tasks that need no tokenizer
+
 
 def train(
     source: str | Path | Recipe,
@@ -333,6 +335,7 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         recipe, row_format = settled_task(recipe, Path())
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
+    _import_before_rows(chosen)
     data = prepare_once(
         carried(recipe),
         wanted_columns(chosen, row_format),
@@ -341,6 +344,17 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         row_format=row_format,
     )
     return recipe, chosen, data
+
+
+def _import_before_rows(task: Any) -> None:
+    """Imports what the run needs anyway, before it has rows.
+
+    What stays of an import lies wherever memory is free. Among rows, it would keep the memory of those that go.
+    """
+    import numpy.random  # noqa: F401
+
+    if not WITHOUT_TEXTS & task.columns.keys():
+        import tokenizers  # noqa: F401
 
 
 def wanted_columns(task: Any, row_format: RowFormat | None) -> Mapping[str, type]:
