@@ -52,7 +52,8 @@ PARTS = {
     "three-products": "queries, keys and values in one product (else: in three)",
     "given-back": "freed memory used again (else: given back to the system)",
     "whole-table": "only the words that occur in the embedding table (else: all)",
-    "all-at-once": "1,024 tokens at once (else: 16,384, the whole step)",
+    "fewer-at-once": "2,048 tokens at once, every whole step (else: 1,024)",
+    "one-by-one": "weights side by side, moved in one call (else: each in its own)",
     "no-average": "without the running average of the weights (else: with it; this part costs)",
     "first-token": "the last layer at the token read, the base pooling its first token (else: at all tokens)",
 }
@@ -61,7 +62,7 @@ PARTS = {
 def arm(place: Place, *, part: str, files: dict[str, str], steps: int) -> Figures:
     from burnish.engine.options import TrainingOptions
 
-    given: dict[str, Any] = {"all-at-once": {"micro_batch_tokens": 16_384}, "no-average": {"average_decay": 0.0}}
+    given: dict[str, Any] = {"fewer-at-once": {"micro_batch_tokens": 1_024}, "no-average": {"average_decay": 0.0}}
     chosen = TrainingOptions(**given.get(part, {}))
     settings = [f"training.{name}={getattr(chosen, name)}" for name in given.get(part, {})]
     with _without(part):
@@ -73,6 +74,8 @@ def _without(part: str) -> Iterator[None]:
     """Replaces a part by the plain way, in this process."""
     from burnish.engine import attention, grids, layout, layout_choice, loop, sampler
     from burnish.engine.layout import LayoutChoice, position_offset
+    from burnish.engine.learned import Learned
+    from burnish.engine.optimizer import AdamW
     from burnish.lifecycle import encoder_bench, workbench
     from burnish.model.bert import SelfAttention
     from burnish.model.pooled import PooledEncoder
@@ -99,6 +102,9 @@ def _without(part: str) -> Iterator[None]:
             stack.enter_context(mock.patch.object(loop, "replace_dropout", return_value=0))
         if part == "autocast":
             stack.enter_context(mock.patch.object(loop, "bf16_weights", return_value=(None, "")))
+        if part == "one-by-one":
+            stack.enter_context(mock.patch.object(AdamW, "hold"))
+            stack.enter_context(mock.patch.object(Learned, "hold"))
         if part == "stock-attention":
             stack.enter_context(mock.patch.multiple(attention, CAUSAL=0, LEARNT=0, READ=0))
         if part == "one-grid":

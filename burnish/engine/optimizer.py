@@ -36,7 +36,7 @@ class AdamW:
         self._runs: list[_Run] = []
 
     def hold(self, weights: Sequence[Tensor], values: Flat, gradients: Flat) -> None:
-        """Moves weights that lie side by side together, in all steps in which each has its gradient in its place.
+        """Moves weights that lie side by side together, until one of them has no gradient in its place in some step.
 
         Args:
             weights: group after group.
@@ -52,8 +52,9 @@ class AdamW:
     def load(self, state: Mapping[Tensor, dict[str, Tensor]]) -> None:
         """Puts back a state; of a weight that had no gradient yet there is none."""
         self.state = dict(state)
+        most = max((float(own[STEP]) for own in state.values()), default=0.0)
         for run in self._runs:
-            run.load(self.state)
+            run.load(self.state, most)
 
     def mean_norm(self, units: float) -> float:
         """Euclidean length of the mean gradient, of gradients that are sums over `units`."""
@@ -65,10 +66,10 @@ class AdamW:
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> None:
         """Moves every weight that has a gradient, which is multiplied by `factor` first: a mean of a sum, clipped."""
-        for run in self._runs:
-            if not run.is_whole():
-                run.come_apart()
         runs, weights = self._in_runs()
+        if runs or any(weight.grad is not None for weight in weights):
+            for run in self._runs:
+                run.apart = run not in runs
         for run in runs:
             run.move(self.state, factor)
         loose = {id(weight) for weight in weights}
@@ -110,7 +111,7 @@ class _Run:
 
     Attributes:
         gradient: (N,) the numbers of their gradients, where each is in its place.
-        apart: some had a gradient in a step in which others had none. Each counts its own steps from then on.
+        apart: there was a step of the optimizer that did not move all of them. Each counts its own from then on.
     """
 
     def __init__(
@@ -125,10 +126,6 @@ class _Run:
         own = zip(self.weights, self._gradients, strict=True)
         return not self.apart and all(weight.grad is gradient for weight, gradient in own)
 
-    def come_apart(self) -> None:
-        """Notes that this step moves some of the weights alone, if it does."""
-        self.apart = self.apart or any(weight.grad is not None for weight in self.weights)
-
     def move(self, state: dict[Tensor, dict[str, Tensor]], factor: float) -> None:
         if self._moments is None:
             self._moments = self._make_moments(state)
@@ -138,17 +135,16 @@ class _Run:
         moments = [first.buffer], [second.buffer], [steps[0]]
         _move([self._values], [self.gradient], *moments, divisor=torch.tensor(1.0 / factor), **rule)
 
-    def load(self, state: dict[Tensor, dict[str, Tensor]]) -> None:
-        """Takes a state that was put back."""
-        found = [state.get(weight) for weight in self.weights]
-        there = [each for each in found if each]
-        steps = {float(each[STEP]) for each in there}
-        self._moments, self.apart = None, bool(there) and (len(there) < len(found) or len(steps) > 1)
-        if there and not self.apart:
+    def load(self, state: dict[Tensor, dict[str, Tensor]], steps: float) -> None:
+        """Takes a state that was put back, after so many steps of the optimizer."""
+        loaded = [state.get(weight, {}) for weight in self.weights]
+        self._moments = None
+        self.apart = any(float(own.get(STEP, 0.0)) != steps for own in loaded)
+        if steps and not self.apart:
             self._moments = self._make_moments(state)
-            for weight, loaded in zip(self.weights, there, strict=True):
+            for weight, own in zip(self.weights, loaded, strict=True):
                 for name, value in state[weight].items():
-                    value.copy_(loaded[name])
+                    value.copy_(own[name])
 
     def _make_moments(self, state: dict[Tensor, dict[str, Tensor]]) -> tuple[Flat, Flat, Tensor]:
         """Moments and steps, zero, of which the state of each weight has its own from now on."""

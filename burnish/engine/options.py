@@ -48,7 +48,7 @@ class TrainingOptions(Options):
     micro_batch_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="tokens computed at once; changes memory, not the result. null: 1,024 on a CPU, 2,048 where 32 "
+        description="tokens computed at once; changes memory, not the result. null: 1,024 on a CPU, 2,048 where 8 "
         "million numbers or more learn, 16,384 on a GPU; four times that where the rows of a step are compared",
     )
     seed: int = Field(default=13, ge=0, lt=2**31, description="of every random choice of the run")

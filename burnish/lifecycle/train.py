@@ -212,7 +212,7 @@ def _run_stages(folder: RunFolder, recipe: Recipe, *, own: Own, runs: Path, prog
     started, meter = time.monotonic(), EnergyMeter()
     require_installed(recipe.tracking)
     progress.stage("reading and splitting the data")
-    recipe, chosen, data = read_rows(recipe, own)
+    recipe, chosen, data = read_rows(recipe, own, learns=True)
     refuse_changed_data(folder, data)
     for note in data.notes:
         progress.note(note)
@@ -324,8 +324,11 @@ def _record_spending(
         )
 
 
-def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
+def read_rows(recipe: Recipe, own: Own, *, learns: bool = False) -> tuple[Recipe, Any, PreparedData]:
     """The recipe with its task, the class of the task, and the prepared rows; paths are absolute.
+
+    Args:
+        learns: a training follows.
 
     Raises:
         BurnishError: whatever reading and splitting raises.
@@ -335,7 +338,8 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
         recipe, row_format = settled_task(recipe, Path())
         require_no_contradictions(recipe)  # some show only when the task is known
     chosen = own.task or task_class(recipe)
-    _import_before_rows(chosen)
+    if learns:
+        _import_before_rows(chosen)
     data = prepare_once(
         carried(recipe),
         wanted_columns(chosen, row_format),
@@ -347,7 +351,7 @@ def read_rows(recipe: Recipe, own: Own) -> tuple[Recipe, Any, PreparedData]:
 
 
 def _import_before_rows(task: Any) -> None:
-    """Imports what the run needs anyway, before it has rows.
+    """Imports what a training needs anyway, before there are rows.
 
     What stays of an import lies wherever memory is free. Among rows, it would keep the memory of those that go.
     """
