@@ -80,6 +80,26 @@ def test_they_learn_as_if_each_were_alone(missing: tuple[int, ...]) -> None:
         assert alone.state[one][STEP] == held.rule.state[other][STEP]
 
 
+@pytest.mark.parametrize("missing", [(), (1,), (1, 3), (0, 1, 2, 3)])
+def test_what_goes_on_from_a_saved_state_ends_with_the_same_bits(missing: tuple[int, ...]) -> None:
+    """Also where the step before was the first that did not move all of them."""
+    whole, parts = weights_of(4), weights_of(4)
+    gradients = [{place: torch.randn(shape) for place, shape in enumerate(SHAPES)} for _ in range(6)]
+    for place in missing:
+        gradients[2].pop(place)
+    held, first = Held(whole), Held(parts)
+    for step, own in enumerate(gradients):
+        if step == 3:  # the state goes through a file into new weights
+            saved = [{n: value.clone() for n, value in first.rule.state[weight].items()} for weight in parts]
+            parts = [nn.Parameter(weight.detach().clone()) for weight in parts]
+            first = Held(parts)
+            first.rule.load(dict(zip(parts, saved, strict=True)))
+        for weights, one in ((whole, held), (parts, first)):
+            one.take({id(weights[place]): gradient for place, gradient in own.items()})
+            one.rule.step(min(1.0, 1.0 / one.rule.mean_norm(1.0)) if own else 1.0)
+    assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
+
+
 def test_a_gradient_that_lies_elsewhere_counts_as_it_is() -> None:
     apart, together = weights_of(2), weights_of(2)
     alone, held = rule_for(apart), Held(together)
