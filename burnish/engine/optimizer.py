@@ -280,6 +280,7 @@ class WeightAverage:
     def update(self, trainable: Mapping[str, Tensor], step: int) -> None:
         held, values, own = self._held
         share = 1.0 - min(self.decay, (1 + step) / (10 + step))
-        loose = [name for name in self.weights if name not in held]
-        torch._foreach_lerp_([self.weights[name] for name in loose], [trainable[name] for name in loose], share)
         own.lerp_(values, share)
+        loose = [name for name in self.weights if name not in held]
+        if loose:
+            torch._foreach_lerp_([self.weights[name] for name in loose], [trainable[name] for name in loose], share)

@@ -111,11 +111,12 @@ def test_a_gradient_that_lies_elsewhere_counts_as_it_is() -> None:
     assert all(torch.equal(one, other) for one, other in zip(apart, together, strict=True))
 
 
-def test_their_average_is_that_of_each() -> None:
+@pytest.mark.parametrize("first", [0, 1])  # all of them are side by side, or one is not
+def test_their_average_is_that_of_each(first: int) -> None:
     names = [str(place) for place in range(len(SHAPES))]
     apart, together = (dict(zip(names, weights_of(3), strict=True)) for _ in range(2))
     whole, held = WeightAverage(apart, 0.9), WeightAverage(together, 0.9)
-    some = names[1:]  # one is not among them
+    some = names[first:]
     values = Flat([together[name] for name in some])
     for name, part in zip(some, values.parts, strict=True):
         together[name].data = part.copy_(together[name].data)
