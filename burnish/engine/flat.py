@@ -1,7 +1,6 @@
 """Tensors side by side in one buffer, so that one call moves them all.
 
-A model of some hundred weights would else call every part of an optimizer's step some hundred times, and no call would
-get as fast as the memory is.
+A model of some hundred weights would else call every part of an optimizer's step some hundred times.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class AdamW:
         states = [self.state[weight] for weight in weights]
         first, second, steps = ([state[name] for state in states] for name in (FIRST, SECOND, STEP))
         torch._foreach_add_(steps, 1)
-        _move(weights, gradients, first, second, steps, rate=rate, decay=decay)
+        _adamw(weights, gradients, first, second, steps, rate=rate, decay=decay)
 
     def zero_grad(self) -> None:
         """Gives the gradients' memory back."""
@@ -133,7 +133,7 @@ class _Run:
         rule = {"rate": self._group["lr"], "decay": self._group["weight_decay"]}
         steps.add_(1)
         moments = [first.buffer], [second.buffer], [steps[0]]
-        _move([self._values], [self.gradient], *moments, divisor=torch.tensor(1.0 / factor), **rule)
+        _adamw([self._values], [self.gradient], *moments, divisor=torch.tensor(1.0 / factor), **rule)
 
     def load(self, state: dict[Tensor, dict[str, Tensor]], steps: float) -> None:
         """Takes a state that was put back, after so many steps of the optimizer."""
@@ -154,7 +154,7 @@ class _Run:
         return first, second, steps
 
 
-def _move(
+def _adamw(
     weights: list[Tensor],
     gradients: list[Tensor],
     first: list[Tensor],

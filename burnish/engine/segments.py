@@ -162,7 +162,7 @@ class _Repeated(torch.autograd.Function):
     """Tokens by slots, some of them more than once; gradients come back from where each stands itself.
 
     Nobody reads what the others become: as queries they are left out, as keys they are hidden. Their gradients are
-    zero, and adding them up would take several times as long as all the rest of this.
+    zero and need not be added up.
     """
 
     @staticmethod
