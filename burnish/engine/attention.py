@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import torch
@@ -71,8 +71,8 @@ class _InProducts(torch.autograd.Function):
     ) -> Tensor:
         ctx.keys, ctx.scale, ctx.causal = key.shape[2], scale, causal
         key, value = _filled_up(key), _filled_up(value)
-        bias = _hiding_later(query.shape[2], key.shape[2]) if causal else _bias(mask, ctx.keys, key.shape[2])
-        blocks = list(_blocks(query, key, causal=causal))
+        bias = _later() if causal else _bias(mask, ctx.keys, key.shape[2])
+        blocks = _blocks(*query.shape, *key.shape[1:3], causal)
         keeps = sum(block.scores for block in blocks) <= KEPT
         attended, kept = torch.empty(query.shape, dtype=query.dtype), list[Tensor]()
         with torch.autocast("cpu", enabled=False):
@@ -87,9 +87,8 @@ class _InProducts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, bias, *kept = ctx.saved_tensors
-        blocks = list(_blocks(query, key, causal=ctx.causal))
-        if ctx.causal and not kept:
-            bias = _hiding_later(query.shape[2], key.shape[2])
+        blocks = _blocks(*query.shape, *key.shape[1:3], ctx.causal)
+        bias = _later() if ctx.causal else bias
         of_query, scaled = torch.empty(query.shape, dtype=query.dtype), value * ctx.scale
         apart = any(block.first for block in blocks)  # then keys are seen by several blocks, which are added up
         made = partial(torch.zeros, dtype=torch.float32) if apart else partial(torch.empty, dtype=key.dtype)
@@ -151,17 +150,24 @@ class _Block:
     def hide(self, scores: Tensor, bias: Tensor) -> None:
         """Adds to its scores, (g * N, queries of each key * s, keys), what keeps keys from being seen."""
         segments, heads, queries, _ = self.shape
-        own = bias if len(bias) == 1 else bias[self.segments]
-        if self.causal:
-            own = own[:, :, self.first : self.end]
-        first = self.first if self.causal else 0  # all of its queries see the keys before that
         each = scores.view(segments, heads // self.shared, self.shared, queries, self.keys)
-        each[..., first:].add_(own[:, :, None, :, first : self.keys])
+        if self.causal:  # all of its queries see the keys before the first of them
+            each[..., self.first :].add_(bias[:queries, : self.keys - self.first])
+        else:
+            each.add_((bias if len(bias) == 1 else bias[self.segments])[:, :, None])
 
 
-def _blocks(query: Tensor, key: Tensor, *, causal: bool) -> Iterator[_Block]:
-    segments, heads, queries, width = query.shape
-    keys, shared = key.shape[2], heads // key.shape[1]
+@lru_cache(maxsize=1_024)  # every layer asks for the same
+def _blocks(
+    segments: int, heads: int, queries: int, width: int, groups: int, keys: int, causal: bool
+) -> tuple[_Block, ...]:
+    """Blocks of queries (segments, heads, queries, width) that see keys (segments, groups, keys, width)."""
+    return tuple(_made_blocks(segments, heads, queries, width, heads // groups, keys, causal=causal))
+
+
+def _made_blocks(
+    segments: int, heads: int, queries: int, width: int, shared: int, keys: int, *, causal: bool
+) -> Iterator[_Block]:
     size = min(queries, BLOCK) if causal else queries
     step = max(1, AT_ONCE // (heads * size * keys))
     for start in range(0, segments, step):
@@ -184,10 +190,13 @@ def _filled_up(states: Tensor) -> Tensor:
     return filled
 
 
-def _hiding_later(queries: int, keys: int) -> Tensor:
-    """What is added to the scores where each token sees what is before it, (1, 1, S, K) float32."""
-    hidden = torch.arange(keys) > torch.arange(queries)[:, None]
-    return torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[None, None]
+@cache
+def _later() -> Tensor:
+    """What is added to the scores of a block where each token sees what is before it, float32.
+
+    A query to a row, and a column to each key from the one on that stands beside the block's first query.
+    """
+    return torch.full((BLOCK, BLOCK + WHOLE), -torch.inf).triu_(1)
 
 
 def _bias(mask: Tensor | None, real: int, filled: int) -> Tensor | None:
@@ -203,8 +212,8 @@ def _bias(mask: Tensor | None, real: int, filled: int) -> Tensor | None:
 
 def _seen(block: _Block, query: Tensor, key: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     """(g * N, queries of each key * s, keys) how much of each key a query takes."""
-    own, keys = block.of_queries(query, torch.float32), block.of_keys(key).float().transpose(1, 2)
-    scores = torch.bmm(own.mul_(scale), keys)
+    own, keys = block.of_queries(query, torch.float32), block.of_keys(key).float()
+    scores = torch.bmm(own, keys.mul_(scale).transpose(1, 2))
     if bias is not None:
         block.hide(scores, bias)
     return torch.softmax(scores, -1).to(query.dtype)

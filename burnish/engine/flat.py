@@ -11,7 +11,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-GRAIN = 32  # numbers of which each tensor takes a multiple: in bf16, too, it then begins where a cache line does
+ALIGNED = 32  # numbers of which each tensor takes a multiple: in bf16, too, it then begins where a cache line does
 
 
 class Flat:
@@ -27,7 +27,7 @@ class Flat:
     """
 
     def __init__(self, like: Sequence[Tensor], dtype: torch.dtype | None = None) -> None:
-        self._starts = [0, *accumulate(tensor.numel() + -tensor.numel() % GRAIN for tensor in like)]
+        self._starts = [0, *accumulate(tensor.numel() + -tensor.numel() % ALIGNED for tensor in like)]
         first = like[0]
         self.buffer = torch.zeros(self._starts[-1], dtype=dtype or first.dtype, device=first.device)
         self.parts = [

@@ -37,13 +37,15 @@ class AdamW8bit(AdamW):
     def hold(self, weights: Sequence[Tensor], values: Flat, gradients: Flat) -> None:
         """Each is moved alone: it has blocks of its own."""
 
-    def _move(self, weights: list[Tensor], gradients: list[Tensor], *, rate: float, decay: float) -> None:
+    def _move(
+        self, weights: list[Tensor], gradients: list[Tensor], factor: float, *, rate: float, decay: float
+    ) -> None:
         whole = [(weight, own) for weight, own in zip(weights, gradients, strict=True) if not self._rounds(weight)]
         if whole:
-            super()._move([each for each, _ in whole], [own for _, own in whole], rate=rate, decay=decay)
+            super()._move([each for each, _ in whole], [own for _, own in whole], factor, rate=rate, decay=decay)
         for weight, gradient in zip(weights, gradients, strict=True):
             if self._rounds(weight):
-                self._move_rounded(weight, gradient, rate=rate, decay=decay)
+                self._move_rounded(weight, gradient.mul_(factor), rate=rate, decay=decay)
 
     def _rounds(self, weight: Tensor) -> bool:
         return weight.numel() >= LEAST and id(weight) not in self._exact

@@ -3,7 +3,7 @@
 The gradient of a token's loss with respect to its own hidden state needs nothing that comes later but a factor. So a
 chunk's logits are computed once, and neither kept nor made again.
 
-Shapes: R positions read, D width, V vocabulary, C positions of a chunk.
+Shapes: R positions read, D width, V vocabulary, C positions of a chunk, P positions filled up with zeros.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ ALIKE = 1e-4  # of it, in float32
 ROUNDED = 2e-2  # the same for weights in bf16
 PRODUCT_BYTES = 2**27  # that the logits of some chunks may take, as they come from the product
 IN_CACHE = 2**23  # bytes in float32 that a CPU takes softmax of at once: it passes over them six times
-BLOCK = 4_096  # words of the head whose gradient is added up at once: 5 MB in bf16 for a width of 576
+BLOCK = 4_096  # words of the head whose gradients are computed at once on a CPU: one sum over 49,152 is a sixth slower
+FILLED = 8  # rows are filled up to a multiple of it: oneDNN takes up to twice as long for some numbers of rows, as 703
 _PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
@@ -161,14 +162,17 @@ def _through_layer(
     logits = _products_at_once(states_RD, weight_VD, chunk)
     if states_RD.device.type == "cpu":
         chunk = min(chunk, max(1, IN_CACHE // (4 * len(weight_VD))))
-    products = states_RD.new_empty((min(logits, len(targets_R)), len(weight_VD)))
+    most = min(logits, len(targets_R))
+    products = states_RD.new_empty((most + -most % FILLED, len(weight_VD)))
     shares = products.new_empty((min(chunk, len(products)), len(weight_VD)), dtype=torch.float32)
     for begin in range(0, len(targets_R), logits):
-        states_GD, targets_G1 = states_RD[begin : begin + logits], targets_R[begin : begin + logits, None]
-        logits_GV = products[: len(states_GD)]
-        torch.mm(states_GD, weight_VD.T, out=logits_GV)
-        for start in range(0, len(states_GD), chunk):
-            logits_CV, target_C1 = logits_GV[start : start + chunk], targets_G1[start : start + chunk]
+        targets_G1 = targets_R[begin : begin + logits, None]
+        states_PD = _filled_up(states_RD[begin : begin + logits])
+        logits_PV = products[: len(states_PD)]
+        torch.mm(states_PD, weight_VD.T, out=logits_PV)
+        for start in range(0, len(targets_G1), chunk):
+            target_C1 = targets_G1[start : start + chunk]
+            logits_CV = logits_PV[start : start + len(target_C1)]
             share_CV = shares[: len(logits_CV)].copy_(logits_CV)
             top_C1 = logits_CV.amax(dim=-1, keepdim=True).float()
             own_C1 = share_CV.gather(1, target_C1) - top_C1
@@ -177,9 +181,26 @@ def _through_layer(
             losses_R[begin + start :][: len(log_C1)] = -log_C1[:, 0]
             share_CV.div_(total_C1).scatter_(1, target_C1, log_C1.expm1())
             logits_CV.copy_(share_CV)
-        gradient_RD[begin : begin + logits] = logits_GV @ weight_VD
+        gradient_RD[begin : begin + logits] = _of_states(logits_PV, weight_VD)[: len(targets_G1)]
         if sums:
-            sums[0] = _with_products(sums[0], logits_GV, states_GD)
+            sums[0] = _with_products(sums[0], logits_PV, states_PD)
+
+
+def _filled_up(states_GD: Tensor) -> Tensor:
+    """(P, D): zeros behind the states, whose logits and gradients are zeros."""
+    more = -len(states_GD) % FILLED
+    return F.pad(states_GD, (0, 0, 0, more)) if more else states_GD
+
+
+def _of_states(gradient_PV: Tensor, weight_VD: Tensor) -> Tensor:
+    """(P, D) gradients of the states, from those of their logits; on a CPU float32."""
+    if gradient_PV.device.type != "cpu":
+        return gradient_PV @ weight_VD
+    total_PD = gradient_PV.new_zeros((len(gradient_PV), weight_VD.shape[1]), dtype=torch.float32)
+    for start in range(0, len(weight_VD), BLOCK):
+        own = slice(start, start + BLOCK)
+        total_PD.add_(gradient_PV[:, own] @ weight_VD[own])
+    return total_PD
 
 
 def _products_at_once(states_RD: Tensor, weight_VD: Tensor, chunk: int) -> int:
@@ -188,13 +209,13 @@ def _products_at_once(states_RD: Tensor, weight_VD: Tensor, chunk: int) -> int:
     return max(chunk, rows // chunk * chunk)
 
 
-def _with_products(total_VD: Tensor | None, gradient_GV: Tensor, states_GD: Tensor) -> Tensor:
+def _with_products(total_VD: Tensor | None, gradient_PV: Tensor, states_PD: Tensor) -> Tensor:
     """The head's gradient with that of some positions, float32; never all of it twice, in two precisions."""
     begun = total_VD is not None
     if total_VD is None:
-        total_VD = states_GD.new_empty((gradient_GV.shape[1], states_GD.shape[1]), dtype=torch.float32)
+        total_VD = states_PD.new_empty((gradient_PV.shape[1], states_PD.shape[1]), dtype=torch.float32)
     for start in range(0, len(total_VD), BLOCK):
-        own, more = total_VD[start : start + BLOCK], gradient_GV[:, start : start + BLOCK].T @ states_GD
+        own, more = total_VD[start : start + BLOCK], gradient_PV[:, start : start + BLOCK].T @ states_PD
         own.add_(more) if begun else own.copy_(more)
     return total_VD
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from burnish.engine.flat import GRAIN, Flat
+from burnish.engine.flat import ALIGNED, Flat
 from burnish.engine.optimizer import SECOND, STEP, AdamW, WeightAverage
 
 SHAPES = [(40, 24), (7,), (3, 5), (64,)]
@@ -48,7 +48,7 @@ class Held:
 def test_parts_lie_side_by_side_and_begin_where_cache_lines_do() -> None:
     flat = Flat([torch.zeros(shape) for shape in SHAPES], torch.bfloat16)
     assert [tuple(part.shape) for part in flat.parts] == SHAPES
-    assert all(part.storage_offset() % GRAIN == 0 for part in flat.parts)
+    assert all(part.storage_offset() % ALIGNED == 0 for part in flat.parts)
     for number, part in enumerate(flat.parts):
         part.fill_(number + 1)
     assert set(flat.between(slice(1, 3)).tolist()) == {0.0, 2.0, 3.0}  # and zeros where nothing lies

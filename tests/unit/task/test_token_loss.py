@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from burnish.task.token_gradients import plain_head
+from burnish.task.token_gradients import BLOCK, FILLED, plain_head, summed_loss
 from burnish.task.token_loss import head_logits, token_cross_entropy, token_log_probabilities
 
 TOLERANCE = 1e-5  # float32, the same sums in another order; losses are of the order of 10
@@ -85,6 +85,26 @@ def test_losses_and_gradients_are_the_plain_ones(family: str, chunk: int, ids: t
         if gradient is not None:
             scale = max(1.0, float(gradient.abs().max()))
             assert torch.allclose(gradient, found[1][1][name], atol=10 * TOLERANCE * scale), name
+
+
+@pytest.mark.parametrize(("dtype", "room"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_words_in_several_blocks_and_rows_that_are_filled_up(dtype: torch.dtype, room: float) -> None:
+    words, reads = 2 * BLOCK + 5, FILLED + 3
+    head, exact = torch.nn.Linear(16, words, bias=False).to(dtype), torch.nn.Linear(16, words, bias=False)
+    with torch.no_grad():
+        head.weight.copy_(torch.linspace(-9, 9, 16 * words).sin().view(words, 16))
+        exact.weight.copy_(head.weight)
+    states = torch.linspace(-7, 7, 16 * reads).cos().view(reads, 16).to(dtype).requires_grad_()
+    wide, targets = states.detach().float().requires_grad_(), torch.arange(reads) * 499
+    loss = summed_loss(states, targets, head, head, [head.weight], 4)
+    plain = torch.nn.functional.cross_entropy(exact(wide), targets, reduction="sum")
+    loss.backward()
+    plain.backward()
+    assert float(loss.detach()) == pytest.approx(float(plain.detach()), rel=room)
+    for own, right in ((states.grad, wide.grad), (head.weight.grad, exact.weight.grad)):
+        assert own is not None
+        assert right is not None
+        assert float((own.float() - right).abs().max()) <= room * float(right.abs().max())
 
 
 def test_without_gradients_nothing_is_computed_twice(ids: torch.Tensor) -> None:

@@ -1,0 +1,110 @@
+"""Queries and keys turned in one operation: what families compute themselves, with its gradients."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from burnish.engine.rotations import NAME, lean_rotations, rotations_of
+
+FAMILIES = [
+    "llama",
+    "mistral",
+    "mixtral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "granite",
+    "olmo2",
+    "smollm3",
+    "phi",
+    "stablelm",
+    "gpt_neox",
+    "starcoder2",
+]
+OTHERS = ("cohere", "glm", "phi3", "codegen")  # pairs of neighbours, a part of the width, an own signature
+
+
+def _module(family: str) -> ModuleType:
+    return importlib.import_module(f"transformers.models.{family}.modeling_{family}")
+
+
+def _standing_in(module: ModuleType) -> nn.Module:
+    """A part that comes from a family's module."""
+    return type("Attention", (nn.Module,), {"__module__": module.__name__})()
+
+
+def _found(function: Any, dtype: torch.dtype) -> list[Tensor]:
+    """Queries (2, 4, 5, 16) and keys (2, 2, 5, 16), turned, and their gradients."""
+    angles = (torch.arange(5.0)[:, None] * torch.logspace(0, -3, 8)).repeat(1, 2)[None]
+    given = [torch.linspace(-3, 3, 2 * n * 5 * 16).sin().view(2, n, 5, 16).to(dtype).requires_grad_() for n in (4, 2)]
+    query, key = function(*given, angles.cos().to(dtype), angles.sin().to(dtype))
+    (query.float().square().cos().sum() + key.float().sin().sum()).backward()
+    return [query.detach(), key.detach(), *(each.grad for each in given if each.grad is not None)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_turned_as_it_turns_itself(family: str) -> None:
+    module = _module(family)
+    own = getattr(module, NAME)
+    exact, rounded = _found(own, torch.float32), _found(own, torch.bfloat16)
+    with lean_rotations(_standing_in(module)) as turns:
+        assert turns
+        assert getattr(module, NAME) is not own
+        lean, lean_rounded = (_found(getattr(module, NAME), dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert getattr(module, NAME) is own
+    for one, other, plain, right in zip(lean, lean_rounded, rounded, exact, strict=True):
+        torch.testing.assert_close(one, right, rtol=1e-6, atol=1e-6)
+        usual = float((plain.float() - right).norm())
+        assert other.dtype == plain.dtype
+        assert float((other.float() - right).norm()) <= 1.2 * usual
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_a_family_that_turns_otherwise_is_left_alone(family: str) -> None:
+    module = _module(family)
+    own = getattr(module, NAME, None)
+    with lean_rotations(_standing_in(module)):
+        assert own is None or _unchanged(module, own)
+    assert getattr(module, NAME, None) is own
+
+
+def _unchanged(module: ModuleType, own: Any) -> bool:
+    """Whether it is its own function, or gives what that gives where only a part of the width is turned."""
+    now = getattr(module, NAME)
+    if now is own:
+        return True
+    states, part = torch.linspace(-1, 1, 2 * 3 * 16).view(1, 2, 3, 16), torch.linspace(0, 2, 3 * 8).view(1, 3, 8)
+    given = (states, states, part.cos(), part.sin())
+    return all(torch.equal(one, other) for one, other in zip(now(*given), own(*given), strict=True))
+
+
+def test_numbers_of_different_precision_are_left_to_the_family() -> None:
+    module = _module("llama")
+    query, angles = torch.ones(1, 2, 3, 8, dtype=torch.bfloat16), torch.ones(1, 3, 8)
+    with lean_rotations(_standing_in(module)):
+        turned, _ = getattr(module, NAME)(query, query, angles.cos(), angles.sin())
+    assert turned.dtype == torch.float32  # what the product of both is
+
+
+def test_the_function_comes_back_when_a_training_breaks_off() -> None:
+    module = _module("llama")
+    own = getattr(module, NAME)
+    with pytest.raises(KeyError), lean_rotations(_standing_in(module)):
+        raise KeyError
+    assert getattr(module, NAME) is own
+
+
+def test_a_model_without_rotations_has_none() -> None:
+    assert rotations_of(nn.Linear(2, 2)) == []
+    assert "torch.nn.modules.linear" in sys.modules
+    with lean_rotations(nn.Linear(2, 2)) as turns:
+        assert not turns
