@@ -127,7 +127,7 @@ ARMS: dict[str, Arm] = {
 
 def main() -> None:
     described = parser(str(__doc__), pairs=5)
-    described.add_argument("--steps", type=int, default=10)
+    described.add_argument("--steps", type=int, default=20)
     options = parsed(described)
     if answer(ARMS, options):
         return

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.engine import checkpoint as checkpoints
+from burnish.engine import saving
 from burnish.engine.bf16_weights import bf16_weights
 from burnish.engine.budget import Budget
 from burnish.engine.choice import Limit, Scored, candidates, chosen, mixed
@@ -176,7 +177,7 @@ class Training:
         self._fix_pulls()
         if self.copies_reason:
             self.journal.event("weights", copies=self.copies is not None, reason=self.copies_reason)
-        self._resume()
+        saving.resume(self)
         stopped = self.stopping.reason()
         compared: list[Scored] = []
         name: str = self.keep.choose
@@ -276,7 +277,7 @@ class Training:
         wanted = self._wanted(stop)
         due = self.step % self.save_every == 0 and not self.faults.in_a_row  # a streak must not push good ones out
         if improved or finished or wanted or due:
-            self._save()
+            saving.save(self)
         if wanted and not finished:
             self._stop(wanted)
         return reason
@@ -385,7 +386,7 @@ class Training:
         if faults.rolled_back:
             rate = (self.options.learning_rate or 1e-4) / 4
             diverged(why, row_ids, self.journal, step=failed_at, lower_rate=rate)
-        self._restore(self._newest_checkpoint(up_to=self.step - max(faults.in_a_row, 1)))
+        saving.restore(self, saving.newest(self, up_to=self.step - max(faults.in_a_row, 1)))
         self.faults = faults.rolled_back_once()
         self.journal.event("rolled-back", step=failed_at, to=self.step, rate_scale=self.faults.rate_scale, reason=why)
         where = f"back to step {self.step}" if self.step < failed_at else "no checkpoint to go back to; it goes on here"
@@ -435,59 +436,6 @@ class Training:
             raise StoppedRunError("engine/cancelled", f"cancelled {at}")
         raise InterruptedRunError("engine/interrupted", f"stopped by a signal {at}", signal_number=wanted, hint=hint)
 
-    def _save(self) -> None:
-        if self.ranks.leads:
-            self._publish()
-        self.ranks.tell()  # nobody goes on, or leaves, before it is on the disk
-
-    def _publish(self) -> None:
-        state: dict[str, Any] = {
-            "total_steps": self.total_steps,
-            "stopping": self.stopping.state(),
-            "faults": self.faults.state(),
-            "epoch_loss": self.epoch_loss,
-            "epoch_weight": self.epoch_weight,
-            "recent": self.journal.recent,
-            "metrics_bytes": self.journal.size(),
-            "seconds": self.budget.spent,
-            "threads": torch.get_num_threads(),
-            "processes": self.ranks.world,
-        }
-        path = checkpoints.save_checkpoint(
-            self.folder.checkpoints,
-            self.step,
-            weights=self.learned.as_saved(),
-            optimizer=checkpoints.optimizer_tensors(self.optimizer, self.names),
-            state=state,
-        )
-        checkpoints.prune_checkpoints(
-            self.folder.checkpoints, step=self.step, keep=self.keep.keep, best_step=self.stopping.best_step
-        )
-        self.journal.event("checkpoint", step=self.step)
-        self.journal.note(f"saved checkpoint {path.name}: step {self.step}")
-
-    def _newest_checkpoint(self, *, up_to: int | None = None) -> checkpoints.Checkpoint | None:
-        """The newest complete checkpoint, the same one on all ranks."""
-        found = None
-        if self.ranks.leads:
-            found = checkpoints.newest_checkpoint(self.folder.checkpoints, warn=self.journal.warn, up_to=up_to)
-        name = self.ranks.tell(found and found.folder.name)
-        return found or (checkpoints.read_checkpoint(self.folder.checkpoints / name) if name else None)
-
-    def _resume(self) -> None:
-        found = self._newest_checkpoint()
-        if found is None:
-            self.journal.cut_back(0)
-        self._restore(found)
-        self.first_step = self.step
-        if found is not None:
-            self.budget.earlier = float(found.state.get("seconds", 0.0))
-            self.journal.event("resumed", step=self.step)
-            self.journal.note(f"resumed from {found.folder.name}: step {self.step}")
-        self.ranks.share_weights(self.trainable.values())
-        if found is None and self.learned.average is not None:
-            self.learned.average.start_from(self.trainable)
-
     def _fix_pulls(self) -> None:
         """Measures, on the weights as they start, what pulls them back; the same on all ranks."""
         passes = self.passes
@@ -502,20 +450,6 @@ class Training:
             device=passes.device,
         )
         self.ranks.share_weights(strengths)
-
-    def _restore(self, found: checkpoints.Checkpoint | None) -> None:
-        """Puts the state of a checkpoint in place; without one everything stays as it is."""
-        if found is None:
-            return
-        self.learned.restore(found.weights)
-        checkpoints.restore_optimizer(self.optimizer, found.optimizer, self.names)
-        checkpoints.restore_random_state(found)
-        self.stopping = EarlyStopping.restored(found.state["stopping"])
-        self.faults = Faults(**found.state["faults"])
-        self.epoch_loss, self.epoch_weight = found.state["epoch_loss"], found.state["epoch_weight"]
-        self.journal.recent = found.state["recent"]
-        self.step = found.step
-        self.journal.cut_back(int(found.state["metrics_bytes"]))
 
     def _choose(self) -> tuple[str, list[Scored]]:
         """Leaves the weights that the recipe asks for in the model; gives their name, and what was compared."""
