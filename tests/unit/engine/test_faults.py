@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from burnish.engine.loop import Training
 from burnish.engine.sampler import tokens_at_once
+from burnish.engine.saving import newest
 from burnish.errors import DivergedError, OutOfMemoryError
 from burnish.storage.run_folder import RunFolder
 from burnish.types import Silent
@@ -101,9 +102,9 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
     assert str(event["rows"][0]) in watch.warnings[0]
     last = next(line for line in reversed(metrics(tmp_path)) if "validation" not in line)
     assert last == {"step": 9, "epoch": 1.5, "skipped_steps": 1}
-    newest = training._newest_checkpoint()
-    assert newest is not None
-    assert_same_bits(newest.weights, {name: before[name] for name in training.trainable})
+    found = newest(training)
+    assert found is not None
+    assert_same_bits(found.weights, {name: before[name] for name in training.trainable})
 
 
 def test_three_in_a_row_go_back_to_the_last_good_checkpoint_with_half_the_rate(
@@ -138,9 +139,9 @@ def test_the_fourth_streak_is_the_end(make_training: Make, tmp_path: Path) -> No
     assert "training rows " in str(error.where)
     assert "--set training.learning_rate=0.00075" in str(error.hint)
     assert events(tmp_path, "diverged")[0]["step"] == 11
-    newest = training._newest_checkpoint()
-    assert newest is not None
-    assert all(torch.isfinite(weight).all() for weight in newest.weights.values())
+    found = newest(training)
+    assert found is not None
+    assert all(torch.isfinite(weight).all() for weight in found.weights.values())
 
 
 def test_without_a_checkpoint_the_rate_is_halved_on_the_spot(make_training: Make, tmp_path: Path) -> None:
