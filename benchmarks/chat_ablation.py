@@ -46,7 +46,8 @@ PARTS = {
     "every-token": "logits of the tokens learned (else: of all tokens, and all logits kept)",
     "stock-attention": "attention of batched products (else: torch's own)",
     "one-grid": "segments of about one length attended together (else: all of a micro-batch)",
-    "written-out": "norms in one operation (else: as transformers writes them)",
+    "written-out": "norms and rotations in one operation each (else: as transformers writes them)",
+    "turned-apart": "rotations alone (else: as transformers writes them)",
     "given-back": "freed memory used again (else: given back to the system)",
     "whole-layer": "the last layer at the tokens learned (else: at all)",
 }
@@ -62,7 +63,7 @@ def _without(part: str) -> Iterator[None]:
     """Replaces a part by the plain way, in this process."""
     from torch.nn import functional
 
-    from burnish.engine import attention, grids, layout_choice, loop, sampler
+    from burnish.engine import attention, grids, layout_choice, lean, loop, sampler
     from burnish.engine.fused_lora import FusedLora
     from burnish.engine.layout import LayoutChoice, position_offset
     from burnish.lifecycle import chat_bench, workbench
@@ -102,6 +103,8 @@ def _without(part: str) -> Iterator[None]:
             stack.enter_context(mock.patch.object(grids, "grid_cuts", return_value=[]))
         if part == "written-out":
             stack.enter_context(mock.patch.object(loop, "held_lean", return_value=contextlib.nullcontext("")))
+        if part == "turned-apart":
+            stack.enter_context(mock.patch.object(lean, "lean_rotations", return_value=contextlib.nullcontext(False)))
         if part == "given-back":
             stack.enter_context(mock.patch.object(workbench, "keep_freed_memory"))
         if part == "whole-layer":

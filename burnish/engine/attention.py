@@ -72,7 +72,7 @@ class _InProducts(torch.autograd.Function):
         ctx.keys, ctx.scale, ctx.causal = key.shape[2], scale, causal
         key, value = _filled_up(key), _filled_up(value)
         bias = _later() if causal else _bias(mask, ctx.keys, key.shape[2])
-        blocks = _blocks(*query.shape, *key.shape[1:3], causal)
+        blocks = _blocks(query, key, causal=causal)
         keeps = sum(block.scores for block in blocks) <= KEPT
         attended, kept = torch.empty(query.shape, dtype=query.dtype), list[Tensor]()
         with torch.autocast("cpu", enabled=False):
@@ -87,7 +87,7 @@ class _InProducts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, bias, *kept = ctx.saved_tensors
-        blocks = _blocks(*query.shape, *key.shape[1:3], ctx.causal)
+        blocks = _blocks(query, key, causal=ctx.causal)
         bias = _later() if ctx.causal else bias
         of_query, scaled = torch.empty(query.shape, dtype=query.dtype), value * ctx.scale
         apart = any(block.first for block in blocks)  # then keys are seen by several blocks, which are added up
@@ -157,19 +157,20 @@ class _Block:
             each.add_((bias if len(bias) == 1 else bias[self.segments])[:, :, None])
 
 
+def _blocks(query: Tensor, key: Tensor, *, causal: bool) -> tuple[_Block, ...]:
+    return _blocks_of(query.shape, key.shape, causal, AT_ONCE)
+
+
 @lru_cache(maxsize=1_024)  # every layer asks for the same
-def _blocks(
-    segments: int, heads: int, queries: int, width: int, groups: int, keys: int, causal: bool
-) -> tuple[_Block, ...]:
-    """Blocks of queries (segments, heads, queries, width) that see keys (segments, groups, keys, width)."""
-    return tuple(_made_blocks(segments, heads, queries, width, heads // groups, keys, causal=causal))
+def _blocks_of(queries_shape: torch.Size, keys_shape: torch.Size, causal: bool, at_once: int) -> tuple[_Block, ...]:
+    return tuple(_made_blocks(queries_shape, keys_shape, causal=causal, at_once=at_once))
 
 
-def _made_blocks(
-    segments: int, heads: int, queries: int, width: int, shared: int, keys: int, *, causal: bool
-) -> Iterator[_Block]:
+def _made_blocks(queries_shape: torch.Size, keys_shape: torch.Size, *, causal: bool, at_once: int) -> Iterator[_Block]:
+    segments, heads, queries, width = queries_shape
+    keys, shared = keys_shape[2], heads // keys_shape[1]
     size = min(queries, BLOCK) if causal else queries
-    step = max(1, AT_ONCE // (heads * size * keys))
+    step = max(1, at_once // (heads * size * keys))
     for start in range(0, segments, step):
         some = slice(start, min(start + step, segments))
         for first in range(0, queries, size):
