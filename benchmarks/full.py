@@ -3,7 +3,8 @@
     python benchmarks/full.py --pairs 5
 
 As chat_lora.py, with every weight learning: the Llama of 71 million random weights, chat-like lengths, eight
-conversations per optimizer step, the assistant's tokens. burnish with `method: full` and no setting about speed. Peers:
+conversations per optimizer step, the assistant's tokens, one pass: every arm reads the same conversations, each in its
+own order. burnish with `method: full` and no setting about speed. Peers:
 
     trainer-best       Trainer in bf16 where the hardware has it, eight at once, grouped by length, padded
     trl-padding-free   SFTTrainer in bf16, no checkpointing, the eight one behind the other
@@ -127,14 +128,14 @@ ARMS: dict[str, Arm] = {
 
 def main() -> None:
     described = parser(str(__doc__), pairs=5)
-    described.add_argument("--steps", type=int, default=20)
+    described.add_argument("--steps", type=int, default=25)
     options = parsed(described)
     if answer(ARMS, options):
         return
     has_trl = importlib.util.find_spec("trl") is not None
     if not has_trl:
         print("trl is not installed: its arm is left out", file=sys.stderr)
-    steps, count = (2, 40) if options.quick else (options.steps, 400)
+    steps, count = (2, 40) if options.quick else (options.steps, BATCH * options.steps)
     with tempfile.TemporaryDirectory() as folder:
         given = prepared(Path(folder), seed=options.seed, count=count, tiny=options.quick) | {"steps": steps}
         chosen = [arm for arm in ARMS if has_trl or not arm.startswith("trl")]

@@ -213,7 +213,7 @@ def _bias(mask: Tensor | None, real: int, filled: int) -> Tensor | None:
 
 def _seen(block: _Block, query: Tensor, key: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     """(g * N, queries of each key * s, keys) how much of each key a query takes."""
-    own, keys = block.of_queries(query, torch.float32), block.of_keys(key).float()
+    own, keys = block.of_queries(query, torch.float32), block.of_keys(key).to(torch.float32, copy=True)
     scores = torch.bmm(own, keys.mul_(scale).transpose(1, 2))
     if bias is not None:
         block.hide(scores, bias)

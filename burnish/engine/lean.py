@@ -47,16 +47,18 @@ def held_lean(model: nn.Module, passes: Passes, *, max_tokens: int) -> Iterator[
             norms, turns = changes.enter_context(lean_norms(model)), changes.enter_context(lean_rotations(model))
             lean = passes.probed_loss(max_tokens, whole=narrows)
             done = [f"{held} frozen weights held in bf16"] * narrows
-            done += [f"{norms} norms in one operation each"] * bool(norms) + ["rotations in one operation"] * turns
+            done += [f"{norms} norms in one operation each"] * bool(norms) + ["rotations in one operation"] * bool(
+                turns
+            )
             said = f"{', '.join(done)}, loss {lean:.4f}" if held or norms or turns else ""
             if not abs(lean - plain) <= TOLERANCE * max(1.0, abs(plain)):
                 changes.close()
-                said = f"{_KEPT}: bf16 gives a loss of {lean:.4f}, not {plain:.4f}"
+                said = f"{_KEPT}: else the loss is {lean:.4f}, not {plain:.4f}"
         except (RuntimeError, TypeError) as error:
             if is_out_of_memory(error):
                 raise
             changes.close()
-            said = f"{_KEPT}: bf16 was refused ({type(error).__name__})"
+            said = f"{_KEPT}: changed ones were refused ({type(error).__name__})"
         yield said
 
 

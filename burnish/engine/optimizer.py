@@ -17,6 +17,9 @@ from burnish.engine.options import TrainingOptions
 LAYER = re.compile(r"\.(?:layers?|h|blocks?|block)\.(\d+)\.")
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 STEP, FIRST, SECOND = "step", "exp_avg", "exp_avg_sq"  # a weight's state, under torch's names
+AT_ONCE = (
+    2**26
+)  # numbers of a gradient whose squares are added up at once: the library of products takes no more than 2**31
 FACTORS = ".ia3_l."  # in the name of an IA3 layer's factors, which peft keeps as a matrix of one row; they start at one
 
 
@@ -97,8 +100,7 @@ class AdamW:
         states = [self.state[weight] for weight in weights]
         first, second, steps = ([state[name] for state in states] for name in (FIRST, SECOND, STEP))
         torch._foreach_add_(steps, 1)
-        divisor = torch.tensor(1.0 / factor, device=weights[0].device)
-        _adamw(weights, gradients, first, second, steps, divisor, rate=rate, decay=decay)
+        _adamw(weights, gradients, first, second, steps, factor, rate=rate, decay=decay)
 
     def zero_grad(self) -> None:
         """Gives the gradients' memory back."""
@@ -134,7 +136,7 @@ class _Run:
         rule = {"rate": self._group["lr"], "decay": self._group["weight_decay"]}
         steps.add_(1)
         moments = [first.buffer], [second.buffer], [steps[0]]
-        _adamw([self._values], [self.gradient], *moments, torch.tensor(1.0 / factor), **rule)
+        _adamw([self._values], [self.gradient], *moments, factor, **rule)
 
     def load(self, state: dict[Tensor, dict[str, Tensor]], steps: float) -> None:
         """Takes a state that was put back, after so many steps of the optimizer."""
@@ -161,12 +163,13 @@ def _adamw(
     first: list[Tensor],
     second: list[Tensor],
     steps: list[Tensor],
-    divisor: Tensor,
+    factor: float,
     *,
     rate: float,
     decay: float,
 ) -> None:
-    """Moves weights by their gradients, which are divided by `divisor` first."""
+    """Moves weights by their gradients, which are multiplied by `factor` first."""
+    divisor = torch.full((), 1.0 / factor, dtype=torch.float32, device=weights[0].device)
     torch._fused_adamw_(
         weights,
         gradients,
@@ -190,8 +193,7 @@ def _length(gradient: Tensor) -> Tensor:
     if gradient.device.type != "cpu" or gradient.dtype != torch.float32 or not gradient.is_contiguous():
         length: Tensor = torch.linalg.vector_norm(gradient)
         return length
-    numbers = gradient.view(-1)
-    return torch.dot(numbers, numbers).sqrt()
+    return torch.stack([torch.dot(part, part) for part in torch.split(gradient.view(-1), AT_ONCE)]).sum().sqrt()
 
 
 def _no_moments(weight: Tensor) -> dict[str, Tensor]:

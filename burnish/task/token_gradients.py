@@ -22,8 +22,8 @@ ALIKE = 1e-4  # of it, in float32
 ROUNDED = 2e-2  # the same for weights in bf16
 PRODUCT_BYTES = 2**27  # that the logits of some chunks may take, as they come from the product
 IN_CACHE = 2**23  # bytes in float32 that a CPU takes softmax of at once: it passes over them six times
-BLOCK = 4_096  # words of the head whose gradients are computed at once on a CPU: one sum over 49,152 is a sixth slower
-FILLED = 8  # rows are filled up to a multiple of it: oneDNN takes up to twice as long for some numbers of rows, as 703
+BLOCK = 4_096  # words of the head whose gradient is added up at once: 5 MB in bf16 for a width of 576
+FILLED = 8  # rows come in multiples of it: for some numbers, as 703, oneDNN takes up to twice as long
 _PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
@@ -181,7 +181,7 @@ def _through_layer(
             losses_R[begin + start :][: len(log_C1)] = -log_C1[:, 0]
             share_CV.div_(total_C1).scatter_(1, target_C1, log_C1.expm1())
             logits_CV.copy_(share_CV)
-        gradient_RD[begin : begin + logits] = _of_states(logits_PV, weight_VD)[: len(targets_G1)]
+        gradient_RD[begin : begin + logits] = (logits_PV @ weight_VD)[: len(targets_G1)]
         if sums:
             sums[0] = _with_products(sums[0], logits_PV, states_PD)
 
@@ -190,17 +190,6 @@ def _filled_up(states_GD: Tensor) -> Tensor:
     """(P, D): zeros behind the states, whose logits and gradients are zeros."""
     more = -len(states_GD) % FILLED
     return F.pad(states_GD, (0, 0, 0, more)) if more else states_GD
-
-
-def _of_states(gradient_PV: Tensor, weight_VD: Tensor) -> Tensor:
-    """(P, D) gradients of the states, from those of their logits; on a CPU float32."""
-    if gradient_PV.device.type != "cpu":
-        return gradient_PV @ weight_VD
-    total_PD = gradient_PV.new_zeros((len(gradient_PV), weight_VD.shape[1]), dtype=torch.float32)
-    for start in range(0, len(weight_VD), BLOCK):
-        own = slice(start, start + BLOCK)
-        total_PD.add_(gradient_PV[:, own] @ weight_VD[own])
-    return total_PD
 
 
 def _products_at_once(states_RD: Tensor, weight_VD: Tensor, chunk: int) -> int:

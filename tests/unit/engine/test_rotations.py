@@ -30,7 +30,8 @@ FAMILIES = [
     "gpt_neox",
     "starcoder2",
 ]
-OTHERS = ("cohere", "glm", "phi3", "codegen")  # pairs of neighbours, a part of the width, an own signature
+OTHERS = ("cohere", "glm", "codegen")  # pairs of neighbours, another signature
+ITSELF_IN_FLOAT32 = ("modernbert", "esm", "hunyuan_vl")
 
 
 def _module(family: str) -> ModuleType:
@@ -56,10 +57,11 @@ def test_a_family_is_turned_as_it_turns_itself(family: str) -> None:
     module = _module(family)
     own = getattr(module, NAME)
     exact, rounded = _found(own, torch.float32), _found(own, torch.bfloat16)
-    with lean_rotations(_standing_in(module)) as turns:
-        assert turns
+    with lean_rotations(_standing_in(module)) as done:
         assert getattr(module, NAME) is not own
+        assert not done
         lean, lean_rounded = (_found(getattr(module, NAME), dtype) for dtype in (torch.float32, torch.bfloat16))
+        assert done == {module.__name__}
     assert getattr(module, NAME) is own
     for one, other, plain, right in zip(lean, lean_rounded, rounded, exact, strict=True):
         torch.testing.assert_close(one, right, rtol=1e-6, atol=1e-6)
@@ -68,31 +70,45 @@ def test_a_family_is_turned_as_it_turns_itself(family: str) -> None:
         assert float((other.float() - right).norm()) <= 1.2 * usual
 
 
-@pytest.mark.parametrize("family", OTHERS)
-def test_a_family_that_turns_otherwise_is_left_alone(family: str) -> None:
+@pytest.mark.parametrize("family", OTHERS + ITSELF_IN_FLOAT32)
+def test_a_family_that_turns_otherwise_or_more_exactly_is_left_alone(family: str) -> None:
     module = _module(family)
     own = getattr(module, NAME, None)
-    with lean_rotations(_standing_in(module)):
-        assert own is None or _unchanged(module, own)
-    assert getattr(module, NAME, None) is own
+    assert rotations_of(_standing_in(module)) == []
+    with lean_rotations(_standing_in(module)) as done:
+        assert getattr(module, NAME, None) is own
+    assert not done
 
 
-def _unchanged(module: ModuleType, own: Any) -> bool:
-    """Whether it is its own function, or gives what that gives where only a part of the width is turned."""
-    now = getattr(module, NAME)
-    if now is own:
-        return True
-    states, part = torch.linspace(-1, 1, 2 * 3 * 16).view(1, 2, 3, 16), torch.linspace(0, 2, 3 * 8).view(1, 3, 8)
-    given = (states, states, part.cos(), part.sin())
-    return all(torch.equal(one, other) for one, other in zip(now(*given), own(*given), strict=True))
-
-
-def test_numbers_of_different_precision_are_left_to_the_family() -> None:
+@pytest.mark.parametrize("case", ["another precision", "a part of the width", "by name", "angles that learn"])
+def test_what_is_not_known_is_left_to_the_family(case: str) -> None:
     module = _module("llama")
-    query, angles = torch.ones(1, 2, 3, 8, dtype=torch.bfloat16), torch.ones(1, 3, 8)
-    with lean_rotations(_standing_in(module)):
-        turned, _ = getattr(module, NAME)(query, query, angles.cos(), angles.sin())
-    assert turned.dtype == torch.float32  # what the product of both is
+    states = torch.linspace(-1, 1, 2 * 3 * 8).view(1, 2, 3, 8)
+    angles = torch.linspace(0, 2, 3 * 8).view(1, 3, 8).requires_grad_(case == "angles that learn")
+    cos, sin, named = angles.cos(), angles.sin(), {}
+    if case == "another precision":
+        states = states.bfloat16()
+    if case == "a part of the width":
+        cos, sin = cos[..., :1], sin[..., :1]
+    if case == "by name":
+        named = {"unsqueeze_dim": 1}
+    with lean_rotations(_standing_in(module)) as done:
+        found = getattr(module, NAME)(states, states, cos, sin, **named)
+    assert not done
+    expected = getattr(module, NAME)(states, states, cos, sin, **named)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert found[0].requires_grad == (case == "angles that learn")
+
+
+def test_of_trainings_that_overlap_the_last_one_puts_the_function_back() -> None:
+    module = _module("llama")
+    own, first, second = getattr(module, NAME), lean_rotations(_standing_in(module)), None
+    with first:
+        second = lean_rotations(_standing_in(module))
+        second.__enter__()
+    assert getattr(module, NAME) is not own
+    second.__exit__(None, None, None)
+    assert getattr(module, NAME) is own
 
 
 def test_the_function_comes_back_when_a_training_breaks_off() -> None:
@@ -106,5 +122,7 @@ def test_the_function_comes_back_when_a_training_breaks_off() -> None:
 def test_a_model_without_rotations_has_none() -> None:
     assert rotations_of(nn.Linear(2, 2)) == []
     assert "torch.nn.modules.linear" in sys.modules
-    with lean_rotations(nn.Linear(2, 2)) as turns:
-        assert not turns
+    with lean_rotations(nn.Linear(2, 2)) as done:
+        assert not done
+    elsewhere = type("Part", (nn.Module,), {"__module__": "not.there"})
+    assert rotations_of(elsewhere()) == []

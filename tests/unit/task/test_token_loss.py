@@ -87,12 +87,12 @@ def test_losses_and_gradients_are_the_plain_ones(family: str, chunk: int, ids: t
             assert torch.allclose(gradient, found[1][1][name], atol=10 * TOLERANCE * scale), name
 
 
-@pytest.mark.parametrize(("dtype", "room"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("dtype", "room"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_words_in_several_blocks_and_rows_that_are_filled_up(dtype: torch.dtype, room: float) -> None:
     words, reads = 2 * BLOCK + 5, FILLED + 3
     head, exact = torch.nn.Linear(16, words, bias=False).to(dtype), torch.nn.Linear(16, words, bias=False)
     with torch.no_grad():
-        head.weight.copy_(torch.linspace(-9, 9, 16 * words).sin().view(words, 16))
+        head.weight.copy_(3.0 + torch.linspace(-9, 9, 16 * words).sin().view(words, 16))  # a part that all have
         exact.weight.copy_(head.weight)
     states = torch.linspace(-7, 7, 16 * reads).cos().view(reads, 16).to(dtype).requires_grad_()
     wide, targets = states.detach().float().requires_grad_(), torch.arange(reads) * 499
