@@ -90,12 +90,12 @@ def test_losses_and_gradients_are_the_plain_ones(family: str, chunk: int, ids: t
 @pytest.mark.parametrize(("dtype", "room"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_words_in_several_blocks_and_rows_that_are_filled_up(dtype: torch.dtype, room: float) -> None:
     words, reads = 2 * BLOCK + 5, FILLED + 3
-    head, exact = torch.nn.Linear(16, words, bias=False).to(dtype), torch.nn.Linear(16, words, bias=False)
+    head, exact = (torch.nn.Linear(16, words, bias=False).to(kind) for kind in (dtype, torch.float64))
     with torch.no_grad():
-        head.weight.copy_(3.0 + torch.linspace(-9, 9, 16 * words).sin().view(words, 16))  # a part that all have
+        head.weight.copy_(0.5 + torch.linspace(-9, 9, 16 * words).sin().view(words, 16))  # a part that all have
         exact.weight.copy_(head.weight)
     states = torch.linspace(-7, 7, 16 * reads).cos().view(reads, 16).to(dtype).requires_grad_()
-    wide, targets = states.detach().float().requires_grad_(), torch.arange(reads) * 499
+    wide, targets = states.detach().double().requires_grad_(), torch.arange(reads) * 499
     loss = summed_loss(states, targets, head, head, [head.weight], 4)
     plain = torch.nn.functional.cross_entropy(exact(wide), targets, reduction="sum")
     loss.backward()
@@ -104,7 +104,7 @@ def test_words_in_several_blocks_and_rows_that_are_filled_up(dtype: torch.dtype,
     for own, right in ((states.grad, wide.grad), (head.weight.grad, exact.weight.grad)):
         assert own is not None
         assert right is not None
-        assert float((own.float() - right).abs().max()) <= room * float(right.abs().max())
+        assert float((own.double() - right).abs().max()) <= room * float(right.abs().max())
 
 
 def test_without_gradients_nothing_is_computed_twice(ids: torch.Tensor) -> None:
