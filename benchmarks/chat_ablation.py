@@ -104,7 +104,7 @@ def _without(part: str) -> Iterator[None]:
         if part == "written-out":
             stack.enter_context(mock.patch.object(loop, "held_lean", return_value=contextlib.nullcontext("")))
         if part == "turned-apart":
-            stack.enter_context(mock.patch.object(lean, "lean_rotations", return_value=contextlib.nullcontext(False)))
+            stack.enter_context(mock.patch.object(lean, "lean_rotations", return_value=contextlib.nullcontext(set())))
         if part == "given-back":
             stack.enter_context(mock.patch.object(workbench, "keep_freed_memory"))
         if part == "whole-layer":

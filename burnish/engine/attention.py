@@ -9,7 +9,6 @@ Shapes: G segments, H heads of queries, N of keys, S queries of a segment, K its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -163,21 +162,18 @@ def _blocks(query: Tensor, key: Tensor, *, causal: bool) -> tuple[_Block, ...]:
 
 @lru_cache(maxsize=1_024)  # every layer asks for the same
 def _blocks_of(queries_shape: torch.Size, keys_shape: torch.Size, causal: bool, at_once: int) -> tuple[_Block, ...]:
-    return tuple(_made_blocks(queries_shape, keys_shape, causal=causal, at_once=at_once))
-
-
-def _made_blocks(queries_shape: torch.Size, keys_shape: torch.Size, *, causal: bool, at_once: int) -> Iterator[_Block]:
     segments, heads, queries, width = queries_shape
     keys, shared = keys_shape[2], heads // keys_shape[1]
     size = min(queries, BLOCK) if causal else queries
-    step = max(1, at_once // (heads * size * keys))
+    step, blocks = max(1, at_once // (heads * size * keys)), list[_Block]()
     for start in range(0, segments, step):
         some = slice(start, min(start + step, segments))
         for first in range(0, queries, size):
             end = min(first + size, queries)
             seen = min(keys, end + -end % WHOLE) if causal else keys
             shape = (some.stop - start, heads, end - first, width)
-            yield _Block(some, first, end, seen, causal, shape, shared)
+            blocks.append(_Block(some, first, end, seen, causal, shape, shared))
+    return tuple(blocks)
 
 
 def _filled_up(states: Tensor) -> Tensor:

@@ -47,9 +47,8 @@ def held_lean(model: nn.Module, passes: Passes, *, max_tokens: int) -> Iterator[
             norms, turns = changes.enter_context(lean_norms(model)), changes.enter_context(lean_rotations(model))
             lean = passes.probed_loss(max_tokens, whole=narrows)
             done = [f"{held} frozen weights held in bf16"] * narrows
-            done += [f"{norms} norms in one operation each"] * bool(norms) + ["rotations in one operation"] * bool(
-                turns
-            )
+            done += [f"{norms} norms in one operation each"] * bool(norms)
+            done += ["rotations in one operation"] * bool(turns)
             said = f"{', '.join(done)}, loss {lean:.4f}" if held or norms or turns else ""
             if not abs(lean - plain) <= TOLERANCE * max(1.0, abs(plain)):
                 changes.close()

@@ -23,7 +23,7 @@ ROUNDED = 2e-2  # the same for weights in bf16
 PRODUCT_BYTES = 2**27  # that the logits of some chunks may take, as they come from the product
 IN_CACHE = 2**23  # bytes in float32 that a CPU takes softmax of at once: it passes over them six times
 BLOCK = 4_096  # words of the head whose gradient is added up at once: 5 MB in bf16 for a width of 576
-FILLED = 8  # rows come in multiples of it: for some numbers, as 703, oneDNN takes up to twice as long
+FILLED = 8  # rows come in multiples of it: for some other numbers of them, as 703, oneDNN takes longer
 _PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
